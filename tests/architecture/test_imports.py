@@ -1,0 +1,40 @@
+"""The rules of imports that import-linter has no contract for."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import grimp
+import pytest
+
+PACKAGE = Path(__file__).parents[2] / "torchkeras"
+SOURCES = sorted(PACKAGE.rglob("*.py"))
+
+
+def test_no_module_imports_the_root_package():
+    graph = grimp.build_graph("torchkeras", cache_dir=None)
+    assert graph.find_modules_that_directly_import("torchkeras") == set()
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_no_function_imports(path):
+    """A function-local import hides a cycle; lazy edges go through PEP 562."""
+    functions = (ast.FunctionDef, ast.AsyncFunctionDef)
+    hidden = [
+        f"{path}:{node.lineno}"
+        for function in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(function, functions)
+        for node in ast.walk(function)
+        if isinstance(node, (ast.Import, ast.ImportFrom))
+    ]
+    assert hidden == []
+
+
+def test_import_is_light():
+    """Importing the package loads none of what only some of its users need."""
+    heavy = ["torchmetrics", "keras", "tensorboard", "matplotlib", "torch._dynamo"]
+    code = f"import sys, torchkeras; print([m for m in {heavy} if m in sys.modules])"
+    command = [sys.executable, "-W", "error", "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.stdout.strip(), done.stderr) == ("[]", "")

@@ -1,0 +1,187 @@
+"""Data types by Keras's names, and dtype policies over `torch.autocast`."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import torch
+
+from torchkeras._core import config
+from torchkeras._core.errors import unknown_name
+from torchkeras._core.registry import deserialize_object, root
+
+DTYPES: dict[str, torch.dtype] = {
+    "bool": torch.bool,
+    "uint8": torch.uint8,
+    "uint16": torch.uint16,
+    "uint32": torch.uint32,
+    "uint64": torch.uint64,
+    "int8": torch.int8,
+    "int16": torch.int16,
+    "int32": torch.int32,
+    "int64": torch.int64,
+    "float16": torch.float16,
+    "bfloat16": torch.bfloat16,
+    "float32": torch.float32,
+    "float64": torch.float64,
+    "complex64": torch.complex64,
+    "complex128": torch.complex128,
+    "int": torch.int32,
+    "float": torch.float32,
+    "half": torch.float16,
+    "double": torch.float64,
+}
+_NAMES = {dtype: name for name, dtype in reversed(DTYPES.items())}
+
+
+def to_torch_dtype(dtype: Any) -> torch.dtype:
+    """Return the torch dtype of a name, a NumPy dtype or a torch dtype; None is floatx.
+
+    Raises:
+        ValueError: for a type that is none of them.
+
+    Example:
+        >>> to_torch_dtype("float16"), to_torch_dtype(None)
+        (torch.float16, torch.float32)
+    """
+    if isinstance(dtype, torch.dtype):
+        return dtype
+    if dtype is None:
+        return DTYPES[config.floatx()]
+    if isinstance(dtype, DTypePolicy):
+        return DTYPES[dtype.compute_dtype]
+    name = dtype if isinstance(dtype, str) else getattr(dtype, "name", None)
+    name = getattr(dtype, "__name__", str(dtype)) if name is None else name
+    if name not in DTYPES:
+        raise ValueError(unknown_name("dtype", dtype, DTYPES))
+    return DTYPES[name]
+
+
+def standardize_dtype(dtype: Any) -> str:
+    """Return Keras's name of a dtype given in any form; None is floatx.
+
+    Example:
+        >>> standardize_dtype(torch.float64)
+        'float64'
+    """
+    return _NAMES[to_torch_dtype(dtype)]
+
+
+@root.register()
+class DTypePolicy:
+    """The dtypes of a layer: one for its weights, one for its computation.
+
+    Args:
+        name: a dtype such as ``"float32"``, or ``"mixed_float16"`` or
+            ``"mixed_bfloat16"``, where weights stay in float32 and `torch.autocast`
+            chooses the type of each operation.
+
+    Example:
+        >>> policy = DTypePolicy("mixed_bfloat16")
+        >>> policy.variable_dtype, policy.compute_dtype
+        ('float32', 'bfloat16')
+    """
+
+    name: str
+    compute_dtype: str
+    variable_dtype: str
+
+    def __init__(self, name: str | None = None) -> None:
+        name = config.floatx() if name is None else standardize_policy_name(name)
+        self.name = name
+        self.compute_dtype = name.removeprefix("mixed_")
+        self.variable_dtype = "float32" if name.startswith("mixed_") else name
+
+    @property
+    def is_mixed(self) -> bool:
+        """Whether computation runs under `torch.autocast`."""
+        return self.compute_dtype != self.variable_dtype
+
+    @property
+    def quantization_mode(self) -> None:
+        """Always None: quantization is left to torch's own tools."""
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        return {"name": self.name}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> DTypePolicy:
+        """Make a policy from `get_config`'s result."""
+        return cls(**config)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, DTypePolicy) and other.name == self.name
+
+    def __hash__(self) -> int:
+        return hash(self.name)
+
+    def __repr__(self) -> str:
+        return f'<DTypePolicy "{self.name}">'
+
+
+def standardize_policy_name(name: Any) -> str:
+    """Check the name of a policy and return it.
+
+    Raises:
+        ValueError: for an unknown name.
+    """
+    if name in ("mixed_float16", "mixed_bfloat16"):
+        return name
+    try:
+        return standardize_dtype(name)
+    except ValueError:
+        known = [*DTYPES, "mixed_float16", "mixed_bfloat16"]
+        raise ValueError(unknown_name("dtype policy", name, known)) from None
+
+
+_default: DTypePolicy | None = None
+
+
+def dtype_policy() -> DTypePolicy:
+    """Return the policy of layers made without a `dtype`.
+
+    Example:
+        >>> dtype_policy().name
+        'float32'
+    """
+    return DTypePolicy() if _default is None else _default
+
+
+def set_dtype_policy(policy: Any) -> None:
+    """Set the policy of layers made from now on.
+
+    Args:
+        policy: a name or a `DTypePolicy`; None goes back to ``floatx``.
+    """
+    global _default  # noqa: PLW0603
+    _default = None if policy is None else get_policy(policy)
+
+
+def get_policy(identifier: Any) -> DTypePolicy:
+    """Return the policy that a name, a dtype, a config or None stands for."""
+    if identifier is None:
+        return dtype_policy()
+    if isinstance(identifier, DTypePolicy):
+        return identifier
+    if isinstance(identifier, dict):
+        return deserialize_object(identifier, family=root)
+    return DTypePolicy(identifier)
+
+
+def autocast(
+    policy: DTypePolicy, device_type: str
+) -> contextlib.AbstractContextManager[Any]:
+    """Return the context in which a layer of that policy computes.
+
+    A mixed policy turns autocast on, a plain one inside a mixed model turns it off:
+    ``Dense(10, dtype="float32")`` computes in float32 wherever it stands.
+    """
+    if device_type == "meta":  # shapes only; autocast knows no such device
+        return contextlib.nullcontext()
+    active = torch.is_autocast_enabled(device_type)
+    if policy.is_mixed == active:
+        return contextlib.nullcontext()
+    dtype = DTYPES[policy.compute_dtype] if policy.is_mixed else None
+    return torch.autocast(device_type, dtype=dtype, enabled=policy.is_mixed)

@@ -1,0 +1,32 @@
+"""Names that are given when a user gives none: ``dense``, ``dense_1``, ..."""
+
+from __future__ import annotations
+
+import collections
+import re
+
+_counters: collections.Counter[str] = collections.Counter()
+
+
+def to_snake_case(name: str) -> str:
+    """Turn a class name into a snake-case name, as Keras does.
+
+    Example:
+        >>> to_snake_case("Conv2DTranspose"), to_snake_case("LSTM")
+        ('conv2d_transpose', 'lstm')
+    """
+    name = re.sub(r"\W+", "", name)
+    name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", name)
+    return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
+
+
+def auto_name(prefix: str) -> str:
+    """Return `prefix`, then ``prefix_1``, ``prefix_2``, ... on further calls."""
+    count = _counters[prefix]
+    _counters[prefix] += 1
+    return f"{prefix}_{count}" if count else prefix
+
+
+def reset() -> None:
+    """Start counting again, so that the next ``Dense`` is called ``dense``."""
+    _counters.clear()

@@ -1,0 +1,409 @@
+"""One registry for every family of names, and the Keras form of serialized objects.
+
+A family (activations, layers, losses, ...) is a table of names. `get` turns what a user
+may write (a name, a config, an object, None) into the object; `serialize` and
+`deserialize` speak Keras's JSON schema. Nothing here imports a module because a file
+names it: what is not in a table does not exist.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+
+from torchkeras._core.errors import UnsafeFileError, unknown_name
+from torchkeras._core.naming import to_snake_case
+
+T = TypeVar("T", bound=Callable[..., Any])
+
+_families: dict[str, Registry] = {}
+_custom_objects: dict[str, Any] = {}
+_custom_names: dict[Any, str] = {}
+
+
+class Registry:
+    """The names of one family.
+
+    Args:
+        kind: what a member is called in a message, such as ``"activation"``.
+        module: the Keras module that members are serialized under, such as
+            ``"keras.activations"``.
+
+    Example:
+        >>> shapes = Registry("shape", "keras.shapes")
+        >>> @shapes.register("disk")
+        ... def circle(x):
+        ...     return x
+        >>> shapes.get("disk") is circle
+        True
+    """
+
+    kind: str
+    module: str
+    entries: dict[str, Any]
+    canonical: dict[Any, str]
+
+    def __init__(self, kind: str, module: str) -> None:
+        self.kind = kind
+        self.module = module
+        self.entries = {}
+        self.canonical = {}
+        _families[module] = self
+
+    def register(self, *aliases: str) -> Callable[[T], T]:
+        """Enter a function or class under its own name, its snake case and `aliases`."""
+
+        def enter(member: T) -> T:
+            name = member.__name__
+            self.canonical[member] = name
+            for alias in (name, to_snake_case(name), *aliases):
+                self.entries.setdefault(alias, member)
+            return member
+
+        return enter
+
+    def find(self, name: str) -> Any | None:
+        """Return the member of that name, whatever its case, or None."""
+        if name in self.entries:
+            return self.entries[name]
+        folded = {key.lower(): value for key, value in self.entries.items()}
+        return folded.get(name.lower())
+
+    def lookup(self, name: str, custom_objects: Mapping[str, Any] | None = None) -> Any:
+        """Return the member of that name; built-in names are never shadowed.
+
+        Raises:
+            ValueError: for an unknown name, with the closest known ones.
+        """
+        member = self.find(name)
+        if member is None:
+            member = find_custom(name, custom_objects)
+        if member is None:
+            hint = "Pass your own object, or register its class."
+            raise ValueError(unknown_name(self.kind, name, self.entries, hint))
+        return member
+
+    def get(self, identifier: Any) -> Any:
+        """Turn a name, a config, a class, an object or None into a member.
+
+        A class is instantiated without arguments; a function or an object is returned
+        as it is.
+
+        Raises:
+            ValueError: for an unknown name.
+            TypeError: for a value that is none of these.
+        """
+        if identifier is None:
+            return None
+        if isinstance(identifier, str):
+            identifier = self.lookup(identifier)
+        elif isinstance(identifier, Mapping):
+            return deserialize_object(dict(identifier), family=self)
+        if inspect.isclass(identifier):
+            return identifier()
+        if callable(identifier):
+            return identifier
+        raise TypeError(
+            f"Expected a name, a config, a function or an object as {self.kind}, "
+            f"got {identifier!r}."
+        )
+
+    def serialize(self, member: Any) -> Any:
+        """Return the Keras form of a member: a name for a function, else a config."""
+        return serialize_object(member)
+
+    def deserialize(
+        self, config: Any, custom_objects: Mapping[str, Any] | None = None
+    ) -> Any:
+        """Return the member that a name or a config stands for."""
+        if isinstance(config, str):
+            member = self.lookup(config, custom_objects)
+            return member() if inspect.isclass(member) else member
+        return deserialize_object(config, custom_objects, family=self)
+
+
+#: Objects that Keras serializes under its root module: models and dtype policies.
+root = Registry("object", "keras")
+
+
+def family_of(member: Any) -> Registry | None:
+    """Return the registry that holds a class or a function."""
+    return next((f for f in _families.values() if member in f.canonical), None)
+
+
+# Classes and functions of the user's own
+
+
+def register_keras_serializable(
+    package: str = "Custom", name: str | None = None
+) -> Callable[[T], T]:
+    """Let files name a class or a function of your own.
+
+    Args:
+        package: a prefix that keeps names apart; files hold ``"package>name"``.
+        name: the name in files; the name of the class or function by default.
+
+    Example:
+        >>> @register_keras_serializable(package="doc")
+        ... def double(x):
+        ...     return 2 * x
+        >>> get_registered_name(double)
+        'doc>double'
+    """
+
+    def enter(member: T) -> T:
+        registered = f"{package}>{name or member.__name__}"
+        if inspect.isclass(member) and not hasattr(member, "get_config"):
+            raise ValueError(
+                f"Cannot register {member.__name__}: a class that files name needs a "
+                "`get_config` method. Add one, or inherit from a torchkeras class."
+            )
+        _custom_objects[registered] = member
+        _custom_names[member] = registered
+        return member
+
+    return enter
+
+
+def get_registered_name(obj: Any) -> str:
+    """Return ``"package>name"`` for a registered member, else its own name."""
+    return _custom_names.get(obj, getattr(obj, "__name__", str(obj)))
+
+
+def get_registered_object(
+    name: str, custom_objects: Mapping[str, Any] | None = None
+) -> Any | None:
+    """Return what was registered under ``"package>name"``, or None."""
+    return find_custom(name, custom_objects)
+
+
+def get_custom_objects() -> dict[str, Any]:
+    """Return the table of the user's own objects; it may be changed in place."""
+    return _custom_objects
+
+
+def find_custom(name: str, custom_objects: Mapping[str, Any] | None = None) -> Any:
+    """Look a name up in `custom_objects`, then among the registered ones."""
+    tables: list[Mapping[str, Any]] = [custom_objects or {}, _custom_objects]
+    for table in tables:
+        if name in table:
+            return table[name]
+    suffix = f">{name}"
+    return next((v for k, v in _custom_objects.items() if k.endswith(suffix)), None)
+
+
+@contextlib.contextmanager
+def custom_object_scope(objects: Mapping[str, Any]) -> Iterator[None]:
+    """Make objects of your own known by name within a ``with`` block.
+
+    Example:
+        >>> def cube(x):
+        ...     return x**3
+        >>> with custom_object_scope({"cube": cube}):
+        ...     get_registered_object("cube") is cube
+        True
+    """
+    before = dict(_custom_objects)
+    _custom_objects.update(objects)
+    try:
+        yield
+    finally:
+        _custom_objects.clear()
+        _custom_objects.update(before)
+
+
+# Keras's JSON schema
+
+
+def serialize_object(value: Any) -> Any:
+    """Return the Keras JSON form of a value, an object or a nested structure."""
+    if value is None or isinstance(value, (str, bool, int, float)):
+        return value
+    if isinstance(value, torch.dtype):
+        return str(value).removeprefix("torch.")
+    if isinstance(value, torch.Size):
+        return list(value)
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, (np.ndarray, torch.Tensor)):
+        array = value.detach().cpu().numpy() if torch.is_tensor(value) else value
+        kind = "__tensor__" if torch.is_tensor(value) else "__numpy__"
+        inner = {"value": array.tolist(), "dtype": str(array.dtype)}
+        return {"class_name": kind, "config": inner}
+    if isinstance(value, (list, tuple)):
+        return [serialize_object(item) for item in value]
+    if isinstance(value, Mapping):
+        return {key: serialize_object(item) for key, item in value.items()}
+    if hasattr(value, "get_config"):
+        return serialize_instance(value)
+    if callable(value) and hasattr(value, "__name__"):
+        return serialize_function(value)
+    raise TypeError(
+        f"Cannot serialize {value!r} of type {type(value).__name__}: give its class a "
+        "`get_config` method and register it with `register_keras_serializable`."
+    )
+
+
+def serialize_instance(value: Any) -> dict[str, Any]:
+    """Return ``{"module", "class_name", "config", "registered_name"}`` of an object."""
+    cls = type(value)
+    family = family_of(cls)
+    config: dict[str, Any] = {
+        "module": family.module if family else cls.__module__,
+        "class_name": family.canonical[cls] if family else cls.__name__,
+        "config": serialize_object(value.get_config()),
+        "registered_name": None if family else get_registered_name(cls),
+    }
+    build_config = getattr(value, "get_build_config", None)
+    if build_config is not None and (built := build_config()):
+        config["build_config"] = serialize_object(built)
+    return config
+
+
+def serialize_function(value: Any) -> Any:
+    """Return the name of a built-in function, or the reference to a registered one."""
+    if family := family_of(value):
+        return family.canonical[value]
+    if value.__name__ == "<lambda>":
+        raise ValueError(
+            "Cannot serialize a lambda function: its code would have to be stored in "
+            "the file and run when it is loaded. Define a named function and register "
+            "it with `register_keras_serializable`."
+        )
+    return {
+        "module": value.__module__,
+        "class_name": "function",
+        "config": value.__name__,
+        "registered_name": get_registered_name(value),
+    }
+
+
+def deserialize_object(
+    config: Any,
+    custom_objects: Mapping[str, Any] | None = None,
+    family: Registry | None = None,
+) -> Any:
+    """Return the value that a Keras JSON form stands for.
+
+    Args:
+        config: what `serialize_object` returned, or its parsed JSON.
+        custom_objects: names of your own classes and functions.
+        family: where a class without a module is looked for first.
+
+    Raises:
+        ValueError: for a class that is in no table.
+        UnsafeFileError: for stored Python code.
+    """
+    if isinstance(config, (list, tuple)):
+        return [deserialize_object(c, custom_objects) for c in config]
+    if not isinstance(config, Mapping):
+        return config
+    if "class_name" not in config:
+        return {k: deserialize_object(v, custom_objects) for k, v in config.items()}
+    name, inner = config["class_name"], config.get("config")
+    if name in _LITERALS:
+        return _LITERALS[name](inner)
+    if name == "function":
+        return _find_function(config, custom_objects)
+    cls = find_class(config, custom_objects, family)
+    instance = _from_config(cls, name, inner, custom_objects)
+    build_config = config.get("build_config")
+    if build_config and hasattr(instance, "build_from_config"):
+        instance.build_from_config(build_config)
+    return instance
+
+
+def find_class(
+    config: Mapping[str, Any],
+    custom_objects: Mapping[str, Any] | None = None,
+    family: Registry | None = None,
+) -> type:
+    """Return the class that a config names, from the closed tables.
+
+    Raises:
+        ValueError: when it is in none of them.
+    """
+    name, module = config["class_name"], config.get("module")
+    registered = config.get("registered_name")
+    for registry in _candidates(module, family):
+        cls = registry.entries.get(name)
+        if inspect.isclass(cls):
+            if registered and registered != name:
+                raise UnsafeFileError(
+                    f"The config calls the built-in {registry.kind} {name!r} by the "
+                    f"registered name {registered!r}: one of them is wrong."
+                )
+            return cls
+    cls = find_custom(registered or name, custom_objects)
+    if cls is None:
+        cls = find_custom(name, custom_objects)
+    if not inspect.isclass(cls):
+        kind = family.kind if family else "class"
+        known = family.entries if family else [k for f in _families.values() for k in f.entries]
+        hint = (
+            f"If {name} is your own, register it with `register_keras_serializable` or "
+            f"pass `custom_objects={{{name!r}: {name}}}`."
+        )
+        raise ValueError(unknown_name(kind, name, known, hint))
+    return cls
+
+
+def _candidates(module: str | None, family: Registry | None) -> list[Registry]:
+    """Return the families in which a class of that Keras module can be."""
+    if module in ("builtins", None):
+        return [family] if family else list(_families.values())
+    if not str(module).split(".")[0] in ("keras", "torchkeras", "tf_keras"):
+        return []
+    return list(_families.values()) if module not in _families else [_families[module]]
+
+
+def _find_function(
+    config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None
+) -> Any:
+    name = config.get("config")
+    name = name if isinstance(name, str) else str(name)
+    for key in (config.get("registered_name"), name):
+        if key and (found := find_custom(key, custom_objects)) is not None:
+            return found
+    for registry in _candidates(config.get("module"), None):
+        if callable(member := registry.entries.get(name)):
+            return member
+    raise ValueError(
+        f"Unknown function {config.get('module')}.{name}: a file can name built-in "
+        "functions and those you register with `register_keras_serializable` or pass "
+        f"as `custom_objects={{{name!r}: ...}}`; no module is imported for it."
+    )
+
+
+def _from_config(
+    cls: Any, name: str, inner: Any, custom_objects: Mapping[str, Any] | None
+) -> Any:
+    inner = {} if inner is None else inner
+    if not isinstance(inner, Mapping):
+        raise ValueError(
+            f"The config of {name!r} must be a dictionary, got {type(inner).__name__}."
+        )
+    with custom_object_scope(custom_objects or {}):
+        return cls.from_config(dict(inner))
+
+
+def _refuse_code(_: Any) -> Any:
+    raise UnsafeFileError(
+        "The config holds the bytecode of a Python lambda, and loading never runs code "
+        "from a file. Save the model with a registered function in its place."
+    )
+
+
+_LITERALS: dict[str, Callable[[Any], Any]] = {
+    "__tensor__": lambda c: torch.tensor(np.array(c["value"], dtype=c["dtype"])),
+    "__numpy__": lambda c: np.array(c["value"], dtype=c["dtype"]),
+    "__tuple__": lambda c: tuple(deserialize_object(c)),
+    "__lambda__": _refuse_code,
+    "__ellipsis__": lambda _: Ellipsis,
+    "__typespec__": lambda _: None,
+}
