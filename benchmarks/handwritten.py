@@ -1,0 +1,210 @@
+"""The loops that people write by hand, without any Keras."""
+
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence
+from torch.utils.data import DataLoader, TensorDataset
+from torchmetrics import Accuracy
+
+from benchmarks.workloads import VOCABULARY, Workload
+
+
+class SentenceNet(nn.Module):
+    """Embedding, LSTM and one logit, with padding (word 0) packed away or read."""
+
+    def __init__(self, packed: bool) -> None:
+        """Make the three layers."""
+        super().__init__()
+        self.packed = packed
+        self.embedding = nn.Embedding(VOCABULARY, 64)
+        self.lstm = nn.LSTM(64, 64, batch_first=True)
+        self.head = nn.Linear(64, 1)
+        # Keras's start; from torch's N(0, 1) the losses would not compare.
+        nn.init.uniform_(self.embedding.weight, -0.05, 0.05)
+
+    def forward(self, words: Tensor) -> Tensor:
+        """Return the logit of each row of `words`."""
+        embedded = self.embedding(words)
+        if self.packed:
+            lengths = (words != 0).sum(1).cpu()
+            embedded = pack_padded_sequence(
+                embedded, lengths, batch_first=True, enforce_sorted=False
+            )
+        _, (hidden, _) = self.lstm(embedded)
+        return self.head(hidden[-1])
+
+
+def mlp_tiny() -> nn.Module:
+    """20-16-16-1."""
+    return nn.Sequential(
+        nn.Linear(20, 16),
+        nn.ReLU(),
+        nn.Linear(16, 16),
+        nn.ReLU(),
+        nn.Linear(16, 1),
+    )
+
+
+def mlp_mnist() -> nn.Module:
+    """784-512-512-10 with dropout."""
+    return nn.Sequential(
+        nn.Linear(784, 512),
+        nn.ReLU(),
+        nn.Dropout(0.2),
+        nn.Linear(512, 512),
+        nn.ReLU(),
+        nn.Dropout(0.2),
+        nn.Linear(512, 10),
+    )
+
+
+def convnet() -> nn.Module:
+    """The MNIST convnet of keras.io."""
+    return nn.Sequential(
+        nn.Conv2d(1, 32, 3),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(32, 64, 3),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Dropout(0.5),
+        nn.Linear(1600, 10),
+    )
+
+
+NETS: dict[str, Callable[[], nn.Module]] = {
+    "mlp_tiny": mlp_tiny,
+    "mlp_mnist": mlp_mnist,
+    "convnet": convnet,
+    "lstm": lambda: SentenceNet(packed=False),
+    "lstm_masked": lambda: SentenceNet(packed=True),
+}
+
+
+class Usual:
+    """`DataLoader`, torchmetrics, default Adam and `.item()` at each step."""
+
+    optimizer_options: Mapping = MappingProxyType({})
+
+    def __init__(self, workload: Workload) -> None:
+        """Make the net and the tensors."""
+        torch.manual_seed(0)
+        self.workload = workload
+        x, y = workload.data(workload.samples)
+        if x.ndim == 4:
+            x = np.ascontiguousarray(x.transpose(0, 3, 1, 2))
+        self.x, self.y = torch.from_numpy(x), torch.from_numpy(y)
+        self.net = NETS[workload.net]()
+        binary = workload.classes == 1
+        self.activation = nn.Sigmoid() if binary else nn.Softmax(dim=-1)
+        self.loss = nn.BCEWithLogitsLoss() if binary else nn.CrossEntropyLoss()
+        self.optimizer = torch.optim.Adam(
+            self.net.parameters(), **self.optimizer_options
+        )
+
+    def fit(self) -> float:
+        """Train for a round and return the mean loss of its last epoch."""
+        workload, net, optimizer = self.workload, self.net, self.optimizer
+        loader = DataLoader(
+            TensorDataset(self.x, self.y), workload.batch_size, shuffle=True
+        )
+        if workload.classes == 1:
+            accuracy = Accuracy(task="binary")
+        else:
+            accuracy = Accuracy(task="multiclass", num_classes=workload.classes)
+        net.train()
+        total = 0.0
+        for _ in range(workload.epochs):
+            total = 0.0
+            accuracy.reset()
+            for x, y in loader:
+                optimizer.zero_grad()
+                outputs = net(x)
+                loss = self.loss(outputs, y)
+                loss.backward()
+                optimizer.step()
+                total += loss.item() * len(x)
+                accuracy.update(outputs, y.int())
+            accuracy.compute().item()
+        return total / workload.samples
+
+    def predict(self) -> np.ndarray:
+        """Return the probabilities of all samples."""
+        self.net.eval()
+        loader = DataLoader(TensorDataset(self.x), self.workload.batch_size)
+        with torch.no_grad():
+            return torch.cat([self.activation(self.net(x)) for (x,) in loader]).numpy()
+
+
+class Tuned(Usual):
+    """The same in eager PyTorch at its best: nothing is read or made twice."""
+
+    # Keras's epsilon.
+    optimizer_options = MappingProxyType({"fused": True, "eps": 1e-7})
+
+    # Gathering several batches at once saves calls; a whole epoch would leave the
+    # cache.
+    gathered = 16
+
+    def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield an epoch of shuffled batches."""
+        size = self.workload.batch_size
+        for chunk in torch.randperm(len(self.x)).split(self.gathered * size):
+            x, y = self.x.index_select(0, chunk), self.y.index_select(0, chunk)
+            yield from zip(x.split(size), y.split(size), strict=True)
+
+    def fit(self) -> float:
+        """Train for a round and return the mean loss of its last epoch."""
+        net, optimizer = self.net, self.optimizer
+        binary = self.workload.classes == 1
+        if binary:
+            loss_function = nn.functional.binary_cross_entropy_with_logits
+        else:
+            loss_function = nn.functional.cross_entropy
+        net.train()
+        total = torch.zeros(())
+        for _ in range(self.workload.epochs):
+            total = torch.zeros(())
+            hits = torch.zeros((), dtype=torch.int64)
+            for x, y in self.batches():
+                outputs = net(x)
+                loss = loss_function(outputs, y)
+                loss.backward()
+                optimizer.step()
+                optimizer.zero_grad()
+                with torch.no_grad():
+                    total.add_(loss, alpha=len(x))
+                    if binary:
+                        hits.add_(((outputs > 0) == (y > 0.5)).sum())
+                    else:
+                        hits.add_((outputs.argmax(1) == y).sum())
+            hits.item()
+        return total.item() / self.workload.samples
+
+    def predict(self) -> np.ndarray:
+        """Return the probabilities of all samples."""
+        net, activation = self.net.eval(), self.activation
+        with torch.inference_mode():
+            batches = self.x.split(self.workload.batch_size)
+            return torch.cat([activation(net(x)) for x in batches]).numpy()
+
+    def call(self, times: int) -> None:
+        """Call the net on one row, as one `nn.Sequential`."""
+        net = nn.Sequential(*self.net.children(), self.activation).eval()
+        row = self.x[:1]
+        with torch.no_grad():
+            for _ in range(times):
+                net(row)
+
+    def predict_one(self, times: int) -> None:
+        """Call the net on one row of an array and return an array."""
+        net = nn.Sequential(*self.net.children(), self.activation).eval()
+        row = self.x[:1].numpy()
+        for _ in range(times):
+            with torch.no_grad():
+                net(torch.from_numpy(row)).numpy()

@@ -1,0 +1,169 @@
+"""The same models in Keras's words: torchkeras, and Keras 3 on each backend."""
+
+import contextlib
+import importlib
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from benchmarks.workloads import LENGTH, VOCABULARY, Workload
+
+
+def mlp_tiny(keras: ModuleType) -> list:
+    """20-16-16-1."""
+    return [
+        keras.Input((20,)),
+        keras.layers.Dense(16, activation="relu"),
+        keras.layers.Dense(16, activation="relu"),
+        keras.layers.Dense(1, activation="sigmoid"),
+    ]
+
+
+def mlp_mnist(keras: ModuleType) -> list:
+    """784-512-512-10 with dropout."""
+    return [
+        keras.Input((784,)),
+        keras.layers.Dense(512, activation="relu"),
+        keras.layers.Dropout(0.2),
+        keras.layers.Dense(512, activation="relu"),
+        keras.layers.Dropout(0.2),
+        keras.layers.Dense(10, activation="softmax"),
+    ]
+
+
+def convnet(keras: ModuleType) -> list:
+    """The MNIST convnet of keras.io."""
+    return [
+        keras.Input((28, 28, 1)),
+        keras.layers.Conv2D(32, kernel_size=(3, 3), activation="relu"),
+        keras.layers.MaxPooling2D(pool_size=(2, 2)),
+        keras.layers.Conv2D(64, kernel_size=(3, 3), activation="relu"),
+        keras.layers.MaxPooling2D(pool_size=(2, 2)),
+        keras.layers.Flatten(),
+        keras.layers.Dropout(0.5),
+        keras.layers.Dense(10, activation="softmax"),
+    ]
+
+
+def lstm(keras: ModuleType, mask_zero: bool = False) -> list:
+    """Embedding, LSTM and one probability."""
+    return [
+        keras.Input((LENGTH,), dtype="int64"),
+        keras.layers.Embedding(VOCABULARY, 64, mask_zero=mask_zero),
+        keras.layers.LSTM(64),
+        keras.layers.Dense(1, activation="sigmoid"),
+    ]
+
+
+MODELS: dict[str, Callable[[ModuleType], list]] = {
+    "mlp_tiny": mlp_tiny,
+    "mlp_mnist": mlp_mnist,
+    "convnet": convnet,
+    "lstm": lstm,
+    "lstm_masked": lambda keras: lstm(keras, mask_zero=True),
+}
+
+
+class KerasModel:
+    """A compiled `Sequential` and the calls that users make on it."""
+
+    def __init__(self, workload: Workload) -> None:
+        """Import the library, then make and compile the model."""
+        keras = importlib.import_module(self.library())
+        keras.utils.set_random_seed(0)
+        self.workload = workload
+        self.x, self.y = workload.data(workload.samples)
+        self.model: Any = keras.Sequential(MODELS[workload.net](keras))
+        binary = workload.classes == 1
+        self.model.compile(
+            loss="binary_crossentropy" if binary else "sparse_categorical_crossentropy",
+            optimizer="adam",
+            metrics=["accuracy"],
+        )
+
+    @staticmethod
+    def library() -> str:
+        """The name of the package that is timed."""
+        return "keras"
+
+    def fit(self, verbose: int = 0) -> float:
+        """Train for a round and return the mean loss of its last epoch."""
+        workload = self.workload
+        history = self.model.fit(
+            self.x,
+            self.y,
+            batch_size=workload.batch_size,
+            epochs=workload.epochs,
+            verbose=verbose,
+        )
+        return history.history["loss"][-1]
+
+    def predict(self) -> np.ndarray:
+        """Return the probabilities of all samples."""
+        return self.model.predict(
+            self.x, batch_size=self.workload.batch_size, verbose=0
+        )
+
+    def call(self, times: int) -> None:
+        """Call the model on one row; the backend must be torch."""
+        torch: Any = importlib.import_module("torch")
+        model, row = self.model, torch.from_numpy(self.x[:1])
+        with torch.no_grad():
+            for _ in range(times):
+                model(row)
+
+    def predict_one(self, times: int) -> None:
+        """Predict one row of an array."""
+        model, row = self.model, self.x[:1]
+        for _ in range(times):
+            model.predict(row, verbose=0)
+
+
+class TorchKerasModel(KerasModel):
+    """The same calls on torchkeras, and two that concern it alone."""
+
+    @staticmethod
+    def library() -> str:
+        """The name of the package that is timed."""
+        return "torchkeras"
+
+    def fit_with_bar(self) -> float:
+        """Train for a round, the bar drawn on a terminal."""
+        with terminal():
+            return self.fit(verbose=1)
+
+    def soak(self, steps: int) -> float:
+        """Train and predict by the batch; return the growth of memory in MB."""
+        size = self.workload.batch_size
+        x, y = self.x[:size], self.y[:size]
+        before = resident_megabytes()
+        for _ in range(steps):
+            self.model.train_on_batch(x, y)
+            self.model.predict_on_batch(x)
+        return resident_megabytes() - before
+
+
+@contextlib.contextmanager
+def terminal() -> Iterator[None]:
+    """Point the standard streams at a pseudo-terminal that something reads."""
+    reader, writer = os.openpty()
+    with (
+        subprocess.Popen(["cat"], stdin=reader, stdout=subprocess.DEVNULL) as sink,
+        open(writer, "w") as stream,
+        contextlib.redirect_stdout(stream),
+        contextlib.redirect_stderr(stream),
+    ):
+        os.close(reader)
+        yield
+        sink.kill()
+
+
+def resident_megabytes() -> float:
+    """The memory that this process holds."""
+    with open("/proc/self/statm") as statm:
+        pages = int(statm.read().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20

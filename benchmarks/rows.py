@@ -1,0 +1,135 @@
+"""The rows of the table: what is timed, of whom, and what it may cost."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+
+from benchmarks.workloads import (
+    CONVNET,
+    LSTM,
+    LSTM_MASKED,
+    MLP_MNIST,
+    MLP_TINY,
+    Workload,
+)
+
+KERAS = ("keras-torch", "keras-jax", "keras-tensorflow")
+EVERYONE = ("tuned", "usual", "torchkeras", *KERAS)
+ON_TORCH = ("tuned", "torchkeras", "keras-torch")
+
+# Where to find each contender, by the name it has in the table.
+CONTENDERS = {
+    "tuned": "benchmarks.handwritten:Tuned",
+    "usual": "benchmarks.handwritten:Usual",
+    "torchkeras": "benchmarks.keras_api:TorchKerasModel",
+    **dict.fromkeys(KERAS, "benchmarks.keras_api:KerasModel"),
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table.
+
+    Args:
+        name: The name to select it by.
+        task: The method of the contenders that is timed, or "imports" or "bar".
+        workload: The model and its data.
+        contenders: Who takes part.
+        bounds: The highest ratio of torchkeras to a contender that is aimed for.
+        most_us: The most microseconds a step of torchkeras may take, if not 0.
+        repeats: How many calls a round makes, where it is not an epoch.
+        note: What stands in the place of the tuned loop, if it is none.
+    """
+
+    name: str
+    task: str
+    workload: Workload
+    contenders: tuple[str, ...] = EVERYONE
+    bounds: Mapping[str, float] = field(default_factory=dict)
+    most_us: float = 0
+    repeats: int = 0
+    note: str = ""
+
+    @property
+    def steps(self) -> int:
+        """The number of steps or calls in a round."""
+        return self.repeats or self.workload.steps
+
+    def narrowed(self, contenders: Collection[str]) -> "Row":
+        """The same row with these contenders alone."""
+        kept = tuple(name for name in self.contenders if name in contenders)
+        return replace(self, contenders=kept)
+
+    def quick(self) -> "Row":
+        """The same row, cut short to see whether it runs."""
+        samples = min(self.workload.samples, 4 * self.workload.batch_size)
+        return replace(
+            self,
+            workload=replace(self.workload, samples=samples, epochs=1),
+            repeats=-(-self.repeats // 10),
+        )
+
+
+def fit_row(workload: Workload, tuned: float) -> Row:
+    """The row of a training step, with the ratio to the tuned loop aimed for."""
+    bounds = {"tuned": tuned, "usual": 0.75, "keras-torch": 1, "keras-tensorflow": 1}
+    return Row(workload.net, "fit", workload, bounds=bounds)
+
+
+ROWS = (
+    fit_row(MLP_TINY, tuned=0.8),
+    fit_row(MLP_MNIST, tuned=1.05),
+    fit_row(CONVNET, tuned=0.9),
+    fit_row(LSTM, tuned=1.05),
+    fit_row(LSTM_MASKED, tuned=0.5),
+    Row("predict_mlp", "predict", MLP_MNIST, bounds={"tuned": 1}),
+    Row(
+        "predict_convnet",
+        "predict",
+        replace(CONVNET, batch_size=1_024, samples=4_096),
+        bounds={"tuned": 1},
+    ),
+    Row(
+        "call",
+        "call",
+        MLP_TINY,
+        ON_TORCH,
+        bounds={"tuned": 1.5},
+        repeats=2_000,
+        note="`model(x)` on one row; tuned: the same `nn.Sequential`",
+    ),
+    Row(
+        "predict_one",
+        "predict_one",
+        MLP_TINY,
+        ("tuned", "torchkeras", *KERAS),
+        most_us=100,
+        repeats=100,
+        note="`predict(x[:1])`; tuned: `nn.Sequential` from array to array",
+    ),
+    Row(
+        "import",
+        "imports",
+        MLP_TINY,
+        ("tuned", "torchkeras", *KERAS),
+        bounds={"tuned": 1.3},
+        repeats=1,
+        note="tuned: `import torch`",
+    ),
+    Row(
+        "bar",
+        "bar",
+        MLP_TINY,
+        ("torchkeras",),
+        bounds={"tuned": 1.03},
+        note="`mlp_tiny` with the bar drawn; tuned: torchkeras with `verbose=0`",
+    ),
+)
+SOAK = Row(
+    "soak",
+    "soak",
+    MLP_TINY,
+    ("torchkeras",),
+    repeats=10_000,
+    note="`train_on_batch` and `predict_on_batch`; the last round's {steps:,} steps "
+    "let the memory grow by {value:.1f} MB",
+)

@@ -1,0 +1,163 @@
+"""What layers refuse, what they say, and that a refused call changes nothing."""
+
+import numpy as np
+import pytest
+import torch
+
+from torchkeras import layers
+
+
+def built(layer, *shape):
+    """Return a layer built for that input."""
+    layer.build((None, *shape))
+    return layer
+
+
+CALLS = [
+    # A1: the wrong number of features
+    (built(layers.Dense(2, name="d1"), 4), (10, 3),
+     r"Layer 'd1' \(Dense\): expected size 4 on axis -1, .*\(10, 3\)"),
+    (built(layers.BatchNormalization(name="bn"), 4), (10, 3),
+     r"'bn' \(BatchNormalization\): expected size 4 on axis 1, .*\(10, 3\)"),
+    (built(layers.LayerNormalization(name="ln"), 4), (10, 3),
+     r"'ln' \(LayerNormalization\): expected size 4 on axis 1, .*\(10, 3\)"),
+    (built(layers.Conv1D(2, 3, name="c1"), 8, 4), (2, 8, 3),
+     r"'c1' \(Conv1D\): expected size 4 on axis -1, .*\(2, 8, 3\)"),
+    # A17: channels in the wrong place, or missing
+    (built(layers.Conv2D(2, 3, name="c2"), 8, 8, 3), (2, 3, 8, 8),
+     r"'c2' .*\(2, 3, 8, 8\).*data_format='channels_first'"),
+    (built(layers.Conv2D(2, 3, data_format="channels_first", name="c3"), 3, 8, 8),
+     (2, 8, 8, 3), r"'c3' .*\(2, 8, 8, 3\).*data_format='channels_last'"),
+    (built(layers.Conv2D(2, 3, name="c4"), 8, 8, 1), (2, 8, 8),
+     r"'c4' .*expected 4 axes.*\(2, 8, 8\).*Add an axis for the channels"),
+    # A18: a window larger than a later input
+    (built(layers.Conv2D(2, 3, name="c5"), 8, 8, 3), (2, 2, 9, 3),
+     r"'c5' .*at least \(3, 3\) for kernel_size=\(3, 3\), strides=\(1, 1\), "
+     r"padding='valid', .*\(2, 2, 9, 3\)"),
+    (built(layers.MaxPooling2D(4, name="p1"), 8, 8, 3), (2, 8, 2, 3),
+     r"'p1' .*at least \(4, 4\) for pool_size=\(4, 4\), strides=\(4, 4\), "
+     r"padding='valid', .*\(2, 8, 2, 3\)"),
+    (built(layers.Reshape((4, 3), name="r1"), 12), (2, 10),
+     r"'r1' \(Reshape\): .*target_shape=\(4, 3\), .*\(2, 10\) with 10 values"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("layer", "shape", "message"), CALLS)
+def test_inputs_that_do_not_fit(layer, shape, message):
+    before = layer.get_weights()
+    for training in (False, True):
+        with pytest.raises(ValueError, match=message):
+            layer(torch.ones(shape), training=training)
+    for old, new in zip(before, layer.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+    assert not layer.training
+
+
+@pytest.mark.parametrize("index", [9, 12, -1])
+@pytest.mark.parametrize("dtype", [torch.int64, torch.int32, torch.float32])
+def test_indices_outside_the_table(index, dtype):
+    layer = layers.Embedding(9, 2, name="words")
+    ids = torch.tensor([[1, index]], dtype=dtype)
+    with pytest.raises(ValueError, match=r"'words' .*input_dim=9"):
+        layer(ids)
+    assert layer(torch.tensor([[1, 8]])).shape == (1, 2, 2)
+
+
+BUILDS = [
+    (layers.Conv1D(2, 5, name="c"), (None, 4, 3), r"kernel_size=\(5,\)"),
+    (layers.Conv2D(2, 5, name="c"), (None, 4, 8, 3), r"kernel_size=\(5, 5\)"),
+    (layers.Conv2D(2, 3, dilation_rate=2, name="c"), (None, 4, 4, 3),
+     r"at least \(5, 5\)"),
+    (layers.MaxPooling2D(5, name="c"), (None, 4, 4, 3), r"pool_size=\(5, 5\)"),
+    (layers.AveragePooling1D(5, name="c"), (None, 4, 3), r"pool_size=\(5,\)"),
+    (layers.Conv2D(2, 3, groups=2, name="c"), (None, 4, 4, 3), "multiple of groups=2"),
+    (layers.Conv2D(2, 3, name="c"), (None, 4, 4, None), "channels must be known"),
+    (layers.BatchNormalization(axis=3, name="c"), (None, 4), "`axis` must be within"),
+    (layers.LayerNormalization(axis=[1, 2], name="c"), (None, 4),
+     "`axis` must be within"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("layer", "shape", "message"), BUILDS)
+def test_shapes_that_cannot_be_built_for(layer, shape, message):
+    with pytest.raises(ValueError, match=rf"Layer 'c'.*{message}"):
+        layer.build(shape)
+    assert not layer.built
+    assert layer.weights == []
+
+
+def test_a_chain_of_poolings_names_the_one_that_fails():
+    x = layers.Input((8, 8, 3))
+    x = layers.MaxPooling2D(4)(x)
+    with pytest.raises(ValueError, match=r"'second' .*\(None, 2, 2, 3\)"):
+        layers.MaxPooling2D(4, name="second")(x)
+
+
+ARGUMENTS = [
+    (layers.Dense, {"units": 0}, ValueError, "units"),
+    (layers.Dense, {"units": -3}, ValueError, "units"),
+    (layers.Dense, {"units": 3.5}, TypeError, "units"),
+    (layers.Dense, {"units": "3"}, TypeError, "units"),
+    (layers.Dense, {"units": True}, TypeError, "units"),
+    (layers.Dense, {"units": 3, "activation": "reluu"}, ValueError,
+     "Did you mean 'relu'"),
+    (layers.Dense, {"units": 3, "use_bais": True}, ValueError,
+     "Did you mean 'use_bias'"),
+    (layers.Dense, {"units": 3, "name": "a/b"}, ValueError, "name"),
+    (layers.Embedding, {"input_dim": 0, "output_dim": 3}, ValueError, "input_dim"),
+    (layers.Embedding, {"input_dim": 3, "output_dim": 0.5}, TypeError, "output_dim"),
+    (layers.Conv2D, {"filters": 0, "kernel_size": 3}, ValueError, "filters"),
+    (layers.Conv2D, {"filters": 3.5, "kernel_size": 3}, TypeError, "filters"),
+    (layers.Conv2D, {"filters": 3, "kernel_size": 0}, ValueError, "kernel_size"),
+    (layers.Conv2D, {"filters": 3, "kernel_size": (3, 3, 3)}, ValueError,
+     "kernel_size"),
+    (layers.Conv2D, {"filters": 3, "kernel_size": (3, 1.5)}, TypeError, "kernel_size"),
+    (layers.Conv2D, {"filters": 3, "kernel_size": 3, "strides": 0}, ValueError,
+     "strides"),
+    (layers.Conv2D, {"filters": 3, "kernel_size": 3, "groups": 2}, ValueError,
+     "groups=2"),
+    (layers.Conv2D, {"filters": 3, "kernel_size": 3, "groups": 0}, ValueError,
+     "groups"),
+    (layers.Conv2D, {"filters": 3, "kernel_size": 3, "padding": "sane"}, ValueError,
+     "Did you mean 'same'"),
+    (layers.Conv2D, {"filters": 3, "kernel_size": 3, "padding": "causal"}, ValueError,
+     "padding"),
+    (layers.Conv2D, {"filters": 3, "kernel_size": 3, "strides": 2, "dilation_rate": 2},
+     ValueError, "`strides` or `dilation_rate` must be 1"),
+    (layers.Conv2D, {"filters": 3, "kernel_size": 3, "data_format": "NHWC"}, ValueError,
+     "data_format"),
+    (layers.MaxPooling2D, {"pool_size": 0}, ValueError, "pool_size"),
+    (layers.MaxPooling2D, {"pool_size": "2"}, TypeError, "pool_size"),
+    (layers.MaxPooling2D, {"padding": "causal"}, ValueError, "padding"),
+    (layers.GlobalMaxPooling1D, {"data_format": "x"}, ValueError, "data_format"),
+    (layers.Dropout, {"rate": 2.0}, ValueError, "rate"),
+    (layers.Dropout, {"rate": -0.1}, ValueError, "rate"),
+    (layers.Dropout, {"rate": float("nan")}, ValueError, "rate"),
+    (layers.Dropout, {"rate": "half"}, TypeError, "rate"),
+    (layers.Dropout, {"rate": 0.5, "seed": 1.5}, TypeError, "seed"),
+    (layers.Dropout, {"rate": 0.5, "noise_shape": (0, 1)}, ValueError, "noise_shape"),
+    (layers.Dropout, {"rate": 0.5, "noise_shape": "ab"}, TypeError, "noise_shape"),
+    (layers.SpatialDropout2D, {"rate": 1.5}, ValueError, "rate"),
+    (layers.GaussianNoise, {"stddev": -1}, ValueError, "stddev"),
+    (layers.BatchNormalization, {"momentum": 1.5}, ValueError, "momentum"),
+    (layers.BatchNormalization, {"epsilon": -1.0}, ValueError, "epsilon"),
+    (layers.BatchNormalization, {"axis": 0.5}, TypeError, "axis"),
+    (layers.BatchNormalization, {"renorm": True}, NotImplementedError, "renorm"),
+    (layers.LayerNormalization, {"axis": "last"}, TypeError, "axis"),
+    (layers.LayerNormalization, {"rms_scaling": True}, NotImplementedError,
+     "rms_scaling"),
+    (layers.ReLU, {"max_value": -1.0}, ValueError, "max_value"),
+    (layers.ReLU, {"threshold": None}, TypeError, "threshold"),
+    (layers.LeakyReLU, {"negative_slope": -0.1}, ValueError, "negative_slope"),
+    (layers.Reshape, {"target_shape": (-1, -1)}, ValueError, "target_shape"),
+    (layers.Reshape, {"target_shape": (0, 2)}, ValueError, "target_shape"),
+    (layers.Permute, {"dims": (0, 1)}, ValueError, "dims"),
+    (layers.RepeatVector, {"n": 0}, ValueError, "n"),
+    (layers.Activation, {"activation": "sofmax"}, ValueError, "Did you mean 'softmax'"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("layer", "kwargs", "error", "message"), ARGUMENTS)
+def test_illegal_arguments(layer, kwargs, error, message):
+    with pytest.raises(error, match=message):
+        layer(**kwargs)

@@ -1,0 +1,453 @@
+"""What every layer must do, checked on a row for each."""
+
+import copy
+import dataclasses
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from torchkeras import layers
+from torchkeras._core import tree
+
+#: Arguments that are layers.
+INNER = ("cell", "layer")
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """One layer: how it is made, what goes in and what comes out.
+
+    Args:
+        layer: the class.
+        kwargs: its arguments.
+        input: the shape of the inputs, batch included.
+        output: the shape, or the shapes, of the outputs.
+        weights: the names of the weights, in Keras's order.
+        trainable: how many of them are trained.
+        high: for inputs that are integers, the largest one plus one.
+        masks: whether a mask of the inputs is passed on.
+        takes_masks: whether a mask may come in at all.
+        random: whether outputs are random in training.
+        skip: checks that have no meaning for this row.
+    """
+
+    layer: type
+    kwargs: dict[str, Any]
+    input: tuple[int, ...]
+    output: Any
+    weights: tuple[str, ...] = ()
+    trainable: int | None = None
+    high: int | None = None
+    masks: bool = False
+    takes_masks: bool = False
+    random: bool = False
+    skip: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """Return the id of the row."""
+        options = [f"{k}={v}" for k, v in self.kwargs.items() if k not in INNER]
+        inner = [str(v) for k, v in self.kwargs.items() if k in INNER]
+        names = re.findall(r"[A-Z]\w+(?=\()", "".join(inner))
+        return "-".join([self.layer.__name__, *names, *options]).replace(" ", "")
+
+    def make(self, **kwargs: Any) -> Any:
+        """Make the layer."""
+        arguments = copy.deepcopy(self.kwargs)
+        return self.layer(**{**arguments, **kwargs})
+
+    def build(self, **kwargs: Any) -> Any:
+        """Make the layer and build it."""
+        layer = self.make(**kwargs)
+        if not layer.built:
+            layer.build((None, *self.input[1:]))
+        return layer
+
+    def data(self, batch: int | None = None) -> torch.Tensor:
+        """Return inputs."""
+        shape = self.input if batch is None else (batch, *self.input[1:])
+        if self.high is not None:
+            return torch.randint(1, self.high, shape)
+        return torch.randn(shape)
+
+
+KERNEL = ("kernel", "bias")
+RECURRENT = ("kernel", "recurrent_kernel", "bias")
+AFFINE = ("gamma", "beta")
+MOVING = (*AFFINE, "moving_mean", "moving_variance")
+IMAGE = (2, 8, 8, 3)
+STEPS = (2, 8, 3)
+VOLUME = (2, 6, 6, 6, 2)
+#: A layer given as an argument has a policy of its own.
+INNER_POLICY = ("policy",)
+
+CASES = [
+    Case(layers.Dense, {"units": 3}, (2, 4), (2, 3), KERNEL, masks=True),
+    Case(layers.Dense, {"units": 3, "activation": "softmax"}, (2, 5, 4), (2, 5, 3),
+         KERNEL, masks=True),
+    Case(layers.Embedding, {"input_dim": 9, "output_dim": 3}, (2, 5), (2, 5, 3),
+         ("embeddings",), high=9, skip=("masks",)),
+    Case(layers.Embedding, {"input_dim": 9, "output_dim": 3, "mask_zero": True}, (2, 5),
+         (2, 5, 3), ("embeddings",), high=9),
+    Case(layers.InputLayer, {"shape": (4,)}, (2, 4), (2, 4),
+         skip=("policy", "masks")),
+    Case(layers.Activation, {"activation": "tanh"}, (2, 4), (2, 4), masks=True),
+    Case(layers.ReLU, {}, (2, 4), (2, 4), masks=True),
+    Case(layers.ReLU, {"max_value": 1.0, "negative_slope": 0.1, "threshold": 0.2},
+         (2, 4), (2, 4), masks=True),
+    Case(layers.LeakyReLU, {}, (2, 4), (2, 4), masks=True),
+    Case(layers.ELU, {"alpha": 0.5}, (2, 4), (2, 4), masks=True),
+    Case(layers.PReLU, {}, (2, 4), (2, 4), ("alpha",), masks=True),
+    Case(layers.PReLU, {"shared_axes": [1, 2]}, IMAGE, IMAGE, ("alpha",), masks=True),
+    Case(layers.Softmax, {}, (2, 4), (2, 4), masks=True),
+    Case(layers.Softmax, {"axis": [1, 2]}, (2, 3, 4), (2, 3, 4), masks=True,
+         skip=("masks",)),
+    Case(layers.Conv1D, {"filters": 4, "kernel_size": 3}, STEPS, (2, 6, 4), KERNEL),
+    Case(layers.Conv1D, {"filters": 4, "kernel_size": 3, "padding": "causal"}, STEPS,
+         (2, 8, 4), KERNEL),
+    Case(layers.Conv1D, {"filters": 4, "kernel_size": 2, "padding": "same"}, STEPS,
+         (2, 8, 4), KERNEL),
+    Case(layers.Conv2D, {"filters": 4, "kernel_size": 3}, IMAGE, (2, 6, 6, 4), KERNEL),
+    Case(layers.Conv2D, {"filters": 4, "kernel_size": 3, "padding": "same",
+                         "activation": "relu", "use_bias": False},
+         IMAGE, (2, 8, 8, 4), ("kernel",)),
+    Case(layers.Conv2D, {"filters": 4, "kernel_size": 3, "padding": "same",
+                         "strides": 2}, IMAGE, (2, 4, 4, 4), KERNEL),
+    Case(layers.Conv2D, {"filters": 4, "kernel_size": (3, 2), "groups": 2,
+                         "data_format": "channels_first"},
+         (2, 4, 8, 8), (2, 4, 6, 7), KERNEL),
+    Case(layers.Conv3D, {"filters": 4, "kernel_size": 3, "dilation_rate": 2}, VOLUME,
+         (2, 2, 2, 2, 4), KERNEL),
+    Case(layers.MaxPooling1D, {}, STEPS, (2, 4, 3)),
+    Case(layers.MaxPooling2D, {}, IMAGE, (2, 4, 4, 3)),
+    Case(layers.MaxPooling2D, {"pool_size": 3, "strides": 2, "padding": "same"}, IMAGE,
+         (2, 4, 4, 3)),
+    Case(layers.MaxPooling3D, {}, VOLUME, (2, 3, 3, 3, 2)),
+    Case(layers.AveragePooling1D, {"pool_size": 2}, STEPS, (2, 4, 3)),
+    Case(layers.AveragePooling2D, {"pool_size": 2}, IMAGE, (2, 4, 4, 3)),
+    Case(layers.AveragePooling2D, {"pool_size": 2, "strides": 1, "padding": "same"},
+         IMAGE, IMAGE),
+    Case(layers.AveragePooling3D, {"pool_size": 2}, VOLUME, (2, 3, 3, 3, 2)),
+    Case(layers.GlobalMaxPooling1D, {}, STEPS, (2, 3)),
+    Case(layers.GlobalMaxPooling2D, {"keepdims": True}, IMAGE, (2, 1, 1, 3)),
+    Case(layers.GlobalMaxPooling3D, {}, VOLUME, (2, 2)),
+    Case(layers.GlobalAveragePooling1D, {}, STEPS, (2, 3),
+         takes_masks=True),
+    Case(layers.GlobalAveragePooling2D, {"data_format": "channels_first"}, (2, 3, 8, 8),
+         (2, 3)),
+    Case(layers.GlobalAveragePooling3D, {}, VOLUME, (2, 2)),
+    Case(layers.BatchNormalization, {}, (4, 3), (4, 3), MOVING, trainable=2,
+         masks=True),
+    Case(layers.BatchNormalization, {"scale": False}, STEPS, STEPS, MOVING[1:],
+         trainable=1, masks=True),
+    Case(layers.BatchNormalization, {"axis": 1}, IMAGE, IMAGE, MOVING, trainable=2,
+         masks=True),
+    Case(layers.BatchNormalization, {"momentum": 0.9}, IMAGE, IMAGE, MOVING,
+         trainable=2, masks=True),
+    Case(layers.LayerNormalization, {}, STEPS, STEPS, AFFINE, masks=True),
+    Case(layers.LayerNormalization, {"axis": [1, 3], "center": False}, IMAGE, IMAGE,
+         AFFINE[:1], masks=True),
+    Case(layers.Flatten, {}, IMAGE, (2, 192)),
+    Case(layers.Flatten, {"data_format": "channels_first"}, IMAGE, (2, 192)),
+    Case(layers.Reshape, {"target_shape": (4, 3)}, (2, 12), (2, 4, 3)),
+    Case(layers.Reshape, {"target_shape": (4, -1)}, (2, 12), (2, 4, 3)),
+    Case(layers.Permute, {"dims": (2, 1)}, STEPS, (2, 3, 8)),
+    Case(layers.RepeatVector, {"n": 5}, (2, 3), (2, 5, 3)),
+    Case(layers.Dropout, {"rate": 0.4}, (2, 4), (2, 4), masks=True,
+         random=True),
+    Case(layers.Dropout, {"rate": 0.4, "noise_shape": (None, 1, None), "seed": 3},
+         STEPS, STEPS, masks=True, random=True),
+    Case(layers.Dropout, {"rate": 0.4}, (70, 70), (70, 70), masks=True,
+         random=True),
+    Case(layers.SpatialDropout1D, {"rate": 0.4}, STEPS, STEPS, masks=True,
+         random=True),
+    Case(layers.SpatialDropout2D, {"rate": 0.4}, IMAGE, IMAGE, masks=True,
+         random=True),
+    Case(layers.SpatialDropout3D, {"rate": 0.4, "data_format": "channels_first"},
+         VOLUME, VOLUME, masks=True, random=True),
+    Case(layers.GaussianNoise, {"stddev": 0.3, "seed": 1}, (2, 4), (2, 4),
+         masks=True, random=True),
+    Case(layers.Rescaling, {"scale": 0.5, "offset": [1.0, 2.0, 3.0]}, IMAGE, IMAGE,
+         masks=True),
+    Case(layers.SimpleRNN, {"units": 4}, STEPS, (2, 4), RECURRENT, takes_masks=True),
+    Case(layers.SimpleRNN, {"units": 4, "activation": "relu", "go_backwards": True,
+                            "return_sequences": True, "use_bias": False},
+         STEPS, (2, 8, 4), RECURRENT[:2], masks=True),
+    Case(layers.LSTM, {"units": 4}, STEPS, (2, 4), RECURRENT, takes_masks=True),
+    Case(layers.LSTM, {"units": 4, "return_sequences": True, "return_state": True},
+         STEPS, [(2, 8, 4), (2, 4), (2, 4)], RECURRENT, masks=True),
+    Case(layers.LSTM, {"units": 4, "dropout": 0.3, "recurrent_dropout": 0.3}, STEPS,
+         (2, 4), RECURRENT, takes_masks=True, random=True),
+    Case(layers.GRU, {"units": 4}, STEPS, (2, 4), RECURRENT, takes_masks=True),
+    Case(layers.GRU, {"units": 4, "reset_after": False, "return_state": True}, STEPS,
+         [(2, 4), (2, 4)], RECURRENT, takes_masks=True),
+    Case(layers.RNN, {"cell": layers.SimpleRNNCell(4)}, STEPS, (2, 4), RECURRENT,
+         takes_masks=True, skip=INNER_POLICY),
+    Case(layers.RNN, {"cell": [layers.LSTMCell(4), layers.GRUCell(3)]}, STEPS, (2, 3),
+         2 * RECURRENT, takes_masks=True, skip=INNER_POLICY),
+    Case(layers.Bidirectional, {"layer": layers.LSTM(4)}, STEPS, (2, 8), 2 * RECURRENT,
+         takes_masks=True, skip=INNER_POLICY),
+    Case(layers.Bidirectional, {"layer": layers.GRU(4, return_sequences=True),
+                                "merge_mode": "sum"},
+         STEPS, (2, 8, 4), 2 * RECURRENT, masks=True, skip=INNER_POLICY),
+    Case(layers.TimeDistributed, {"layer": layers.Dense(4)}, STEPS, (2, 8, 4), KERNEL,
+         masks=True, skip=INNER_POLICY),
+    Case(layers.TimeDistributed, {"layer": layers.Conv2D(4, 3)}, (2, 5, 8, 8, 3),
+         (2, 5, 6, 6, 4), KERNEL, masks=True, skip=INNER_POLICY),
+]  # fmt: skip
+
+#: Exported names that are no layers to be called; cells are called by those above.
+NOT_LAYERS = {
+    "GRUCell",
+    "Input",
+    "InputSpec",
+    "LSTMCell",
+    "Layer",
+    "SimpleRNNCell",
+    "StackedRNNCells",
+    "Wrapper",
+    "deserialize",
+    "serialize",
+}
+
+
+def outputs_of(outputs: Any) -> list[torch.Tensor]:
+    """Return the tensors of a layer's outputs."""
+    return tree.flatten(outputs)
+
+
+def total(outputs: Any) -> torch.Tensor:
+    """Return a number that depends on all outputs, in a different way on each."""
+    return sum(
+        (out.float() * torch.arange(out.numel()).reshape(out.shape).cos()).sum()
+        for out in outputs_of(outputs)
+        if out.requires_grad
+    )
+
+
+def shapes_of(outputs: Any) -> Any:
+    """Return the shapes of a layer's outputs, in the form of `Case.output`."""
+    if isinstance(outputs, (list, tuple)):
+        return [tuple(out.shape) for out in outputs]
+    return tuple(outputs.shape)
+
+
+def same(first: Any, second: Any) -> None:
+    """Compare two outputs bit for bit."""
+    for one, other in zip(outputs_of(first), outputs_of(second), strict=True):
+        assert torch.equal(one, other)
+
+
+# Checks
+
+
+def check_config(case: Case) -> None:
+    """A config is JSON, and makes a layer with the same config."""
+    layer = case.make()
+    config = json.loads(json.dumps(layer.get_config()))
+    twin = case.layer.from_config(config)
+    assert json.loads(json.dumps(twin.get_config())) == config
+    assert twin.name == layer.name
+
+
+def check_serialization(case: Case) -> None:
+    """The serialized form of a built layer makes a twin that computes the same."""
+    layer, x = case.build(), case.data()
+    twin = layers.deserialize(json.loads(json.dumps(layers.serialize(layer))))
+    twin(x)
+    twin.set_weights(layer.get_weights())
+    same(layer(x), twin(x))
+
+
+def check_outputs(case: Case) -> None:
+    """Outputs have the shapes, the layer the weights, that the row says."""
+    layer = case.make()
+    outputs = layer(case.data())
+    assert shapes_of(outputs) == case.output
+    assert tuple(weight.name for weight in layer.weights) == case.weights
+    trainable = len(case.weights) if case.trainable is None else case.trainable
+    assert len(layer.trainable_weights) == trainable
+    assert layer.count_params() == sum(w.size for w in layer.get_weights())
+    assert not layer.training
+
+
+def check_symbolic(case: Case) -> None:
+    """Symbolic shapes are the real ones with an unknown batch, and cost no build."""
+    layer = case.make()
+    dtype = "float32" if case.high is None else "int32"
+    symbol = layers.Input(case.input[1:], dtype=dtype)
+    symbolic = tree.flatten(layer(symbol))
+    x = case.data()
+    for output, real in zip(symbolic, outputs_of(layer(x)), strict=True):
+        assert output.shape == (None, *real.shape[1:])
+        assert output.dtype == str(real.dtype).removeprefix("torch.")
+    assert layer.compute_output_shape((None, *case.input[1:])) is not None
+
+
+def check_build(case: Case) -> None:
+    """Building from a shape makes the weights that a first call makes."""
+    called = case.make()
+    called(case.data())
+    built = case.build()
+    assert [w.shape for w in built.weights] == [w.shape for w in called.weights]
+    assert [w.path for w in built.weights] == [
+        f"{built.name}/{w.path.split('/', 1)[1]}" for w in called.weights
+    ]
+
+
+def check_empty_batch(case: Case) -> None:
+    """A batch of no rows gives outputs of no rows."""
+    outputs = outputs_of(case.build()(case.data(batch=0)))
+    expected = [case.output] if isinstance(case.output, tuple) else case.output
+    assert [tuple(o.shape) for o in outputs] == [(0, *s[1:]) for s in expected]
+
+
+def check_gradients(case: Case) -> None:
+    """Inputs and all trained weights get finite gradients."""
+    layer, x = case.build(), case.data()
+    if case.high is None:
+        x.requires_grad_()
+    outputs = layer(x)
+    if case.weights or case.high is None:
+        total(outputs).backward()
+    grads = [w.grad for w in layer.trainable_weights]
+    grads += [x.grad] if case.high is None else []
+    assert all(g is not None and bool(g.isfinite().all()) for g in grads)
+
+
+def check_training(case: Case) -> None:
+    """`training=True` holds for one call and is felt by random layers only."""
+    layer, x = case.build(), case.data()
+    before = layer(x)
+    outputs = layer(x, training=True)
+    assert shapes_of(outputs) == case.output
+    assert not layer.training
+    assert all(not module.training for module in layer.modules())
+    if case.random:
+        assert not torch.equal(outputs, before)
+        same(layer(x), before)
+
+
+def check_policy(case: Case) -> None:
+    """Float64 and mixed layers compute in their types; weights have theirs."""
+    x = case.data()
+    double = case.build(dtype="float64")
+    assert all(out.dtype == torch.float64 for out in outputs_of(double(x)))
+    assert all(w.numpy().dtype == "float64" for w in double.weights)
+    mixed = case.build(dtype="mixed_bfloat16")
+    assert all(w.numpy().dtype == "float32" for w in mixed.weights)
+    outputs = outputs_of(mixed(x))
+    assert all(bool(out.isfinite().all()) for out in outputs)
+    if "kernel" in case.weights:  # products of matrices are taken in half precision
+        assert all(out.dtype == torch.bfloat16 for out in outputs)
+
+
+def check_arrays(case: Case) -> None:
+    """NumPy arrays of any numeric type are taken as tensors."""
+    layer, x = case.build(), case.data()
+    same(layer(x.numpy()), layer(x))
+    if case.high is None:
+        same(layer(x.numpy().astype("float64")), layer(x))
+
+
+def check_masks(case: Case) -> None:
+    """A mask is passed on, or ends with a warning where the layer has no use for it."""
+    layer, x = case.build(), case.data()
+    x._keras_mask = torch.arange(x.shape[1]).expand(x.shape[:2]) < x.shape[1] - 1
+    if not (case.masks or case.takes_masks or layer.supports_masking):
+        with pytest.warns(UserWarning, match="does not support masking"):
+            outputs = layer(x)
+    else:
+        outputs = layer(x)
+    mask = getattr(outputs_of(outputs)[0], "_keras_mask", None)
+    if case.masks:
+        assert mask is x._keras_mask
+
+
+def check_copy(case: Case) -> None:
+    """A deep copy computes the same from weights of its own."""
+    layer, x = case.build(), case.data()
+    twin = copy.deepcopy(layer)
+    torch.manual_seed(0)
+    before = layer(x, training=True)
+    torch.manual_seed(0)
+    same(before, twin(x, training=True))
+    for weight in twin.weights:
+        weight.assign(np.zeros(weight.shape))
+    for weight, other in zip(layer.weights, twin.weights, strict=True):
+        assert weight.path == other.path
+    fresh = case.build()
+    fresh.set_weights(layer.get_weights())
+    same(fresh(x), layer(x))
+
+
+def check_state_dict(case: Case) -> None:
+    """A state dict shows each tensor once and carries all weights to a twin."""
+    layer, twin, x = case.build(), case.build(), case.data()
+    state = layer.state_dict()
+    pointers = [t.data_ptr() for t in state.values()]
+    assert len(set(pointers)) == len(pointers)
+    plain = {key: tensor.clone() for key, tensor in state.items()}
+    twin.load_state_dict(plain, strict=True)
+    same(layer(x), twin(x))
+
+
+def check_compile(case: Case) -> None:
+    """One graph, forward and backward, in both modes; the values are the eager ones."""
+    layer, x = case.build(), case.data()
+    if case.high is None:
+        x.requires_grad_()
+    for training in (False, True):
+        torch._dynamo.reset()
+        layer.train(training)
+        twin = copy.deepcopy(layer)
+        compiled = torch.compile(layer, fullgraph=True, backend="eager")
+        outputs = compiled(x)
+        if not (training and case.random):
+            for one, other in zip(
+                outputs_of(outputs), outputs_of(twin(x)), strict=True
+            ):
+                torch.testing.assert_close(one, other)
+        if case.weights or case.high is None:
+            total(outputs).backward()
+    assert all(w.grad is not None for w in layer.trainable_weights)
+
+
+CHECKS: list[Callable[[Case], None]] = [
+    check_config,
+    check_serialization,
+    check_outputs,
+    check_symbolic,
+    check_build,
+    check_empty_batch,
+    check_gradients,
+    check_training,
+    check_policy,
+    check_arrays,
+    check_masks,
+    check_copy,
+    check_state_dict,
+    check_compile,
+]
+
+
+ROWS = [
+    pytest.param(case, check, id=f"{case}-{check.__name__[6:]}")
+    for case in CASES
+    for check in CHECKS
+    if check.__name__[6:] not in case.skip
+]
+
+
+@pytest.mark.parametrize(("case", "check"), ROWS)
+def test_layer_contract(case: Case, check: Callable[[Case], None]) -> None:
+    check(case)
+
+
+def test_every_exported_layer_has_a_row() -> None:
+    exported = {getattr(layers, name) for name in set(layers.__all__) - NOT_LAYERS}
+    assert {cls.__name__ for cls in exported - {case.layer for case in CASES}} == set()

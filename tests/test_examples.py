@@ -1,0 +1,31 @@
+"""Every example runs, with tiny settings."""
+
+import runpy
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+SETTINGS = {
+    "quickstart": {"epochs": 1},
+    "mnist_convnet": {"epochs": 1, "digits": True},
+}
+
+
+def run_example(name, **settings):
+    """Call the example's `main`, which returns the accuracy on the test images."""
+    return runpy.run_path(str(EXAMPLES / f"{name}.py"))["main"](**settings)
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_example_runs(name, capsys):
+    accuracy = run_example(name, **SETTINGS[name])
+    assert 0.3 < accuracy <= 1
+
+
+def test_every_example_has_settings():
+    assert {path.stem for path in EXAMPLES.glob("*.py")} == set(SETTINGS)
+
+
+def test_quickstart_learns(capsys):
+    assert run_example("quickstart") >= 0.96

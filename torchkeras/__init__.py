@@ -1,0 +1,95 @@
+"""The Keras API on PyTorch: layers are `torch.nn.Module`s, all the way down.
+
+What costs time to import and is not always needed (metrics, built on torchmetrics, data
+sets, utilities) is loaded when it is first used.
+"""
+
+import importlib as _importlib
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+from typing import Any as _Any
+
+from torchkeras import (
+    activations,
+    callbacks,
+    config,
+    constraints,
+    dtype_policies,
+    initializers,
+    layers,
+    losses,
+    mixed_precision,
+    models,
+    optimizers,
+    regularizers,
+    saving,
+    tree,
+)
+from torchkeras._core.dtypes import DTypePolicy
+from torchkeras._core.symbolic import KerasTensor
+from torchkeras._core.variable import Variable
+from torchkeras.initializers import Initializer
+from torchkeras.layers import Input, InputSpec, Layer
+from torchkeras.losses import Loss
+from torchkeras.models import Model, Sequential
+from torchkeras.optimizers import Optimizer
+from torchkeras.regularizers import Regularizer
+from torchkeras.version import __version__, version
+
+if _TYPE_CHECKING:
+    from torchkeras import datasets, metrics, utils
+    from torchkeras.metrics import Metric
+
+_LAZY = {
+    "Metric": "torchkeras.metrics",
+    "datasets": "torchkeras",
+    "metrics": "torchkeras",
+    "utils": "torchkeras",
+}
+
+__all__ = [
+    "DTypePolicy",
+    "Initializer",
+    "Input",
+    "InputSpec",
+    "KerasTensor",
+    "Layer",
+    "Loss",
+    "Metric",
+    "Model",
+    "Optimizer",
+    "Regularizer",
+    "Sequential",
+    "Variable",
+    "__version__",
+    "activations",
+    "callbacks",
+    "config",
+    "constraints",
+    "datasets",
+    "dtype_policies",
+    "initializers",
+    "layers",
+    "losses",
+    "metrics",
+    "mixed_precision",
+    "models",
+    "optimizers",
+    "regularizers",
+    "saving",
+    "tree",
+    "utils",
+    "version",
+]
+
+
+def __getattr__(name: str) -> _Any:
+    home = _LAZY.get(name)
+    if home is None:
+        raise AttributeError(f"module 'torchkeras' has no attribute {name!r}")
+    if home == "torchkeras":
+        return _importlib.import_module(f"torchkeras.{name}")
+    return getattr(_importlib.import_module(home), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,369 @@
+"""Convolutions: `Conv1D`, `Conv2D` and `Conv3D`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from torchkeras import activations, constraints, initializers, regularizers
+from torchkeras._core.config import standardize_data_format
+from torchkeras._core.errors import one_of, positive_integer
+from torchkeras._core.variable import CONVOLUTION
+from torchkeras.layers._windows import (
+    WindowLayer,
+    same_padding,
+    standardize_sizes,
+    with_defaults,
+)
+from torchkeras.layers.layer import (
+    FRESH_OUTPUT,
+    empty_module,
+    layers,
+    may_rectify_in_place,
+)
+
+
+def _convolve_1d(
+    inputs: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    groups: int,
+) -> Tensor:
+    """Do what `F.conv1d` does, which would copy inputs whose channels come last."""
+    outputs = F.conv2d(
+        inputs.unsqueeze(2),
+        weight.unsqueeze(2),
+        bias,
+        (1, *stride),
+        (0, *padding),
+        (1, *dilation),
+        groups,
+    )
+    return outputs.squeeze(2)
+
+
+class _Conv1d(nn.Conv1d):
+    def _conv_forward(
+        self, input: Tensor, weight: Tensor, bias: Tensor | None
+    ) -> Tensor:
+        return _convolve_1d(
+            input, weight, bias, self.stride, self.padding, self.dilation, self.groups
+        )
+
+
+class _SamePadding(nn.modules.conv._ConvNd):
+    """Padding "same" that depends on the size of the inputs, or is asymmetric."""
+
+    convolve: ClassVar[Callable[..., Tensor]]
+
+    def forward(self, input: Tensor) -> Tensor:
+        axes = zip(
+            input.shape[2:], self.kernel_size, self.stride, self.dilation, strict=True
+        )
+        totals = [same_padding(*axis) for axis in axes]
+        padding = [total // 2 for total in totals]
+        if any(total % 2 for total in totals):
+            sides = zip(padding, totals, strict=True)
+            pads = [n for half, total in sides for n in (total - half, half)]
+            input, padding = F.pad(input, pads[::-1]), [0] * len(totals)
+        return self.convolve(
+            input,
+            self.weight,
+            self.bias,
+            self.stride,
+            padding,
+            self.dilation,
+            self.groups,
+        )
+
+
+class _Conv1dSame(_SamePadding, nn.Conv1d):
+    convolve = staticmethod(_convolve_1d)
+
+
+class _Conv2dSame(_SamePadding, nn.Conv2d):
+    convolve = staticmethod(F.conv2d)
+
+
+class _Conv3dSame(_SamePadding, nn.Conv3d):
+    convolve = staticmethod(F.conv3d)
+
+
+_MODULES = {1: _Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
+_SAME_MODULES = {1: _Conv1dSame, 2: _Conv2dSame, 3: _Conv3dSame}
+FRESH_OUTPUT.update((*_MODULES.values(), *_SAME_MODULES.values()))
+
+
+class _Conv(WindowLayer):
+    """The base of the convolutions; `rank` is the number of spatial axes."""
+
+    conv: nn.Conv1d | nn.Conv2d | nn.Conv3d
+
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: int | tuple[int, ...],
+        strides: int | tuple[int, ...] = 1,
+        padding: str = "valid",
+        data_format: str | None = None,
+        dilation_rate: int | tuple[int, ...] = 1,
+        groups: int = 1,
+        activation: Any = None,
+        use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        bias_constraint: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(activity_regularizer=activity_regularizer, **kwargs)
+        owner, rank = type(self).__name__, self.rank
+        legal = ("valid", "same", "causal") if rank == 1 else ("valid", "same")
+        self.filters = positive_integer(owner, "filters", filters)
+        self.kernel_size = standardize_sizes(owner, "kernel_size", kernel_size, rank)
+        self.strides = standardize_sizes(owner, "strides", strides, rank)
+        self.padding = one_of(owner, "padding", str(padding).lower(), legal)
+        self.data_format = standardize_data_format(owner, data_format)
+        self.dilation_rate = standardize_sizes(
+            owner, "dilation_rate", dilation_rate, rank
+        )
+        self.groups = positive_integer(owner, "groups", groups)
+        self.activation = activations.get(activation)
+        self.use_bias = use_bias
+        self.kernel_initializer = initializers.get(kernel_initializer)
+        self.bias_initializer = initializers.get(bias_initializer)
+        self.kernel_regularizer = regularizers.get(kernel_regularizer)
+        self.bias_regularizer = regularizers.get(bias_regularizer)
+        self.kernel_constraint = constraints.get(kernel_constraint)
+        self.bias_constraint = constraints.get(bias_constraint)
+        self._set_layout()
+        self._check_arguments()
+
+    def _check_arguments(self) -> None:
+        owner = type(self).__name__
+        if self.filters % self.groups:
+            raise ValueError(
+                f"{owner}: `filters` must be a multiple of `groups`, got "
+                f"filters={self.filters} and groups={self.groups}."
+            )
+        if max(self.strides) > 1 and max(self.dilation_rate) > 1:
+            raise ValueError(
+                f"{owner}: `strides` or `dilation_rate` must be 1, got "
+                f"strides={self.strides} and dilation_rate={self.dilation_rate}."
+            )
+
+    def _window(self) -> tuple[str, tuple[int, ...], tuple[int, ...]]:
+        pairs = zip(self.kernel_size, self.dilation_rate, strict=True)
+        return "kernel_size", self.kernel_size, tuple((k - 1) * d + 1 for k, d in pairs)
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        channels = input_shape[-1 if self._channels_last else 1]
+        self._check_channels(channels, input_shape)
+        self._check_window(input_shape)
+        self._set_layout(channels)
+        factory, padding = self._module()
+        self.conv = empty_module(
+            self,
+            factory,
+            channels,
+            self.filters,
+            self.kernel_size,
+            self.strides,
+            padding,
+            self.dilation_rate,
+            self.groups,
+            self.use_bias,
+        )
+        if self._channels_last:
+            _keep_channels_last(self.conv.weight)
+        self._causal_pads = self._pads_before()
+        self.show_weight(
+            "kernel",
+            self.conv,
+            "weight",
+            self.kernel_initializer,
+            CONVOLUTION,
+            self.kernel_regularizer,
+            self.kernel_constraint,
+        )
+        if self.use_bias:
+            self.show_weight(
+                "bias",
+                self.conv,
+                "bias",
+                self.bias_initializer,
+                regularizer=self.bias_regularizer,
+                constraint=self.bias_constraint,
+            )
+
+    def _check_channels(
+        self, channels: int | None, shape: tuple[int | None, ...]
+    ) -> None:
+        if channels is None or channels % self.groups:
+            raise ValueError(
+                f"Layer '{self.name}' ({type(self).__name__}): the number of input "
+                f"channels must be known and a multiple of groups={self.groups}, got "
+                f"{channels} channels in an input of shape {shape} in "
+                f"{self.data_format} order."
+            )
+
+    def _module(self) -> tuple[Callable[..., nn.Module], tuple[int, ...]]:
+        """Return the class of the torch module and its own padding."""
+        none = (0,) * self.rank
+        if self.padding != "same":
+            return _MODULES[self.rank], none
+        totals = [extent - 1 for extent in self._window()[2]]
+        if max(self.strides) > 1 or any(total % 2 for total in totals):
+            return _SAME_MODULES[self.rank], none
+        return _MODULES[self.rank], tuple(total // 2 for total in totals)
+
+    def _pads_before(self) -> tuple[int, ...] | None:
+        """Return the arguments of `F.pad` for padding "causal"."""
+        if self.padding != "causal":
+            return None
+        before = self._window()[2][0] - 1
+        return (0, 0, before, 0) if self._channels_last else (before, 0)
+
+    def call(self, inputs: Tensor) -> Tensor:
+        if self._causal_pads is not None:
+            inputs = F.pad(inputs, self._causal_pads)
+        if self._channels_last:
+            inputs = inputs.permute(self._to_front)
+        outputs = self.conv(inputs)
+        activation = self.activation
+        if may_rectify_in_place(self.conv, activation):
+            outputs, activation = outputs.relu_(), None
+        if self._channels_last:
+            outputs = outputs.permute(self._to_back)
+        return outputs if activation is None else activation(outputs)
+
+
+def _keep_channels_last(weight: nn.Parameter) -> None:
+    """Store a weight the way that convolutions of channels-last inputs read it."""
+    order = (0, *range(2, weight.ndim), 1)
+    stored = torch.empty_like(
+        weight.data.permute(order), memory_format=torch.contiguous_format
+    )
+    weight.data = stored.permute(0, weight.ndim - 1, *range(1, weight.ndim - 1))
+
+
+@layers.register("Convolution1D")
+class Conv1D(_Conv):
+    """A convolution along one axis, such as the steps of a sequence.
+
+    Args:
+        filters: the number of output channels.
+        kernel_size: the length of the window.
+        strides: the distance between windows.
+        padding: ``"valid"`` (none), ``"same"`` (one window per `strides` steps) or
+            ``"causal"`` (a window ends where its output stands).
+        data_format: ``"channels_last"`` or ``"channels_first"``; the global setting by
+            default.
+        dilation_rate: the distance between the elements of a window.
+        groups: the number of groups that channels are split into.
+        activation: a name or a function; linear by default.
+        use_bias: whether a bias is added.
+        kernel_initializer: gives the first kernel, of shape
+            ``(kernel_size, channels // groups, filters)``.
+        bias_initializer: gives the first bias.
+        kernel_regularizer: a penalty on the kernel.
+        bias_regularizer: a penalty on the bias.
+        activity_regularizer: a penalty on the outputs.
+        kernel_constraint: a projection of the kernel after each update.
+        bias_constraint: a projection of the bias after each update.
+
+    Shape:
+        ``(batch, steps, channels)`` to ``(batch, new_steps, filters)``. The weights are
+        those of an `nn.Conv1d` in ``layer.conv``.
+
+    Raises:
+        ValueError: for illegal arguments, or inputs shorter than the window.
+
+    Example:
+        >>> Conv1D(4, 3, padding="causal")(torch.ones(2, 10, 8)).shape
+        torch.Size([2, 10, 4])
+    """
+
+    rank = 1
+
+
+@layers.register("Convolution2D")
+class Conv2D(_Conv):
+    """A convolution over images.
+
+    With channels last the inputs are seen by torch in its ``channels_last`` memory
+    format, without a copy, and the kernel is kept in it.
+
+    Args:
+        filters: the number of output channels.
+        kernel_size: the height and width of the window.
+        strides: the distance between windows.
+        padding: ``"valid"`` (none) or ``"same"`` (one window per `strides` pixels).
+        data_format: ``"channels_last"`` or ``"channels_first"``; the global setting by
+            default.
+        dilation_rate: the distance between the elements of a window.
+        groups: the number of groups that channels are split into.
+        activation: a name or a function; linear by default.
+        use_bias: whether a bias is added.
+        kernel_initializer: gives the first kernel, of shape
+            ``(*kernel_size, channels // groups, filters)``.
+        bias_initializer: gives the first bias.
+        kernel_regularizer: a penalty on the kernel.
+        bias_regularizer: a penalty on the bias.
+        activity_regularizer: a penalty on the outputs.
+        kernel_constraint: a projection of the kernel after each update.
+        bias_constraint: a projection of the bias after each update.
+
+    Shape:
+        ``(batch, height, width, channels)`` to
+        ``(batch, new_height, new_width, filters)``. The weights are those of an
+        `nn.Conv2d` in ``layer.conv``.
+
+    Raises:
+        ValueError: for illegal arguments, or inputs smaller than the window.
+
+    Example:
+        >>> layer = Conv2D(4, 3, padding="same", activation="relu")
+        >>> layer(torch.ones(2, 8, 8, 3)).shape, layer.kernel.shape
+        (torch.Size([2, 8, 8, 4]), (3, 3, 3, 4))
+    """
+
+    rank = 2
+
+    __init__ = with_defaults(_Conv.__init__, strides=(1, 1), dilation_rate=(1, 1))
+
+
+@layers.register("Convolution3D")
+class Conv3D(_Conv):
+    """A convolution over volumes.
+
+    The arguments are those of `Conv2D`, with three sizes in place of two.
+
+    Shape:
+        ``(batch, depth, height, width, channels)`` to
+        ``(batch, new_depth, new_height, new_width, filters)``. The weights are those of
+        an `nn.Conv3d` in ``layer.conv``.
+
+    Example:
+        >>> Conv3D(4, 3)(torch.ones(2, 8, 8, 8, 1)).shape
+        torch.Size([2, 6, 6, 6, 4])
+    """
+
+    rank = 3
+
+    __init__ = with_defaults(_Conv.__init__, strides=(1, 1, 1), dilation_rate=(1, 1, 1))
+
+
+Convolution1D = Conv1D
+Convolution2D = Conv2D
+Convolution3D = Conv3D

@@ -1,0 +1,346 @@
+"""`Dense`, `Embedding`, and the inputs of a model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from torchkeras import activations, constraints, initializers, regularizers
+from torchkeras._core.dtypes import standardize_dtype
+from torchkeras._core.errors import positive_integer
+from torchkeras._core.input_spec import InputSpec
+from torchkeras._core.naming import auto_name
+from torchkeras._core.symbolic import KerasTensor
+from torchkeras._core.variable import TRANSPOSED
+from torchkeras.layers.layer import Layer, empty_module, layers, may_rectify_in_place
+
+
+@layers.register()
+class Dense(Layer):
+    """A fully connected layer: ``activation(inputs @ kernel + bias)``.
+
+    Args:
+        units: the size of the last axis of the outputs.
+        activation: a name or a function; linear by default.
+        use_bias: whether a bias is added.
+        kernel_initializer: gives the first kernel, of shape ``(inputs, units)``.
+        bias_initializer: gives the first bias.
+        kernel_regularizer: a penalty on the kernel.
+        bias_regularizer: a penalty on the bias.
+        activity_regularizer: a penalty on the outputs.
+        kernel_constraint: a projection of the kernel after each update.
+        bias_constraint: a projection of the bias after each update.
+
+    Shape:
+        ``(batch, ..., inputs)`` to ``(batch, ..., units)``. The weights are those of an
+        `nn.Linear` in ``layer.linear``; ``layer.kernel`` shows its transpose.
+
+    Raises:
+        ValueError: when `units` is not positive.
+
+    Example:
+        >>> layer = Dense(3, activation="relu")
+        >>> layer(torch.ones(2, 4)).shape, layer.kernel.shape
+        (torch.Size([2, 3]), (4, 3))
+    """
+
+    casts_integers = True
+
+    linear: nn.Linear
+
+    def __init__(
+        self,
+        units: int,
+        activation: Any = None,
+        use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        bias_constraint: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(activity_regularizer=activity_regularizer, **kwargs)
+        self.units = positive_integer("Dense", "units", units)
+        self.activation = activations.get(activation)
+        self.use_bias = use_bias
+        self.kernel_initializer = initializers.get(kernel_initializer)
+        self.bias_initializer = initializers.get(bias_initializer)
+        self.kernel_regularizer = regularizers.get(kernel_regularizer)
+        self.bias_regularizer = regularizers.get(bias_regularizer)
+        self.kernel_constraint = constraints.get(kernel_constraint)
+        self.bias_constraint = constraints.get(bias_constraint)
+        self.input_spec = InputSpec(min_ndim=2)
+        self.supports_masking = True
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        inputs = input_shape[-1]
+        self.linear = empty_module(
+            self, nn.Linear, inputs, self.units, bias=self.use_bias
+        )
+        self.show_weight(
+            "kernel",
+            self.linear,
+            "weight",
+            self.kernel_initializer,
+            TRANSPOSED,
+            self.kernel_regularizer,
+            self.kernel_constraint,
+        )
+        if self.use_bias:
+            self.show_weight(
+                "bias",
+                self.linear,
+                "bias",
+                self.bias_initializer,
+                regularizer=self.bias_regularizer,
+                constraint=self.bias_constraint,
+            )
+        self.input_spec = InputSpec(min_ndim=2, axes={-1: inputs})
+
+    def call(self, inputs: Tensor) -> Tensor:
+        outputs = self.linear(inputs)
+        if may_rectify_in_place(self.linear, self.activation):
+            return outputs.relu_()
+        return self.activation(outputs)
+
+
+@layers.register()
+class Embedding(Layer):
+    """A table of vectors, looked up by integer.
+
+    Args:
+        input_dim: the number of vectors: the largest index plus one.
+        output_dim: the size of a vector.
+        embeddings_initializer: gives the first table.
+        embeddings_regularizer: a penalty on the table.
+        embeddings_constraint: a projection of the table after each update.
+        mask_zero: whether index 0 is padding, which later layers then skip.
+        weights: a first table of shape ``(input_dim, output_dim)``.
+
+    Shape:
+        ``(batch, ...)`` to ``(batch, ..., output_dim)``. The table is the weight of an
+        `nn.Embedding` in ``layer.embedding``.
+
+    Raises:
+        ValueError: when a size is not positive, or an index is outside the table.
+
+    Example:
+        >>> layer = Embedding(100, 8)
+        >>> layer(torch.tensor([[1, 2, 3]])).shape
+        torch.Size([1, 3, 8])
+    """
+
+    index_dtypes = (torch.int64, torch.int32)
+
+    embedding: nn.Embedding
+
+    def __init__(
+        self,
+        input_dim: int,
+        output_dim: int,
+        embeddings_initializer: Any = "uniform",
+        embeddings_regularizer: Any = None,
+        embeddings_constraint: Any = None,
+        mask_zero: bool = False,
+        weights: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        length = kwargs.get("input_length")
+        if length is not None and "input_dim" not in kwargs:
+            kwargs["input_shape"] = (length,) if isinstance(length, int) else length
+        kwargs.pop("input_length", None)
+        super().__init__(autocast=False, **kwargs)
+        self.input_dim = positive_integer("Embedding", "input_dim", input_dim)
+        self.output_dim = positive_integer("Embedding", "output_dim", output_dim)
+        self.embeddings_initializer = initializers.get(embeddings_initializer)
+        self.embeddings_regularizer = regularizers.get(embeddings_regularizer)
+        self.embeddings_constraint = constraints.get(embeddings_constraint)
+        self.mask_zero = mask_zero
+        self.supports_masking = mask_zero
+        # A table needs no input to be made: its sizes are arguments.
+        self.build(None)
+        if weights is not None:
+            self.set_weights(weights if isinstance(weights, list) else [weights])
+
+    def build(self, input_shape: Any) -> None:
+        if self.built:
+            return
+        self.embedding = empty_module(
+            self, nn.Embedding, self.input_dim, self.output_dim
+        )
+        self.show_weight(
+            "embeddings",
+            self.embedding,
+            "weight",
+            self.embeddings_initializer,
+            regularizer=self.embeddings_regularizer,
+            constraint=self.embeddings_constraint,
+        )
+
+    def _choose_path(self) -> None:
+        super()._choose_path()
+        self._plain = self._plain and not self.mask_zero
+
+    def call(self, inputs: Tensor) -> Tensor:
+        if inputs.dtype not in self.index_dtypes:
+            inputs = inputs.long()
+        return self.embedding(inputs)
+
+    def check_indices(self, inputs: Tensor) -> None:
+        """Refuse indices outside the table.
+
+        Raises:
+            ValueError: naming the layer, the limit, and the first such index.
+        """
+        wrong = (inputs < 0) | (inputs >= self.input_dim)
+        if inputs.numel() and bool(wrong.any()):
+            place = tuple(wrong.nonzero()[0].tolist())
+            raise ValueError(
+                f"Layer '{self.name}' (Embedding): indices must be in [0, "
+                f"{self.input_dim}) because input_dim={self.input_dim}, got "
+                f"{inputs[place].item():g} at position {place}. Raise input_dim to the "
+                "largest index plus one."
+            )
+
+    def _explain(self, error: Exception, args: tuple[Any, ...]) -> None:
+        if isinstance(error, IndexError):
+            self.check_indices(args[0])
+        super()._explain(error, args)
+
+    def compute_mask(self, inputs: Tensor, previous_mask: Any = None) -> Tensor | None:
+        return inputs.ne(0) if self.mask_zero else None
+
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()
+        del config["weights"]  # the values are saved as weights, not as an argument
+        return config
+
+
+@layers.register()
+class InputLayer(Layer):
+    """What stands for the input of a model in its list of layers.
+
+    Args:
+        shape: the shape without the batch axis; None for an axis of any size.
+        batch_size: the size of the batch axis, if fixed.
+        dtype: the dtype that inputs are cast to.
+        sparse: not supported.
+        ragged: not supported.
+        batch_shape: the shape with the batch axis, in place of `shape`.
+        input_tensor: a symbolic tensor to take shape and dtype from.
+        optional: whether None may be passed.
+        name: the name of the input.
+
+    Raises:
+        ValueError: when no shape is given, or two.
+
+    Example:
+        >>> InputLayer((28, 28, 1)).batch_shape
+        (None, 28, 28, 1)
+    """
+
+    def __init__(
+        self,
+        shape: Any = None,
+        batch_size: int | None = None,
+        dtype: Any = None,
+        sparse: bool | None = None,
+        ragged: bool | None = None,
+        batch_shape: Any = None,
+        input_tensor: KerasTensor | None = None,
+        optional: bool = False,
+        name: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(name=name)
+        batch_shape = kwargs.pop("batch_input_shape", batch_shape)
+        shape = kwargs.pop("input_shape", shape)
+        if input_tensor is not None:
+            batch_shape, dtype = input_tensor.shape, dtype or input_tensor.dtype
+        if (shape is None) == (batch_shape is None):
+            raise ValueError(
+                f"InputLayer '{self.name}': give either `shape` or `batch_shape`, got "
+                f"shape={shape!r} and batch_shape={batch_shape!r}."
+            )
+        if batch_shape is None:
+            batch_shape = (batch_size, *((shape,) if isinstance(shape, int) else shape))
+        self.batch_shape = _checked_shape(self.name, batch_shape)
+        self._input_dtype = standardize_dtype(dtype)
+        self.sparse, self.ragged, self.optional = sparse, ragged, optional
+        if input_tensor is None:
+            input_tensor = KerasTensor(
+                self.batch_shape, self._input_dtype, bool(sparse), bool(ragged),
+                name=self.name,
+            )  # fmt: skip
+        self._symbolic_call = (input_tensor, input_tensor)
+        self.built = True
+
+    @property
+    def dtype(self) -> str:
+        """The dtype that inputs are cast to."""
+        return self._input_dtype
+
+    def call(self, inputs: Any = None) -> Any:
+        return inputs
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            "batch_shape": list(self.batch_shape),
+            "dtype": self._input_dtype,
+            "sparse": bool(self.sparse),
+            "ragged": bool(self.ragged),
+            "name": self.name,
+            **({"optional": True} if self.optional else {}),
+        }
+
+
+def _checked_shape(name: str, shape: Any) -> tuple[int | None, ...]:
+    sizes = tuple(int(s) if isinstance(s, np.integer) else s for s in shape)
+    if not all(s is None or (isinstance(s, int) and s >= 0) for s in sizes):
+        raise ValueError(
+            f"Input '{name}': a shape is a tuple of sizes, None for an unknown one; "
+            f"got {shape!r}."
+        )
+    return sizes
+
+
+def Input(  # noqa: N802
+    shape: Any = None,
+    batch_size: int | None = None,
+    dtype: Any = None,
+    sparse: bool | None = None,
+    ragged: bool | None = None,
+    batch_shape: Any = None,
+    name: str | None = None,
+    tensor: KerasTensor | None = None,
+    optional: bool = False,
+) -> KerasTensor:
+    """Make a symbolic tensor that stands for an input of a model.
+
+    Args:
+        shape: the shape without the batch axis; None for an axis of any size.
+        batch_size: the size of the batch axis, if fixed.
+        dtype: the dtype that inputs are cast to.
+        sparse: not supported.
+        ragged: not supported.
+        batch_shape: the shape with the batch axis, in place of `shape`.
+        name: the name of the input.
+        tensor: a symbolic tensor to take shape and dtype from.
+        optional: whether None may be passed.
+
+    Example:
+        >>> Input((4,)).shape
+        (None, 4)
+    """
+    layer = InputLayer(
+        shape, batch_size, dtype, sparse, ragged, batch_shape, tensor, optional,
+        name or auto_name("input_layer"),
+    )  # fmt: skip
+    layer.output.input_layer = layer
+    return layer.output

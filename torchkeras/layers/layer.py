@@ -1,0 +1,923 @@
+"""`Layer`: a torch module that is built on its first call and speaks Keras."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.module import _global_forward_hooks
+
+from torchkeras import activations, constraints, initializers, regularizers
+from torchkeras._core import config, dtypes, tree
+from torchkeras._core.errors import describe, did_you_mean
+from torchkeras._core.input_spec import InputSpec
+from torchkeras._core.naming import auto_name, to_snake_case
+from torchkeras._core.registry import Registry, deserialize_object, serialize_object
+from torchkeras._core.symbolic import (
+    KerasTensor,
+    Node,
+    Probe,
+    call_symbolic,
+    infer_outputs,
+    is_symbolic,
+)
+from torchkeras._core.variable import IDENTITY, Layout, Variable, WeightView
+
+layers = Registry("layer", "keras.layers")
+
+#: Arguments of every layer, in the order of Keras's configs.
+_COMMON = ("name", "trainable", "dtype")
+_NOTE = "Raised by layer"
+
+
+class Layer(nn.Module):
+    """The base of all layers, and of your own.
+
+    Write `call` (or torch's `forward`), make weights in `build` by `add_weight` or as
+    torch modules. `build` runs once, on the first call, when the input's shape is known.
+
+    Args:
+        activity_regularizer: a penalty on the outputs.
+        trainable: whether the weights are trained.
+        dtype: a dtype or a dtype policy.
+        autocast: whether floating-point inputs are cast to the compute dtype.
+        name: the name; made from the class's by default.
+
+    Raises:
+        ValueError: for an unknown keyword.
+
+    Example:
+        >>> class Scale(Layer):
+        ...     def build(self, input_shape):
+        ...         self.gain = self.add_weight((input_shape[-1],), "ones", name="gain")
+        ...
+        ...     def call(self, inputs):
+        ...         return inputs * self.gain
+        >>> layer = Scale()
+        >>> layer(torch.ones(2, 3)).shape, layer.count_params()
+        (torch.Size([2, 3]), 3)
+    """
+
+    built: bool
+    input_spec: InputSpec | list[InputSpec] | None
+    supports_masking: bool
+    activity_regularizer: Callable[[Tensor], Tensor] | None
+    dtype_policy: dtypes.DTypePolicy
+    input_shape_argument: tuple[int | None, ...] | None
+
+    #: Whether integer inputs are cast to the compute dtype as well.
+    casts_integers: ClassVar[bool] = False
+    #: Integer dtypes that the layer takes as they are, such as indices.
+    index_dtypes: ClassVar[tuple[torch.dtype, ...]] = ()
+    #: Layers that are inside a call now, outermost first.
+    _entered: ClassVar[list[Layer]] = []
+    _call_arguments: ClassVar[frozenset[str]] = frozenset()
+    #: Whether `compute_mask` can make a mask where none came in, as `Embedding` does.
+    _makes_mask: ClassVar[bool] = False
+
+    # How a class is read, once
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        own = vars(cls)
+        if "forward" in own and "call" not in own:
+            cls.call = own["forward"]
+        cls.forward = cls.call  # one function under two names costs no frame
+        if "build" in own:
+            cls.build = _tracked_build(own["build"])
+        cls._call_arguments = frozenset(inspect.signature(cls.call).parameters)
+        if "compute_mask" in own:
+            cls._makes_mask = own.get("_makes_mask", True)
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        self = super().__new__(cls)
+        self.__dict__["_captured"] = (args, kwargs)
+        return self
+
+    def __init__(
+        self,
+        *,
+        activity_regularizer: Any = None,
+        trainable: bool = True,
+        dtype: Any = None,
+        autocast: bool = True,
+        name: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__()
+        if name is not None and (not isinstance(name, str) or "/" in name):
+            raise ValueError(
+                f"{type(self).__name__}: `name` must be a string without '/', "
+                f"got {name!r}."
+            )
+        self._name = name or auto_name(to_snake_case(type(self).__name__))
+        self.built = False
+        self.training = False  # as in Keras, until `fit` or `train()` says otherwise
+        self.input_spec = None
+        self.supports_masking = False
+        self.activity_regularizer = regularizers.get(activity_regularizer)
+        self.dtype_policy = dtypes.get_policy(dtype)
+        self.autocast = autocast
+        self._trainable = bool(trainable)
+        self._views: dict[str, WeightView] = {}
+        self._losses: list[Tensor] = []
+        self._has_losses = self.activity_regularizer is not None
+        self._plain = False
+        self._plain_dtypes: tuple[torch.dtype, ...] = ()
+        self._build_shapes: dict[str, Any] | None = None
+        self._symbolic_call: tuple[Any, Any] | None = None
+        self.input_shape_argument = self._input_shape_from(kwargs)
+        if kwargs:
+            known = inspect.signature(type(self).__init__).parameters
+            name = next(iter(kwargs))
+            raise ValueError(
+                f"{type(self).__name__}: unknown argument(s) {sorted(kwargs)}."
+                f"{did_you_mean(name, [*known, *_COMMON])}"
+            )
+
+    @staticmethod
+    def _input_shape_from(kwargs: dict[str, Any]) -> tuple[int | None, ...] | None:
+        """Take Keras 2's ``input_shape=``, ``input_dim=``, ... out of the keywords."""
+        batch_size = kwargs.pop("batch_size", None)
+        input_dim, length = (
+            kwargs.pop("input_dim", None),
+            kwargs.pop("input_length", None),
+        )
+        shape = kwargs.pop("input_shape", None)
+        batch_shape = kwargs.pop("batch_input_shape", None)
+        batch_shape = kwargs.pop("batch_shape", batch_shape)
+        if batch_shape is not None:
+            return tuple(batch_shape)
+        if shape is None and input_dim is not None:
+            shape = (input_dim,) if length is None else (length, input_dim)
+        if shape is None:
+            return None
+        return (batch_size, *((shape,) if isinstance(shape, int) else shape))
+
+    # What a subclass writes
+
+    def build(self, input_shape: Any) -> None:
+        """Make the weights for inputs of that shape; nothing to make by default."""
+        self.built = True
+
+    def call(self, *args: Any, **kwargs: Any) -> Any:
+        """Compute the outputs."""
+        raise NotImplementedError(
+            f"Layer {type(self).__name__} does not have a `call` method. Define "
+            "`call(self, inputs)` (or `forward`)."
+        )
+
+    forward = call
+
+    def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
+        """Return the mask of the outputs: by default the one of the inputs."""
+        return previous_mask
+
+    # Calling
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Build on the first call, then run `call` on the inputs."""
+        if self._plain and len(args) == 1 and not kwargs:
+            inputs = args[0]
+            if (
+                type(inputs) is Tensor
+                and inputs.dtype in self._plain_dtypes
+                and getattr(inputs, "_keras_mask", None) is None
+            ):
+                try:
+                    return super().__call__(inputs)
+                except Exception as error:
+                    self._explain(error, args)
+                    raise
+        return self._call_with_care(args, kwargs)
+
+    def _call_with_care(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Do what the first call, masks, casts, policies and losses need."""
+        args, kwargs = self._convert(args, kwargs)
+        self._check_inputs(args)
+        if not self.built:
+            self._build_from(args, kwargs)
+        if is_symbolic((args, kwargs)):
+            return self._call_symbolically(args, kwargs)
+        if self._has_losses and not self._entered:
+            self._forget_losses()
+        mask = self._take_mask(args, kwargs)
+        training = self._take_training(kwargs)
+        self._entered.append(self)
+        try:
+            outputs = self._run(training, args, kwargs)
+        except Exception as error:
+            self._explain(error, args)
+            raise
+        finally:
+            self._entered.pop()
+        if self.activity_regularizer is not None:
+            for output in tree.flatten(outputs):
+                self._losses.append(self.activity_regularizer(output) / len(output))
+        if self._makes_mask or mask is not None:
+            self._put_mask(args, outputs, mask)
+        return outputs
+
+    def _run(
+        self, training: bool | None, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        """Run `call` in the mode and the precision it is due."""
+        before = self.training
+        if training is not None and training != before:
+            self.train(training)
+        try:
+            device = self._device_type(args)
+            with dtypes.autocast(self.dtype_policy, device):
+                return super().__call__(*args, **kwargs)
+        finally:
+            if self.training != before:
+                self.train(before)
+
+    @staticmethod
+    def _device_type(args: tuple[Any, ...]) -> str:
+        leaves = tree.flatten(args)
+        return next((x.device.type for x in leaves if isinstance(x, Tensor)), "cpu")
+
+    def _take_training(self, kwargs: dict[str, Any]) -> bool | None:
+        """Resolve ``training=`` and leave it in `kwargs` only for a `call` that has it."""
+        training = kwargs.pop("training", None)
+        if "training" in self._call_arguments:
+            kwargs["training"] = self.training if training is None else bool(training)
+        return None if training is None else bool(training)
+
+    def _take_mask(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Return the mask given, or the ones that ride on the inputs."""
+        mask = kwargs.get("mask")
+        if mask is None:
+            masks = [getattr(x, "_keras_mask", None) for x in tree.flatten(args[:1])]
+            if all(m is None for m in masks):
+                mask = None
+            else:
+                mask = masks if tree.is_nested(args[0]) else masks[0]
+            if mask is not None and "mask" in self._call_arguments and len(args) < 2:
+                kwargs["mask"] = mask
+        if "mask" not in self._call_arguments:
+            kwargs.pop("mask", None)
+        return mask
+
+    def _put_mask(self, args: tuple[Any, ...], outputs: Any, mask: Any) -> None:
+        if mask is not None and not (self.supports_masking or self._makes_mask):
+            warnings.warn(
+                f"Layer '{self.name}' ({type(self).__name__}) got a mask and does not "
+                "support masking: the mask ends here. Set `supports_masking = True` in "
+                "your layer if it may pass it on.",
+                stacklevel=4,
+            )
+            return
+        inputs = args[0] if args else None
+        masks = self.compute_mask(inputs, mask)
+        if masks is None:
+            return
+        if isinstance(outputs, Tensor):
+            outputs._keras_mask = masks
+            return
+        if isinstance(masks, Tensor):
+            masks = [masks]
+        for output, own in zip(tree.flatten(outputs), masks, strict=False):
+            if own is not None:
+                output._keras_mask = own
+
+    def _call_symbolically(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        kwargs = {k: v for k, v in kwargs.items() if v is not None}
+        if type(self).compute_output_shape is Layer.compute_output_shape:
+            outputs = call_symbolic(self, args, kwargs)
+        else:
+            shape = self.compute_output_shape(_shapes_of(args[0]))
+            outputs = _tensors_of(shape, self.compute_dtype)
+            node = Node(self, args, kwargs)
+            for output in tree.flatten(outputs):
+                output.history = node
+        self._symbolic_call = (args[0] if args else None, outputs)
+        return outputs
+
+    def _convert(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Turn arrays into tensors and cast them to the compute dtype."""
+        target = dtypes.DTYPES[self.compute_dtype]
+
+        def convert(leaf: Any) -> Any:
+            if isinstance(leaf, WeightView):
+                leaf = leaf.value
+            if isinstance(leaf, (np.ndarray, np.generic)):
+                leaf = torch.as_tensor(_readable(self.name, leaf))
+                device = next((t.device for t in self._tensors()), None)
+                leaf = leaf.to(device or config.default_device())
+            if not isinstance(leaf, Tensor) or leaf.dtype == target:
+                return leaf
+            casts = leaf.is_floating_point() or self.casts_integers
+            if not (self.autocast and casts) or leaf.dtype in self.index_dtypes:
+                return leaf
+            if leaf.is_floating_point() and self.dtype_policy.is_mixed:
+                return leaf if leaf.dtype != torch.float64 else leaf.to(target)
+            cast = leaf.to(target)
+            if (mask := getattr(leaf, "_keras_mask", None)) is not None:
+                cast._keras_mask = mask
+            return cast
+
+        if args and isinstance(args[0], (list, tuple)) and _is_numeric(args[0]):
+            args = (np.asarray(args[0]), *args[1:])
+        return tree.map_structure(convert, args), {
+            k: v if k in ("mask", "training") else tree.map_structure(convert, v)
+            for k, v in kwargs.items()
+        }
+
+    # Building
+
+    def _build_from(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Call `build` with the shapes of the call's arguments."""
+        parameters = list(inspect.signature(self.build).parameters)
+        if len(parameters) <= 1:
+            self.build(_shapes_of(args[0]) if args else None)
+            return
+        bound = inspect.signature(self.call).bind(*args, **kwargs).arguments
+        shapes = {
+            f"{k}_shape": _shapes_of(v) for k, v in bound.items() if v is not None
+        }
+        self.build(**{k: v for k, v in shapes.items() if k in parameters})
+
+    def _finish_build(self, shapes: dict[str, Any]) -> None:
+        self.built = True
+        self._build_shapes = shapes
+        for name, weight in self._views.items():
+            weight.path = f"{self.name}/{name}"
+        if not self._trainable:
+            self.trainable = False
+        self.train(self.training)  # new torch modules begin in training mode
+        self._choose_path()
+        for probe in Probe.active[-1:]:
+            probe.adopt(self)
+
+    def _choose_path(self) -> None:
+        """Decide whether a call on one tensor can go straight to `call`."""
+        inner = [m for m in self.modules() if isinstance(m, Layer)]
+        self._has_losses = any(
+            m._has_losses or m.activity_regularizer is not None for m in inner
+        )
+        if self.dtype_policy.is_mixed:
+            for layer in inner:
+                layer._plain = False
+            return
+        compute = dtypes.DTYPES[self.compute_dtype]
+        self._plain_dtypes = self.index_dtypes or (compute,)
+        self._plain = self.built and not (
+            self._has_losses or self._makes_mask or "training" in self._call_arguments
+        )
+
+    def get_build_config(self) -> dict[str, Any] | None:
+        """Return the shapes the layer was built with, None before that."""
+        return self._build_shapes
+
+    def build_from_config(self, config: dict[str, Any]) -> None:
+        """Build from what `get_build_config` returned."""
+        shapes = {k: _as_shape(v) for k, v in config.items()}
+        if self.built or not any(v is not None for v in shapes.values()):
+            return
+        if set(shapes) == {"input_shape"}:
+            self.build(shapes["input_shape"])
+        elif "shapes_dict" in shapes:
+            self.build(**shapes["shapes_dict"])
+        else:
+            self.build(**shapes)
+
+    # Weights
+
+    def add_weight(
+        self,
+        shape: tuple[int, ...] | None = None,
+        initializer: Any = None,
+        dtype: Any = None,
+        trainable: bool = True,
+        autocast: bool = True,
+        regularizer: Any = None,
+        constraint: Any = None,
+        aggregation: str = "none",
+        overwrite_with_gradient: bool = False,
+        name: str | None = None,
+    ) -> Variable:
+        """Make a weight of this layer: a parameter, or a buffer if not `trainable`.
+
+        Args:
+            shape: the shape; a scalar by default.
+            initializer: glorot uniform by default, zeros for integers and booleans.
+            dtype: the policy's variable dtype by default.
+            trainable: whether it is trained.
+            autocast: accepted for Keras's signature; `torch.autocast` decides.
+            regularizer: a penalty added to the loss.
+            constraint: a projection applied after each update.
+            aggregation: accepted for Keras's signature.
+            overwrite_with_gradient: accepted for Keras's signature.
+            name: the name, and the key in `state_dict` until assigned to an attribute.
+
+        Returns:
+            The weight.
+        """
+        shape = () if shape is None else tuple(np.atleast_1d(shape).tolist())
+        dtype = dtypes.standardize_dtype(dtype or self.variable_dtype)
+        if initializer is None:
+            initializer = "glorot_uniform" if "float" in dtype else "zeros"
+        value = initializers.get(initializer)
+        variable = Variable(value, shape, dtype, trainable, name=name or "variable")
+        variable.path = f"{self.name}/{variable.name}"
+        variable.declared_trainable = trainable
+        variable.regularizer = regularizers.get(regularizer)
+        variable.constraint = constraints.get(constraint)
+        key = variable.name.replace(".", "_").replace("/", "_")
+        taken = {*self._parameters, *self._buffers, *self._modules}
+        while key in taken or hasattr(type(self), key) or key in self.__dict__:
+            key = f"{key}_"
+        self._register(key, variable)
+        return variable
+
+    def _register(self, key: str, variable: Variable) -> None:
+        if getattr(variable, "declared_trainable", variable.requires_grad):
+            self.register_parameter(key, variable)
+        else:
+            self.register_buffer(key, variable)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if isinstance(value, Variable) and "_parameters" in self.__dict__:
+            for table in (self._parameters, self._buffers):
+                for key in [k for k, v in table.items() if v is value]:
+                    del table[key]
+            self._register(name, value)
+            return
+        super().__setattr__(name, value)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
+        # Torch replaces moved buffers by plain tensors; a Variable stays one.
+        before = {k: b for k, b in self._buffers.items() if isinstance(b, Variable)}
+        super()._apply(fn, recurse)
+        for key, variable in before.items():
+            moved = self._buffers[key]
+            if moved is not None and not isinstance(moved, Variable):
+                variable.data = moved
+                self._buffers[key] = variable
+        return self
+
+    def show_weight(
+        self,
+        name: str,
+        module: nn.Module,
+        tensors: str | tuple[str, ...],
+        initializer: Callable[..., Tensor],
+        layout: Layout = IDENTITY,
+        regularizer: Any = None,
+        constraint: Any = None,
+    ) -> WeightView:
+        """Fill tensors of a torch module by a Keras initializer and show them as a weight.
+
+        Args:
+            name: Keras's name, which becomes an attribute of the layer.
+            module: the torch module that owns the tensors.
+            tensors: the names of the tensors in `module`.
+            initializer: gives the first value, in Keras's layout.
+            layout: how the tensors make up Keras's weight.
+            regularizer: a penalty added to the loss.
+            constraint: a projection applied after each update.
+
+        Returns:
+            The view, which `weights`, files and `summary` use.
+        """
+        names = (tensors,) if isinstance(tensors, str) else tensors
+        view = WeightView(module, names, layout, name, regularizer, constraint)
+        view.declared_trainable = view.trainable
+        with torch.no_grad():
+            view.assign(initializer(view.shape, dtype=view.dtype))
+        self._views[name] = view
+        return view
+
+    def __getattr__(self, name: str) -> Any:
+        views = self.__dict__.get("_views")
+        if views and name in views:
+            return views[name]
+        return super().__getattr__(name)
+
+    def _tensors(self) -> Iterator[Tensor]:
+        yield from self.parameters()
+        yield from self.buffers()
+
+    def _own_weights(self) -> list[Any]:
+        tables = (self._parameters, self._buffers)
+        own = [t for table in tables for t in table.values() if isinstance(t, Variable)]
+        own = [*self._views.values(), *own]
+        return sorted(own, key=lambda w: not getattr(w, "declared_trainable", True))
+
+    @property
+    def weights(self) -> list[Any]:
+        """All weights in Keras's order and layout: the layer's own, then those inside."""
+        return list({_identity(w): w for w in _weights_of(self, set())}.values())
+
+    @property
+    def variables(self) -> list[Any]:
+        """All weights."""
+        return self.weights
+
+    @property
+    def trainable_weights(self) -> list[Any]:
+        """The weights that are trained."""
+        return [w for w in self.weights if w.trainable]
+
+    @property
+    def trainable_variables(self) -> list[Any]:
+        """The weights that are trained."""
+        return self.trainable_weights
+
+    @property
+    def non_trainable_weights(self) -> list[Any]:
+        """The weights that are not trained."""
+        return [w for w in self.weights if not w.trainable]
+
+    @property
+    def non_trainable_variables(self) -> list[Any]:
+        """The weights that are not trained."""
+        return self.non_trainable_weights
+
+    def get_weights(self) -> list[np.ndarray]:
+        """Return the values of `weights` as NumPy arrays in Keras's layout."""
+        return [weight.numpy() for weight in self.weights]
+
+    def set_weights(self, weights: Iterable[Any]) -> None:
+        """Assign values, in Keras's order and layout; all of them or none.
+
+        Raises:
+            ValueError: when the number or a shape does not fit.
+        """
+        values, own = list(weights), self.weights
+        if len(values) != len(own):
+            raise ValueError(
+                f"Layer '{self.name}' has {len(own)} weights, set_weights got "
+                f"{len(values)} arrays. Expected shapes: {[w.shape for w in own]}."
+            )
+        wrong = [
+            f"{weight.path}: expected {tuple(weight.shape)}, got {np.shape(value)}"
+            for weight, value in zip(own, values, strict=True)
+            if tuple(weight.shape) != tuple(np.shape(value))
+        ]
+        if wrong:
+            raise ValueError(
+                f"Layer '{self.name}' cannot take these weights: {'; '.join(wrong)}. "
+                "Nothing was changed."
+            )
+        for weight, value in zip(own, values, strict=True):
+            weight.assign(value)
+
+    def count_params(self) -> int:
+        """Return the number of values in all weights.
+
+        Raises:
+            ValueError: before the layer is built.
+        """
+        if not self.built:
+            raise ValueError(
+                f"Layer '{self.name}' has no weights yet, so count_params cannot count "
+                "them. Call it on data, or `build(input_shape)` first."
+            )
+        return sum(weight.numel() for weight in self.weights)
+
+    # Properties
+
+    @property
+    def name(self) -> str:
+        """The name."""
+        return self._name
+
+    @name.setter
+    def name(self, value: str) -> None:
+        self._name = value
+
+    @property
+    def path(self) -> str:
+        """The name, as Keras's paths begin."""
+        return self._name
+
+    @property
+    def trainable(self) -> bool:
+        """Whether the weights are trained; setting it reaches the layers inside."""
+        return self._trainable
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        value = bool(value)
+        for layer in self.modules():
+            if isinstance(layer, Layer):
+                layer._trainable = value
+        for weight in self.weights:
+            if getattr(weight, "declared_trainable", True):
+                weight.trainable = value
+
+    @property
+    def dtype(self) -> str:
+        """The dtype of the weights."""
+        return self.dtype_policy.variable_dtype
+
+    @property
+    def variable_dtype(self) -> str:
+        """The dtype of the weights."""
+        return self.dtype_policy.variable_dtype
+
+    @property
+    def compute_dtype(self) -> str:
+        """The dtype of the computation."""
+        return self.dtype_policy.compute_dtype
+
+    @property
+    def input(self) -> Any:
+        """The symbolic inputs of the last symbolic call."""
+        return self._symbolic("input")[0]
+
+    @property
+    def output(self) -> Any:
+        """The symbolic outputs of the last symbolic call."""
+        return self._symbolic("output")[1]
+
+    def _symbolic(self, what: str) -> tuple[Any, Any]:
+        if self._symbolic_call is None:
+            raise AttributeError(
+                f"Layer '{self.name}' has no symbolic {what}: it was never called on an "
+                "`Input`."
+            )
+        return self._symbolic_call
+
+    # Losses
+
+    def add_loss(self, loss: Any) -> None:
+        """Add a term to the loss of the model, within `call`.
+
+        Args:
+            loss: a scalar tensor, or several.
+        """
+        self._has_losses = True
+        for layer in self._entered:
+            layer._has_losses = True
+            layer._plain = False
+        self._losses.extend(tree.flatten(loss))
+
+    @property
+    def losses(self) -> list[Tensor]:
+        """The terms of the last call and the penalties on weights."""
+        terms = [t for m in self.modules() if isinstance(m, Layer) for t in m._losses]
+        penalties = [
+            weight.regularizer(weight.value)
+            for weight in self.trainable_weights
+            if getattr(weight, "regularizer", None) is not None
+        ]
+        return [*terms, *penalties]
+
+    def _forget_losses(self) -> None:
+        for module in self.modules():
+            if isinstance(module, Layer):
+                module._losses.clear()
+
+    # Shapes
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """Return the shape of the outputs; inferred by a run on the `meta` device."""
+        return _shapes_of(
+            self.compute_output_spec(_tensors_of(input_shape, self.dtype))
+        )
+
+    def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:
+        """Return symbolic tensors of the outputs' shapes and dtypes."""
+        if not self.built:
+            self._build_from(args, kwargs)
+        return infer_outputs(self, args, kwargs)
+
+    # Checks, made when something went wrong or before it can
+
+    def _check_inputs(self, args: tuple[Any, ...]) -> None:
+        if self.input_spec is None or not args:
+            return
+        specs = (
+            self.input_spec if isinstance(self.input_spec, list) else [self.input_spec]
+        )
+        for spec, value in zip(specs, tree.flatten(args[0]), strict=False):
+            if value is None or not hasattr(value, "shape"):
+                continue
+            if problem := spec.problem(tuple(value.shape)):
+                hint = self.input_hint(tuple(value.shape))
+                raise ValueError(
+                    f"Layer '{self.name}' ({type(self).__name__}): {problem}, got an "
+                    f"input of shape {tuple(value.shape)}. {hint}".rstrip()
+                )
+
+    def input_hint(self, shape: tuple[int | None, ...]) -> str:
+        """Return advice for an input that does not fit."""
+        return ""
+
+    def _explain(self, error: Exception, args: tuple[Any, ...]) -> None:
+        """Raise a clearer error, or note on this one where it was raised."""
+        if any(n.startswith(_NOTE) for n in getattr(error, "__notes__", ())):
+            return
+        if not isinstance(error, (ValueError, TypeError)):
+            try:
+                self._check_inputs(args)
+            except ValueError as clearer:
+                clearer.add_note(f"{_NOTE} '{self.name}'.")
+                raise clearer from None
+        got = ", ".join(describe(leaf) for leaf in tree.flatten(args))
+        error.add_note(
+            f"{_NOTE} '{self.name}' ({type(self).__name__}) called on {got}."
+        )
+
+    # Config
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments, from which `from_config` makes a twin."""
+        args, kwargs = self._captured
+        signature = inspect.signature(type(self).__init__)
+        bound = signature.bind(self, *args, **kwargs)
+        bound.apply_defaults()
+        values: dict[str, Any] = {}
+        for name, parameter in list(signature.parameters.items())[1:]:
+            if parameter.kind is parameter.VAR_KEYWORD:
+                values.update(bound.arguments[name])
+            elif parameter.kind is not parameter.VAR_POSITIONAL:
+                values[name] = bound.arguments[name]
+        if type(self).__module__.startswith("torchkeras."):
+            values = {k: self.__dict__.get(k, v) for k, v in values.items()}
+        common = {
+            "name": self.name,
+            "trainable": self._trainable,
+            "dtype": self.dtype_policy,
+        }
+        values = {**common, **values, **{k: common[k] for k in common}}
+        if self.activity_regularizer is not None:
+            values["activity_regularizer"] = self.activity_regularizer
+        return {k: serialize_object(v) for k, v in values.items()}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Any:
+        """Make a layer from what `get_config` returned."""
+        values = {k: deserialize_object(v) for k, v in config.items()}
+        if values.get("quantization_config", ...) is None:
+            del values["quantization_config"]  # Keras says so of unquantized layers
+        return cls(**values)
+
+    def extra_repr(self) -> str:
+        """Return what ``print(model)`` shows of this layer."""
+        return f"name={self.name!r}"
+
+
+def _tracked_build(build: Callable[..., None]) -> Callable[..., None]:
+    """Finish what a `build` began, once the outermost of several has returned."""
+
+    @functools.wraps(build)
+    def wrapped(self: Layer, *args: Any, **kwargs: Any) -> None:
+        outermost = not self.__dict__.get("_building", False)
+        self.__dict__["_building"] = True
+        try:
+            build(self, *args, **kwargs)
+        finally:
+            if outermost:
+                del self.__dict__["_building"]
+        if outermost:
+            bound = inspect.signature(build).bind(self, *args, **kwargs).arguments
+            shapes = {k: v for k, v in list(bound.items())[1:] if k != "kwargs"}
+            self._finish_build(shapes)
+
+    return wrapped
+
+
+Layer.build = _tracked_build(Layer.build)  # `__init_subclass__` does not see the base
+
+
+def _weights_of(module: nn.Module, covered: set[int]) -> Iterator[Any]:
+    """Yield a module's weights: views and Variables, then those of the modules inside.
+
+    Tensors of a torch module that no view covers are shown as they are.
+    """
+    if isinstance(module, Layer):
+        own = module._own_weights()
+        for weight in own:
+            if isinstance(weight, WeightView):
+                covered.add(id(weight.module))
+        yield from own
+    elif id(module) not in covered:
+        for name in (*module._parameters, *module._buffers):
+            tensor = getattr(module, name)
+            if isinstance(tensor, Variable):
+                yield tensor
+            elif tensor is not None and name not in module._non_persistent_buffers_set:
+                view = WeightView(module, (name,), IDENTITY, name)
+                view.declared_trainable = name in module._parameters
+                yield view
+    for child in module._modules.values():
+        if child is not None:
+            yield from _weights_of(child, covered)
+
+
+def _identity(weight: Any) -> Any:
+    if isinstance(weight, WeightView):
+        return id(weight.module), weight.names
+    return id(weight)
+
+
+def _is_numeric(value: Any) -> bool:
+    """Say whether a nested list holds numbers only."""
+    leaves = tree.flatten(value)
+    return bool(leaves) and all(isinstance(leaf, (int, float, bool)) for leaf in leaves)
+
+
+def _readable(name: str, array: Any) -> np.ndarray:
+    array = np.asarray(array)
+    if array.dtype.kind not in "biuf":
+        raise ValueError(
+            f"Layer '{name}': expected numbers, got an array of dtype {array.dtype}. "
+            "Convert it to numbers first."
+        )
+    return array
+
+
+def _as_shape(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _as_shape(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        if all(v is None or isinstance(v, int) for v in value):
+            return tuple(value)
+        return [_as_shape(v) for v in value]
+    return value
+
+
+def _shapes_of(structure: Any) -> Any:
+    """Return the shapes of tensors in a nested structure; unknown batch while probing."""
+
+    def shape_of(leaf: Any) -> Any:
+        if not hasattr(leaf, "shape"):
+            return leaf
+        shape = tuple(leaf.shape)
+        return (None, *shape[1:]) if Probe.active and shape else shape
+
+    return tree.map_structure(shape_of, structure)
+
+
+def _tensors_of(shape: Any, dtype: Any) -> Any:
+    """Return symbolic tensors for a shape or a nested structure of shapes."""
+    if isinstance(shape, dict):
+        return {k: _tensors_of(v, dtype) for k, v in shape.items()}
+    if all(v is None or isinstance(v, int) for v in shape):
+        return KerasTensor(shape, dtype)
+    return type(shape)(_tensors_of(v, dtype) for v in shape)
+
+
+def empty_module(
+    layer: Layer, factory: Callable[..., nn.Module], *args: Any, **kwargs: Any
+) -> Any:
+    """Make a torch module whose tensors hold nothing yet, to be filled by initializers.
+
+    It is on the default device and of the layer's variable dtype; torch's own random
+    initialization is neither paid for nor allowed to move the random state.
+    """
+    ambient = torch.get_default_device()
+    device = ambient if ambient.type == "meta" else config.default_device()
+    with torch.device("meta"):
+        dtype = dtypes.DTYPES[layer.variable_dtype]
+        module = factory(*args, dtype=dtype, **kwargs)
+    return module if device.type == "meta" else module.to_empty(device=device)
+
+
+def serialize(layer: Layer) -> dict[str, Any]:
+    """Return Keras's JSON form of a layer: its class, its config, how it was built."""
+    return layers.serialize(layer)
+
+
+def deserialize(config: Any, custom_objects: Mapping[str, Any] | None = None) -> Any:
+    """Make a layer from what `serialize` returned.
+
+    Args:
+        config: the JSON form, or the name of a layer.
+        custom_objects: names of your own classes and functions.
+
+    Raises:
+        ValueError: for an unknown layer.
+    """
+    return layers.deserialize(config, custom_objects)
+
+
+#: Torch modules whose output is new memory that their backward pass does not read.
+FRESH_OUTPUT = {nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d}
+
+
+def may_rectify_in_place(module: nn.Module, activation: Any) -> bool:
+    """Say whether a ReLU may overwrite what `module` returned.
+
+    It may where nobody else sees the output, which a forward hook or a module of another
+    class might keep. A new tensor of an image batch costs more than the ReLU itself.
+    """
+    return (
+        activation is activations.relu
+        and type(module) in FRESH_OUTPUT
+        and not module._forward_hooks
+        and not _global_forward_hooks
+    )

@@ -1,0 +1,375 @@
+"""Normalizations: `BatchNormalization` and `LayerNormalization`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from torchkeras import constraints, initializers, regularizers
+from torchkeras._core import config
+from torchkeras._core.errors import invalid_argument, number_in
+from torchkeras._core.input_spec import InputSpec
+from torchkeras.layers.layer import Layer, empty_module, layers
+
+
+class _BatchNorm(nn.modules.batchnorm._BatchNorm):
+    """Torch's batch norm, for inputs ``(batch, channels, ...)`` of any rank.
+
+    As in Keras the moving variance takes in the variance of the batch itself; torch's
+    own takes in the unbiased one, greater by a factor of ``n / (n - 1)``.
+    """
+
+    def _check_input_dim(self, input: Tensor) -> None:
+        pass
+
+    def forward(self, input: Tensor) -> Tensor:
+        if not self.training:
+            return self._normalize(input, self.running_var)
+        count = input.numel() // input.shape[1]
+        if count == 1:  # torch's unbiased variance of one value is not a number
+            outputs = self._normalize(input, None)
+            self.running_mean.lerp_(input.detach().flatten(), self.momentum)
+            self.running_var.mul_(1 - self.momentum)
+            return outputs
+        excess = count / (count - 1)
+        scaled = self.running_var * excess
+        outputs = self._normalize(input, scaled)
+        self.running_var.copy_(scaled).div_(excess)
+        return outputs
+
+    def _normalize(self, input: Tensor, running_var: Tensor | None) -> Tensor:
+        return torch.batch_norm(
+            input,
+            self.weight,
+            self.bias,
+            None if running_var is None else self.running_mean,
+            running_var,
+            self.training,
+            self.momentum,
+            self.eps,
+            torch.backends.cudnn.enabled,
+        )
+
+
+class _Normalization(Layer):
+    """The base of the normalizations: a gain `gamma` and an offset `beta`."""
+
+    casts_integers = True
+
+    def __init__(
+        self,
+        epsilon: float,
+        center: bool,
+        scale: bool,
+        beta_initializer: Any,
+        gamma_initializer: Any,
+        beta_regularizer: Any,
+        gamma_regularizer: Any,
+        beta_constraint: Any,
+        gamma_constraint: Any,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.epsilon = number_in(type(self).__name__, "epsilon", epsilon, 0.0)
+        self.center = center
+        self.scale = scale
+        self.beta_initializer = initializers.get(beta_initializer)
+        self.gamma_initializer = initializers.get(gamma_initializer)
+        self.beta_regularizer = regularizers.get(beta_regularizer)
+        self.gamma_regularizer = regularizers.get(gamma_regularizer)
+        self.beta_constraint = constraints.get(beta_constraint)
+        self.gamma_constraint = constraints.get(gamma_constraint)
+        self.supports_masking = True
+
+    def _show_affine(self, norm: nn.Module) -> None:
+        """Show `gamma` and `beta`, and take away the one that is not asked for."""
+        for name, tensor, wanted in (
+            ("gamma", "weight", self.scale),
+            ("beta", "bias", self.center),
+        ):
+            if not wanted:
+                norm.register_parameter(tensor, None)
+                continue
+            self.show_weight(
+                name,
+                norm,
+                tensor,
+                getattr(self, f"{name}_initializer"),
+                regularizer=getattr(self, f"{name}_regularizer"),
+                constraint=getattr(self, f"{name}_constraint"),
+            )
+
+
+def _positive_axes(name: str, axes: Sequence[int], rank: int) -> list[int]:
+    """Return axes counted from the front, in order."""
+    if not all(-rank <= axis < rank for axis in axes):
+        raise ValueError(
+            f"Layer '{name}': `axis` must be within the {rank} axes of the input, got "
+            f"{list(axes)}."
+        )
+    return sorted(axis % rank for axis in axes)
+
+
+@layers.register()
+class BatchNormalization(_Normalization):
+    """Normalizes each channel by the mean and variance of the batch.
+
+    In inference mode, and when it is frozen (``trainable = False``), it uses the moving
+    averages of both instead.
+
+    Args:
+        axis: the axis of the channels.
+        momentum: what the moving averages keep in a step; torch's momentum is
+            ``1 - momentum``.
+        epsilon: added to the variance.
+        center: whether an offset `beta` is added.
+        scale: whether a gain `gamma` is multiplied by.
+        beta_initializer: gives the first offset.
+        gamma_initializer: gives the first gain.
+        moving_mean_initializer: gives the first moving mean.
+        moving_variance_initializer: gives the first moving variance.
+        beta_regularizer: a penalty on the offset.
+        gamma_regularizer: a penalty on the gain.
+        beta_constraint: a projection of the offset after each update.
+        gamma_constraint: a projection of the gain after each update.
+        renorm: not supported.
+        renorm_clipping: not supported.
+        renorm_momentum: not supported.
+        synchronized: take mean and variance over all processes, by
+            `nn.SyncBatchNorm`, whose moving variance is the unbiased one.
+
+    Shape:
+        Any, and the same for the outputs. The weights are those of a torch batch norm
+        in ``layer.norm``.
+
+    Raises:
+        ValueError: for illegal arguments.
+        NotImplementedError: for ``renorm=True``.
+
+    Example:
+        >>> layer = BatchNormalization()
+        >>> layer(torch.ones(4, 8, 8, 3)).shape
+        torch.Size([4, 8, 8, 3])
+        >>> [w.name for w in layer.weights]
+        ['gamma', 'beta', 'moving_mean', 'moving_variance']
+    """
+
+    norm: nn.modules.batchnorm._BatchNorm
+
+    def __init__(
+        self,
+        axis: int = -1,
+        momentum: float = 0.99,
+        epsilon: float = 0.001,
+        center: bool = True,
+        scale: bool = True,
+        beta_initializer: Any = "zeros",
+        gamma_initializer: Any = "ones",
+        moving_mean_initializer: Any = "zeros",
+        moving_variance_initializer: Any = "ones",
+        beta_regularizer: Any = None,
+        gamma_regularizer: Any = None,
+        beta_constraint: Any = None,
+        gamma_constraint: Any = None,
+        renorm: bool = False,
+        renorm_clipping: dict[str, float] | None = None,
+        renorm_momentum: float = 0.99,
+        synchronized: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            epsilon,
+            center,
+            scale,
+            beta_initializer,
+            gamma_initializer,
+            beta_regularizer,
+            gamma_regularizer,
+            beta_constraint,
+            gamma_constraint,
+            **kwargs,
+        )
+        owner = "BatchNormalization"
+        if isinstance(axis, bool) or not hasattr(axis, "__index__"):
+            raise TypeError(invalid_argument(owner, "axis", "an integer", axis))
+        if renorm:
+            raise NotImplementedError(
+                f"{owner}: `renorm=True` is not supported. Where batches are small, "
+                "LayerNormalization does not depend on them."
+            )
+        self.axis = int(axis)
+        self.momentum = number_in(owner, "momentum", momentum, 0.0, 1.0)
+        self.moving_mean_initializer = initializers.get(moving_mean_initializer)
+        self.moving_variance_initializer = initializers.get(moving_variance_initializer)
+        self.renorm = renorm
+        self.renorm_clipping = renorm_clipping
+        self.renorm_momentum = renorm_momentum
+        self.synchronized = synchronized
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        rank = len(input_shape)
+        (axis,) = _positive_axes(self.name, [self.axis], rank)
+        size = input_shape[axis]
+        self.norm = empty_module(
+            self,
+            nn.SyncBatchNorm if self.synchronized else _BatchNorm,
+            size,
+            self.epsilon,
+            1 - self.momentum,
+        )
+        self.norm.num_batches_tracked.zero_()
+        self._show_affine(self.norm)
+        self.show_weight(
+            "moving_mean", self.norm, "running_mean", self.moving_mean_initializer
+        )
+        self.show_weight(
+            "moving_variance",
+            self.norm,
+            "running_var",
+            self.moving_variance_initializer,
+        )
+        self.input_spec = InputSpec(ndim=rank, axes={axis: size})
+        self._channels_axis = axis
+        # Rows of channels are one block of memory; images keep their memory format.
+        self._flattens = rank == 3 and axis == 2
+        self._to_front, self._to_back = _swap_orders(rank, axis)
+
+    def call(self, inputs: Tensor, mask: Tensor | None = None) -> Tensor:
+        norm, training = self.norm, self.training and self._trainable
+        if norm.training != training:  # frozen, or thawed, since the mode was set
+            norm.train(training)
+        if mask is not None and training:
+            return self._normalize_masked(inputs, mask)
+        if self._to_front is None:
+            return norm(inputs)
+        if self._flattens:
+            return norm(inputs.flatten(0, 1)).view(inputs.shape)
+        return norm(inputs.permute(self._to_front)).permute(self._to_back)
+
+    def _normalize_masked(self, inputs: Tensor, mask: Tensor) -> Tensor:
+        """Take mean and variance over the elements that the mask leaves in."""
+        if mask.ndim != inputs.ndim - 1:
+            raise ValueError(
+                f"Layer '{self.name}': expected a mask of {inputs.ndim - 1} axes for "
+                f"an input of shape {tuple(inputs.shape)}, got {tuple(mask.shape)}."
+            )
+        norm = self.norm
+        axes = [a for a in range(inputs.ndim) if a != self._channels_axis]
+        mask = mask.bool().unsqueeze(-1)
+        count = mask.expand_as(inputs).sum(axes, keepdim=True) + config.epsilon()
+        mean = inputs.where(mask, 0).sum(axes, keepdim=True) / count
+        centered = inputs - mean
+        variance = centered.where(mask, 0).square().sum(axes, keepdim=True) / count
+        with torch.no_grad():
+            norm.running_mean.lerp_(mean.flatten(), norm.momentum)
+            norm.running_var.lerp_(variance.flatten(), norm.momentum)
+        outputs = centered * torch.rsqrt(variance + norm.eps)
+        if norm.weight is not None:
+            outputs = outputs * norm.weight.view(mean.shape)
+        return outputs if norm.bias is None else outputs + norm.bias.view(mean.shape)
+
+
+def _swap_orders(
+    rank: int, axis: int
+) -> tuple[tuple[int, ...], tuple[int, ...]] | tuple[None, None]:
+    """Return the orders of axes that bring `axis` to the second place, and back."""
+    if axis == 1:
+        return None, None
+    rest = [a for a in range(rank) if a != axis]
+    front = (rest[0], axis, *rest[1:])
+    return front, tuple(front.index(a) for a in range(rank))
+
+
+@layers.register()
+class LayerNormalization(_Normalization):
+    """Normalizes each sample by its own mean and variance.
+
+    Args:
+        axis: the axis, or axes, over which mean and variance are taken.
+        epsilon: added to the variance.
+        center: whether an offset `beta` is added.
+        scale: whether a gain `gamma` is multiplied by.
+        beta_initializer: gives the first offset.
+        gamma_initializer: gives the first gain.
+        beta_regularizer: a penalty on the offset.
+        gamma_regularizer: a penalty on the gain.
+        beta_constraint: a projection of the offset after each update.
+        gamma_constraint: a projection of the gain after each update.
+
+    Shape:
+        Any, and the same for the outputs. The weights are those of an `nn.LayerNorm` in
+        ``layer.norm``.
+
+    Raises:
+        TypeError: when `axis` is neither an integer nor several.
+        ValueError: when it is not an axis of the input.
+
+    Example:
+        >>> LayerNormalization()(torch.tensor([[1.0, 3.0]])).detach().round(decimals=2)
+        tensor([[-1.,  1.]])
+    """
+
+    norm: nn.LayerNorm
+
+    def __init__(
+        self,
+        axis: int | Sequence[int] = -1,
+        epsilon: float = 0.001,
+        center: bool = True,
+        scale: bool = True,
+        beta_initializer: Any = "zeros",
+        gamma_initializer: Any = "ones",
+        beta_regularizer: Any = None,
+        gamma_regularizer: Any = None,
+        beta_constraint: Any = None,
+        gamma_constraint: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        if kwargs.pop("rms_scaling", False):
+            raise NotImplementedError(
+                "LayerNormalization: `rms_scaling=True` is not supported; Keras itself "
+                "deprecates it. Leave it out."
+            )
+        super().__init__(
+            epsilon,
+            center,
+            scale,
+            beta_initializer,
+            gamma_initializer,
+            beta_regularizer,
+            gamma_regularizer,
+            beta_constraint,
+            gamma_constraint,
+            **kwargs,
+        )
+        axes = axis if isinstance(axis, (list, tuple)) else [axis]
+        if any(isinstance(a, bool) or not hasattr(a, "__index__") for a in axes):
+            expected = "an integer or a list of integers"
+            message = invalid_argument("LayerNormalization", "axis", expected, axis)
+            raise TypeError(message)
+        self.axis = list(axes) if isinstance(axis, (list, tuple)) else int(axis)
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        rank = len(input_shape)
+        axes = self.axis if isinstance(self.axis, list) else [self.axis]
+        axes = _positive_axes(self.name, axes, rank)
+        sizes = [input_shape[a] for a in axes]
+        self.norm = empty_module(self, nn.LayerNorm, sizes, self.epsilon)
+        self._show_affine(self.norm)
+        self.input_spec = InputSpec(
+            min_ndim=rank, axes=dict(zip(axes, sizes, strict=True))
+        )
+        order = [a for a in range(rank) if a not in axes] + axes
+        self._moves = order != list(range(rank))
+        self._to_end, self._to_place = order, [order.index(a) for a in range(rank)]
+
+    def call(self, inputs: Tensor) -> Tensor:
+        if not self._moves:
+            return self.norm(inputs)
+        return self.norm(inputs.permute(self._to_end)).permute(self._to_place)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "rms_scaling": False}

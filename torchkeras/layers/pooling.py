@@ -1,0 +1,396 @@
+"""Poolings: over windows, and over all spatial axes at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from torchkeras._core.config import standardize_data_format
+from torchkeras._core.errors import one_of
+from torchkeras._core.input_spec import InputSpec
+from torchkeras.layers._windows import (
+    WindowLayer,
+    same_padding,
+    standardize_sizes,
+    with_defaults,
+)
+from torchkeras.layers.layer import Layer, layers
+
+
+class _Pooling(WindowLayer):
+    """The base of the poolings over windows."""
+
+    #: Torch's function, and what it needs to leave padding out of account.
+    pool: ClassVar[Callable[..., Tensor]]
+    padded: ClassVar[dict[str, Any]] = {}
+
+    def __init__(
+        self,
+        pool_size: int | tuple[int, ...],
+        strides: int | tuple[int, ...] | None = None,
+        padding: str = "valid",
+        data_format: str | None = None,
+        name: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(name=name, **kwargs)
+        owner, rank = type(self).__name__, self.rank
+        strides = pool_size if strides is None else strides
+        self.pool_size = standardize_sizes(owner, "pool_size", pool_size, rank)
+        self.strides = standardize_sizes(owner, "strides", strides, rank)
+        self.padding = one_of(owner, "padding", str(padding).lower(), ("valid", "same"))
+        self.data_format = standardize_data_format(owner, data_format)
+        self._set_layout()
+
+    def _window(self) -> tuple[str, tuple[int, ...], tuple[int, ...]]:
+        return "pool_size", self.pool_size, self.pool_size
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        self._check_window(input_shape)
+
+    def call(self, inputs: Tensor) -> Tensor:
+        if not self._channels_last:
+            return self._pool(inputs)
+        return self._pool(inputs.permute(self._to_front)).permute(self._to_back)
+
+    def _pool(self, inputs: Tensor) -> Tensor:
+        if self.padding == "valid":
+            return self.pool(inputs, self.pool_size, self.strides)
+        sizes = zip(inputs.shape[2:], self.pool_size, self.strides, strict=True)
+        return self._pool_same(inputs, [same_padding(*axis) for axis in sizes])
+
+    def _pool_same(self, inputs: Tensor, totals: list[int]) -> Tensor:
+        # Torch pads both sides alike. An odd total needs one more after the axis:
+        # `ceil_mode` adds it where windows are strided; where they are not, padding one
+        # more before as well gives one window more, the first, which is cut off.
+        extra = [
+            total % 2 if stride == 1 else 0
+            for total, stride in zip(totals, self.strides, strict=True)
+        ]
+        halves = [total // 2 + more for total, more in zip(totals, extra, strict=True)]
+        outputs = self.pool(
+            inputs,
+            self.pool_size,
+            self.strides,
+            halves,
+            ceil_mode=True,
+            **self.padded,
+        )
+        for axis, more in enumerate(extra, start=2):
+            outputs = outputs.narrow(axis, more, outputs.shape[axis] - more)
+        return outputs
+
+
+class _AveragePooling(_Pooling):
+    padded: ClassVar[dict[str, Any]] = {"count_include_pad": False}
+
+
+@layers.register("MaxPool1D")
+class MaxPooling1D(_Pooling):
+    """The largest value of each window over the steps of a sequence.
+
+    Args:
+        pool_size: the length of the window.
+        strides: the distance between windows; `pool_size` by default.
+        padding: ``"valid"`` (none) or ``"same"`` (one window per `strides` steps).
+        data_format: ``"channels_last"`` or ``"channels_first"``; the global setting by
+            default.
+        name: the name of the layer.
+
+    Shape:
+        ``(batch, steps, channels)`` to ``(batch, new_steps, channels)``.
+
+    Raises:
+        ValueError: for illegal arguments, or inputs shorter than the window.
+
+    Example:
+        >>> MaxPooling1D(2)(torch.arange(4.0).reshape(1, 4, 1)).flatten().tolist()
+        [1.0, 3.0]
+    """
+
+    rank = 1
+    pool = staticmethod(F.max_pool1d)
+
+    __init__ = with_defaults(_Pooling.__init__, pool_size=2)
+
+
+@layers.register("MaxPool2D")
+class MaxPooling2D(_Pooling):
+    """The largest value of each window over images.
+
+    Args:
+        pool_size: the height and width of the window.
+        strides: the distance between windows; `pool_size` by default.
+        padding: ``"valid"`` (none) or ``"same"`` (one window per `strides` pixels).
+        data_format: ``"channels_last"`` or ``"channels_first"``; the global setting by
+            default.
+        name: the name of the layer.
+
+    Shape:
+        ``(batch, height, width, channels)`` to
+        ``(batch, new_height, new_width, channels)``.
+
+    Raises:
+        ValueError: for illegal arguments, or inputs smaller than the window.
+
+    Example:
+        >>> MaxPooling2D()(torch.ones(2, 8, 8, 3)).shape
+        torch.Size([2, 4, 4, 3])
+    """
+
+    rank = 2
+    pool = staticmethod(F.max_pool2d)
+
+    __init__ = with_defaults(_Pooling.__init__, pool_size=(2, 2))
+
+
+@layers.register("MaxPool3D")
+class MaxPooling3D(_Pooling):
+    """The largest value of each window over volumes; see `MaxPooling2D`.
+
+    Example:
+        >>> MaxPooling3D()(torch.ones(2, 8, 8, 8, 3)).shape
+        torch.Size([2, 4, 4, 4, 3])
+    """
+
+    rank = 3
+    pool = staticmethod(F.max_pool3d)
+
+    __init__ = with_defaults(_Pooling.__init__, pool_size=(2, 2, 2))
+
+
+@layers.register("AvgPool1D")
+class AveragePooling1D(_AveragePooling):
+    """The mean of each window over the steps of a sequence.
+
+    Args:
+        pool_size: the length of the window.
+        strides: the distance between windows; `pool_size` by default.
+        padding: ``"valid"`` (none) or ``"same"`` (one window per `strides` steps; the
+            mean is over the steps that exist).
+        data_format: ``"channels_last"`` or ``"channels_first"``; the global setting by
+            default.
+        name: the name of the layer.
+
+    Shape:
+        ``(batch, steps, channels)`` to ``(batch, new_steps, channels)``.
+
+    Raises:
+        ValueError: for illegal arguments, or inputs shorter than the window.
+
+    Example:
+        >>> AveragePooling1D(2)(torch.arange(4.0).reshape(1, 4, 1)).flatten().tolist()
+        [0.5, 2.5]
+    """
+
+    rank = 1
+    pool = staticmethod(F.avg_pool1d)
+
+
+@layers.register("AvgPool2D")
+class AveragePooling2D(_AveragePooling):
+    """The mean of each window over images.
+
+    Args:
+        pool_size: the height and width of the window.
+        strides: the distance between windows; `pool_size` by default.
+        padding: ``"valid"`` (none) or ``"same"`` (one window per `strides` pixels; the
+            mean is over the pixels that exist).
+        data_format: ``"channels_last"`` or ``"channels_first"``; the global setting by
+            default.
+        name: the name of the layer.
+
+    Shape:
+        ``(batch, height, width, channels)`` to
+        ``(batch, new_height, new_width, channels)``.
+
+    Raises:
+        ValueError: for illegal arguments, or inputs smaller than the window.
+
+    Example:
+        >>> AveragePooling2D(2, padding="same")(torch.ones(2, 7, 7, 3)).shape
+        torch.Size([2, 4, 4, 3])
+    """
+
+    rank = 2
+    pool = staticmethod(F.avg_pool2d)
+
+
+@layers.register("AvgPool3D")
+class AveragePooling3D(_AveragePooling):
+    """The mean of each window over volumes; see `AveragePooling2D`.
+
+    Example:
+        >>> AveragePooling3D(2)(torch.ones(2, 8, 8, 8, 3)).shape
+        torch.Size([2, 4, 4, 4, 3])
+    """
+
+    rank = 3
+    pool = staticmethod(F.avg_pool3d)
+
+
+class _GlobalPooling(Layer):
+    """The base of the poolings over all spatial axes."""
+
+    rank: ClassVar[int]
+    casts_integers = True
+
+    def __init__(
+        self,
+        data_format: str | None = None,
+        keepdims: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.data_format = standardize_data_format(type(self).__name__, data_format)
+        self.keepdims = keepdims
+        first = 1 if self.data_format == "channels_last" else 2
+        self._axes = tuple(range(first, first + self.rank))
+        self.input_spec = InputSpec(ndim=self.rank + 2)
+
+
+class _GlobalMaxPooling(_GlobalPooling):
+    def call(self, inputs: Tensor) -> Tensor:
+        return inputs.amax(self._axes, self.keepdims)
+
+
+class _GlobalAveragePooling(_GlobalPooling):
+    def call(self, inputs: Tensor) -> Tensor:
+        return inputs.mean(self._axes, self.keepdims)
+
+
+@layers.register("GlobalMaxPool1D")
+class GlobalMaxPooling1D(_GlobalMaxPooling):
+    """The largest value over the steps of a sequence.
+
+    Args:
+        data_format: ``"channels_last"`` or ``"channels_first"``; the global setting by
+            default.
+        keepdims: whether the axis of the steps stays, with size 1.
+
+    Shape:
+        ``(batch, steps, channels)`` to ``(batch, channels)``.
+
+    Example:
+        >>> GlobalMaxPooling1D()(torch.ones(2, 8, 3)).shape
+        torch.Size([2, 3])
+    """
+
+    rank = 1
+
+
+@layers.register("GlobalMaxPool2D")
+class GlobalMaxPooling2D(_GlobalMaxPooling):
+    """The largest value over images.
+
+    Args:
+        data_format: ``"channels_last"`` or ``"channels_first"``; the global setting by
+            default.
+        keepdims: whether the spatial axes stay, with size 1.
+
+    Shape:
+        ``(batch, height, width, channels)`` to ``(batch, channels)``.
+
+    Example:
+        >>> GlobalMaxPooling2D(keepdims=True)(torch.ones(2, 8, 8, 3)).shape
+        torch.Size([2, 1, 1, 3])
+    """
+
+    rank = 2
+
+
+@layers.register("GlobalMaxPool3D")
+class GlobalMaxPooling3D(_GlobalMaxPooling):
+    """The largest value over volumes; see `GlobalMaxPooling2D`.
+
+    Example:
+        >>> GlobalMaxPooling3D()(torch.ones(2, 4, 4, 4, 3)).shape
+        torch.Size([2, 3])
+    """
+
+    rank = 3
+
+
+@layers.register("GlobalAvgPool1D")
+class GlobalAveragePooling1D(_GlobalAveragePooling):
+    """The mean over the steps of a sequence, those that a mask leaves out excepted.
+
+    Args:
+        data_format: ``"channels_last"`` or ``"channels_first"``; the global setting by
+            default.
+        keepdims: whether the axis of the steps stays, with size 1.
+
+    Shape:
+        ``(batch, steps, channels)`` to ``(batch, channels)``.
+
+    Example:
+        >>> GlobalAveragePooling1D()(torch.ones(2, 8, 3)).shape
+        torch.Size([2, 3])
+    """
+
+    rank = 1
+    _makes_mask = False  # the mask ends here
+
+    def __init__(
+        self,
+        data_format: str | None = None,
+        keepdims: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(data_format, keepdims, **kwargs)
+        self.supports_masking = True
+
+    def call(self, inputs: Tensor, mask: Tensor | None = None) -> Tensor:
+        if mask is None:
+            return inputs.mean(self._axes, self.keepdims)
+        mask = mask.bool().unsqueeze(2 if self._axes == (1,) else 1)
+        total = inputs.masked_fill(~mask, 0).sum(self._axes, self.keepdims)
+        return total / mask.sum(self._axes, self.keepdims)
+
+    def compute_mask(self, inputs: Any, previous_mask: Any = None) -> None:
+        return None
+
+
+@layers.register("GlobalAvgPool2D")
+class GlobalAveragePooling2D(_GlobalAveragePooling):
+    """The mean over images.
+
+    Args:
+        data_format: ``"channels_last"`` or ``"channels_first"``; the global setting by
+            default.
+        keepdims: whether the spatial axes stay, with size 1.
+
+    Shape:
+        ``(batch, height, width, channels)`` to ``(batch, channels)``.
+
+    Example:
+        >>> GlobalAveragePooling2D()(torch.ones(2, 8, 8, 3)).shape
+        torch.Size([2, 3])
+    """
+
+    rank = 2
+
+
+@layers.register("GlobalAvgPool3D")
+class GlobalAveragePooling3D(_GlobalAveragePooling):
+    """The mean over volumes; see `GlobalAveragePooling2D`.
+
+    Example:
+        >>> GlobalAveragePooling3D()(torch.ones(2, 4, 4, 4, 3)).shape
+        torch.Size([2, 3])
+    """
+
+    rank = 3
+
+
+MaxPool1D, MaxPool2D, MaxPool3D = MaxPooling1D, MaxPooling2D, MaxPooling3D
+AvgPool1D, AvgPool2D, AvgPool3D = AveragePooling1D, AveragePooling2D, AveragePooling3D
+GlobalMaxPool1D = GlobalMaxPooling1D
+GlobalMaxPool2D = GlobalMaxPooling2D
+GlobalMaxPool3D = GlobalMaxPooling3D
+GlobalAvgPool1D = GlobalAveragePooling1D
+GlobalAvgPool2D = GlobalAveragePooling2D
+GlobalAvgPool3D = GlobalAveragePooling3D

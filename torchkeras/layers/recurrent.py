@@ -1,0 +1,619 @@
+"""Recurrent layers, the cells they repeat, and `RNN` for cells of your own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from torchkeras._core import tree
+from torchkeras._core.dtypes import to_torch_dtype
+from torchkeras._core.errors import one_of
+from torchkeras._core.input_spec import InputSpec
+from torchkeras._core.registry import serialize_object
+from torchkeras.layers._cells import (
+    Cell,
+    GRUCell,
+    LSTMCell,
+    SimpleRNNCell,
+    StackedRNNCells,
+    check_cell,
+    first_states,
+    output_size_of,
+    prefix_paths,
+    reset_masks,
+)
+from torchkeras.layers.layer import Layer, layers
+
+
+@layers.register()
+class RNN(Layer):
+    """A cell repeated over the steps of sequences.
+
+    A cell has ``call(inputs, states)``, which returns an output and the new states, and
+    `state_size`, a number or a list of numbers. It may have `output_size`, and
+    ``get_initial_state(batch_size=)`` where the initial states are not zeros.
+
+    Args:
+        cell: the cell, or a list of cells to stack.
+        return_sequences: whether to return the outputs of all steps, not only the last.
+        return_state: whether to return the last states after the outputs.
+        go_backwards: whether to read the sequences from their end.
+        stateful: whether a batch begins with the states at the end of the one before.
+        unroll: accepted; the loop over the steps is always a plain one.
+        zero_output_for_mask: whether the outputs of masked steps are zeros, and not
+            those of the step before.
+
+    Shape:
+        ``(batch, time, inputs)`` to ``(batch, units)``, or ``(batch, time, units)``
+        with `return_sequences`; then each state, with `return_state`. Also called with
+        ``initial_state=[...]`` and ``mask=`` of shape ``(batch, time)``.
+
+    Raises:
+        ValueError: for a cell without `call` or `state_size`.
+
+    Example:
+        >>> layer = RNN(GRUCell(4), return_sequences=True, return_state=True)
+        >>> outputs, state = layer(torch.ones(2, 5, 3))
+        >>> outputs.shape, state.shape
+        (torch.Size([2, 5, 4]), torch.Size([2, 4]))
+    """
+
+    casts_integers = True
+    _makes_mask = False
+
+    state_size: list[Any]
+
+    def __init__(
+        self,
+        cell: Any,
+        return_sequences: bool = False,
+        return_state: bool = False,
+        go_backwards: bool = False,
+        stateful: bool = False,
+        unroll: bool = False,
+        zero_output_for_mask: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        cell = StackedRNNCells(cell) if isinstance(cell, (list, tuple)) else cell
+        check_cell(type(self).__name__, cell)
+        self.cell = cell
+        self.return_sequences = return_sequences
+        self.return_state = return_state
+        self.go_backwards = go_backwards
+        self.stateful = stateful
+        self.unroll = unroll
+        self.zero_output_for_mask = zero_output_for_mask
+        self.supports_masking = True
+        self.input_spec = InputSpec(min_ndim=3)
+        sizes = cell.state_size
+        self.state_size = list(sizes) if tree.is_nested(sizes) else [sizes]
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        if isinstance(self.cell, Layer) and not self.cell.built:
+            self.cell.build((input_shape[0], *input_shape[2:]))
+        if not self.stateful or self.states is not None:
+            return
+        if input_shape[0] is None:
+            raise ValueError(
+                f"Layer '{self.name}' ({type(self).__name__}): `stateful=True` needs a "
+                f"fixed batch size, got an input of shape {tuple(input_shape)}. Give "
+                "it, as in `Input(batch_shape=(32, 10, 8))`."
+            )
+        states = tree.flatten(first_states(self.cell, input_shape[0]))
+        for index, state in enumerate(states):
+            self.register_buffer(f"state_{index}", state, persistent=False)
+
+    def _finish_build(self, shapes: dict[str, Any]) -> None:
+        super()._finish_build(shapes)
+        prefix_paths(self)
+
+    def build_from_config(self, config: dict[str, Any]) -> None:
+        super().build_from_config(shape_of_sequences(config))
+
+    def call(
+        self, sequences: Tensor, initial_state: Any = None, mask: Any = None
+    ) -> Any:
+        cell = self.cell
+        states = self._first_states(sequences, initial_state)
+        mask = _as_mask(mask, sequences)
+        if self.go_backwards:
+            sequences = sequences.flip(1)
+            mask = None if mask is None else mask.flip(1)
+        split = isinstance(cell, Cell) and type(cell).call is Cell.call
+        kernel = cell._find_kernel(sequences) if split else None
+        if kernel is None:
+            outputs, states = self._loop(sequences, states, mask, split)
+        elif mask is None:
+            outputs, states = cell._run_sequences(kernel, sequences, states)
+            outputs = outputs if self.return_sequences else states[0]
+        else:
+            outputs, states = self._run_masked(kernel, sequences, states, mask)
+        if self.training:
+            reset_masks([cell])
+        if self.stateful:
+            self._keep(states)
+        if self.dtype_policy.is_mixed:
+            dtype = to_torch_dtype(self.compute_dtype)
+            outputs, *states = tree.map_structure(
+                lambda tensor: tensor.to(dtype), [outputs, *states]
+            )
+        return (outputs, *states) if self.return_state else outputs
+
+    def _loop(
+        self, sequences: Tensor, states: list[Any], mask: Tensor | None, split: bool
+    ) -> tuple[Tensor, list[Any]]:
+        """Call the cell step by step."""
+        step = self.cell
+        if split:
+            sequences, step = self.cell._project(sequences), self.cell._step
+        outputs: list[Tensor] = []
+        keep = None if mask is None else mask.unbind(1)
+        for index, inputs in enumerate(sequences.unbind(1)):
+            output, new_states = step(inputs, states)
+            if keep is not None:
+                no_output = self.zero_output_for_mask or not outputs
+                before = torch.zeros_like(output) if no_output else outputs[-1]
+                old = [before, *tree.flatten(states)]
+                new = [output, *tree.flatten(new_states)]
+                output, *new_states = (
+                    _choose(keep[index], *pair) for pair in zip(new, old, strict=True)
+                )
+            # A cell may return its states in another structure than it takes them.
+            leaves = iter(tree.flatten(new_states))
+            states = tree.map_structure(lambda _: next(leaves), states)  # noqa: B023
+            outputs.append(output)
+        return (
+            torch.stack(outputs, 1) if self.return_sequences else outputs[-1]
+        ), states
+
+    def _run_masked(
+        self, kernel: Any, sequences: Tensor, states: list[Tensor], mask: Tensor
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Run full sequences, and take what the last valid step of each row left.
+
+        That is three times as fast as packing them, and waits for no device. Steps
+        that are skipped do not change the states: moving them behind the others gives
+        the same numbers for a mask of any form.
+        """
+        seen = mask.cumsum(1)
+        counts = seen[:, -1:]
+        if not _is_right_padded(mask):
+            order = torch.argsort((~mask).to(torch.uint8), dim=1, stable=True)
+            sequences = _take_steps(sequences, order)
+        padding = None
+        if len(states) > 1 and (self.return_state or self.stateful):
+            padding = torch.arange(mask.shape[1], device=mask.device) >= counts
+        outputs, ends = self.cell._run_sequences(kernel, sequences, states, padding)
+        last = _take_steps(outputs, (counts - 1).clamp(min=0))
+        any_seen = counts > 0
+        states = [
+            torch.where(any_seen, end, start)
+            for end, start in zip([last.squeeze(1), *ends[1:]], states, strict=True)
+        ]
+        if not self.return_sequences:
+            shown = mask[:, -1:] if self.zero_output_for_mask else any_seen
+            return last.squeeze(1) * shown, states
+        outputs = _take_steps(outputs, (seen - 1).clamp(min=0))
+        shown = mask if self.zero_output_for_mask else seen > 0
+        return outputs * shown.unsqueeze(-1), states
+
+    # States
+
+    def _first_states(self, sequences: Tensor, initial_state: Any) -> list[Any]:
+        if initial_state is None:
+            states = self.states if self.stateful else None
+            if states is not None:
+                self._check_batch_size(sequences, states)
+                # Training saves them, and `_keep` overwrites them.
+                states = tree.map_structure(torch.clone, states)
+            else:
+                states = first_states(self.cell, sequences.shape[0])
+        else:
+            states = initial_state
+        states = list(states) if isinstance(states, (list, tuple)) else [states]
+        return tree.map_structure(
+            lambda state: torch.as_tensor(state).to(sequences.device, sequences.dtype),
+            states,
+        )
+
+    def _check_batch_size(self, sequences: Tensor, states: list[Any]) -> None:
+        expected, got = len(tree.flatten(states)[0]), len(sequences)
+        if expected != got:
+            raise ValueError(
+                f"Layer '{self.name}' ({type(self).__name__}) is stateful: expected a "
+                f"batch of {expected}, as it was built with, got {got}. Keep the batch "
+                "size, and drop or pad the last batch."
+            )
+
+    @property
+    def states(self) -> list[Any] | None:
+        """The states at the end of the last batch; None if not `stateful`."""
+        if "state_0" not in self._buffers:
+            return None
+        leaves = (b for name, b in self._buffers.items() if name.startswith("state_"))
+        return tree.map_structure(lambda _: next(leaves), self.state_size)
+
+    def _keep(self, states: list[Any]) -> None:
+        with torch.no_grad():
+            for kept, new in zip(
+                tree.flatten(self.states), tree.flatten(states), strict=True
+            ):
+                kept.copy_(new)
+
+    def reset_state(self) -> None:
+        """Begin the next batch with states of zeros."""
+        for state in tree.flatten(self.states or []):
+            state.zero_()
+
+    reset_states = reset_state
+
+    def get_initial_state(self, batch_size: int) -> list[Any]:
+        """Return the states that a batch begins with."""
+        states = first_states(self.cell, batch_size)
+        return list(states) if isinstance(states, (list, tuple)) else [states]
+
+    # What Keras's layers say of themselves
+
+    def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
+        masks = tree.flatten(previous_mask)
+        output_mask = masks[0] if self.return_sequences and masks else None
+        if self.return_state:
+            return [output_mask, *(None for _ in self.state_size)]
+        return output_mask
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        # The shapes are known without a run over all steps.
+        batch, time = input_shape[0], input_shape[1]
+        steps = (time,) if self.return_sequences else ()
+        output = (batch, *steps, output_size_of(self.cell))
+        if not self.return_state:
+            return output
+        return (output, *_with_batch(self.state_size, batch))
+
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()
+        config["cell"] = serialize_object(self.cell)
+        return config
+
+
+def shape_of_sequences(config: dict[str, Any]) -> dict[str, Any]:
+    """Return the part of a build config that matters.
+
+    Keras stores the shapes of all arguments where an initial state was given.
+    """
+    shapes = config.get("shapes_dict", config)
+    return {"input_shape": shapes.get("input_shape", shapes.get("sequences_shape"))}
+
+
+def _with_batch(sizes: Any, batch: int | None) -> list[Any]:
+    return [
+        _with_batch(size, batch) if tree.is_nested(size) else (batch, size)
+        for size in sizes
+    ]
+
+
+def _as_mask(mask: Any, sequences: Tensor) -> Tensor | None:
+    if isinstance(mask, (list, tuple)):
+        mask = mask[0]
+    if mask is None:
+        return None
+    mask = torch.as_tensor(mask, device=sequences.device).bool()
+    if mask.shape != sequences.shape[:2]:
+        raise ValueError(
+            f"`mask` must have the shape (batch, time) of the sequences, "
+            f"{tuple(sequences.shape[:2])}, got {tuple(mask.shape)}."
+        )
+    return mask
+
+
+def _is_right_padded(mask: Tensor) -> bool:
+    """Say whether padding only follows the valid steps, where looking is free."""
+    hidden = torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack()
+    if hidden or mask.device.type != "cpu":
+        return False
+    return not bool((mask[:, 1:] > mask[:, :-1]).any())
+
+
+def _take_steps(tensor: Tensor, steps: Tensor) -> Tensor:
+    """Return the given steps of each row of a tensor ``(batch, time, features)``."""
+    return tensor.gather(1, steps.unsqueeze(-1).expand(-1, -1, tensor.shape[-1]))
+
+
+def _choose(keep: Tensor, new: Tensor, old: Tensor) -> Tensor:
+    return torch.where(keep.view(-1, *[1] * (new.ndim - 1)), new, old)
+
+
+class _CellLayer(RNN):
+    """A layer that makes its own cell and passes its attributes on."""
+
+    def __init__(
+        self, cell: Cell, use_cudnn: bool | str = "auto", **kwargs: Any
+    ) -> None:
+        super().__init__(cell, **kwargs)
+        owner = type(self).__name__
+        self.use_cudnn = one_of(owner, "use_cudnn", use_cudnn, ("auto", True, False))
+        self.input_spec = InputSpec(ndim=3)
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            cell = self.__dict__.get("_modules", {}).get("cell")
+            if cell is None or name.startswith("_"):
+                raise
+            return getattr(cell, name)
+
+    def get_config(self) -> dict[str, Any]:
+        config, cell = super().get_config(), self.cell.get_config()
+        del config["cell"], config["use_cudnn"]  # as in Keras
+        own = ("name", "trainable", "dtype")
+        config = {k: cell.get(k, v) if k not in own else v for k, v in config.items()}
+        return {**config, "zero_output_for_mask": self.zero_output_for_mask}
+
+
+@layers.register()
+class SimpleRNN(_CellLayer):
+    """A fully connected layer that also reads its last output.
+
+    Args:
+        units: the size of the outputs and of the states.
+        activation: a name or a function, for the outputs.
+        use_bias: whether biases are added.
+        kernel_initializer: gives the first kernel, of shape ``(inputs, units)``.
+        recurrent_initializer: gives the first ``(units, units)`` recurrent kernel.
+        bias_initializer: gives the first bias.
+        kernel_regularizer: a penalty on the kernel.
+        recurrent_regularizer: a penalty on the recurrent kernel.
+        bias_regularizer: a penalty on the bias.
+        activity_regularizer: a penalty on the outputs.
+        kernel_constraint: a projection of the kernel after each update.
+        recurrent_constraint: a projection of the recurrent kernel after each update.
+        bias_constraint: a projection of the bias after each update.
+        dropout: the part of the inputs that is dropped in training, the same at all
+            steps of a sequence.
+        recurrent_dropout: the part of the last output that is dropped so.
+        return_sequences: whether to return the outputs of all steps, not only the last.
+        return_state: whether to return the last states after the outputs.
+        go_backwards: whether to read the sequences from their end.
+        stateful: whether a batch begins with the states at the end of the one before.
+        unroll: accepted; torch chooses how it runs.
+        seed: an integer that starts a random generator of the layer's own.
+        **kwargs: those of `RNN` and `Layer`.
+
+    Shape:
+        ``(batch, time, inputs)`` to ``(batch, units)``, or ``(batch, time, units)``
+        with `return_sequences`; then each state, with `return_state`. Also called with
+        ``initial_state=[...]`` and ``mask=`` of shape ``(batch, time)``. The weights
+        are those of an `nn.RNN` in ``layer.rnn``.
+
+    Raises:
+        ValueError: when `units` is not positive or a rate is outside ``[0, 1]``.
+
+    Example:
+        >>> SimpleRNN(4)(torch.ones(2, 5, 3)).shape
+        torch.Size([2, 4])
+    """
+
+    def __init__(
+        self,
+        units: int,
+        activation: Any = "tanh",
+        use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform",
+        recurrent_initializer: Any = "orthogonal",
+        bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        recurrent_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        recurrent_constraint: Any = None,
+        bias_constraint: Any = None,
+        dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        return_sequences: bool = False,
+        return_state: bool = False,
+        go_backwards: bool = False,
+        stateful: bool = False,
+        unroll: bool = False,
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        cell = SimpleRNNCell(
+            units, activation, use_bias, kernel_initializer, recurrent_initializer,
+            bias_initializer, kernel_regularizer, recurrent_regularizer,
+            bias_regularizer, kernel_constraint, recurrent_constraint, bias_constraint,
+            dropout, recurrent_dropout, seed, dtype=kwargs.get("dtype"),
+            trainable=kwargs.get("trainable", True), name="simple_rnn_cell",
+        )  # fmt: skip
+        super().__init__(
+            cell, activity_regularizer=activity_regularizer,
+            return_sequences=return_sequences, return_state=return_state,
+            go_backwards=go_backwards, stateful=stateful, unroll=unroll, **kwargs,
+        )  # fmt: skip
+
+
+@layers.register()
+class LSTM(_CellLayer):
+    """Long short-term memory (Hochreiter and Schmidhuber 1997).
+
+    Args:
+        units: the size of the outputs and of the states.
+        activation: a name or a function, for the carry and the outputs.
+        recurrent_activation: a name or a function, for the gates.
+        use_bias: whether biases are added.
+        kernel_initializer: gives the first kernel, of shape ``(inputs, 4 * units)``.
+        recurrent_initializer: gives the first ``(units, 4 * units)`` recurrent kernel.
+        bias_initializer: gives the first bias.
+        unit_forget_bias: whether the bias of the forget gate begins at 1.
+        kernel_regularizer: a penalty on the kernel.
+        recurrent_regularizer: a penalty on the recurrent kernel.
+        bias_regularizer: a penalty on the bias.
+        activity_regularizer: a penalty on the outputs.
+        kernel_constraint: a projection of the kernel after each update.
+        recurrent_constraint: a projection of the recurrent kernel after each update.
+        bias_constraint: a projection of the bias after each update.
+        dropout: the part of the inputs that is dropped in training, the same at all
+            steps of a sequence.
+        recurrent_dropout: the part of the last output that is dropped so.
+        seed: an integer that starts a random generator of the layer's own.
+        return_sequences: whether to return the outputs of all steps, not only the last.
+        return_state: whether to return the last states after the outputs.
+        go_backwards: whether to read the sequences from their end.
+        stateful: whether a batch begins with the states at the end of the one before.
+        unroll: accepted; torch chooses how it runs.
+        use_cudnn: accepted; torch chooses, cuDNN on a GPU.
+        **kwargs: those of `RNN` and `Layer`.
+
+    Shape:
+        ``(batch, time, inputs)`` to ``(batch, units)``, or ``(batch, time, units)``
+        with `return_sequences`; then each state, with `return_state`. Also called with
+        ``initial_state=[...]`` and ``mask=`` of shape ``(batch, time)``. The weights
+        are those of an `nn.LSTM` in ``layer.lstm``.
+
+    Raises:
+        ValueError: when `units` is not positive or a rate is outside ``[0, 1]``.
+
+    Example:
+        >>> layer = LSTM(4, return_sequences=True, return_state=True)
+        >>> outputs, hidden, carry = layer(torch.ones(2, 5, 3))
+        >>> outputs.shape, hidden.shape, carry.shape
+        (torch.Size([2, 5, 4]), torch.Size([2, 4]), torch.Size([2, 4]))
+    """
+
+    def __init__(
+        self,
+        units: int,
+        activation: Any = "tanh",
+        recurrent_activation: Any = "sigmoid",
+        use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform",
+        recurrent_initializer: Any = "orthogonal",
+        bias_initializer: Any = "zeros",
+        unit_forget_bias: bool = True,
+        kernel_regularizer: Any = None,
+        recurrent_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        recurrent_constraint: Any = None,
+        bias_constraint: Any = None,
+        dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        seed: int | None = None,
+        return_sequences: bool = False,
+        return_state: bool = False,
+        go_backwards: bool = False,
+        stateful: bool = False,
+        unroll: bool = False,
+        use_cudnn: bool | str = "auto",
+        **kwargs: Any,
+    ) -> None:
+        cell = LSTMCell(
+            units, activation, recurrent_activation, use_bias, kernel_initializer,
+            recurrent_initializer, bias_initializer, unit_forget_bias,
+            kernel_regularizer, recurrent_regularizer, bias_regularizer,
+            kernel_constraint, recurrent_constraint, bias_constraint, dropout,
+            recurrent_dropout, seed, dtype=kwargs.get("dtype"),
+            trainable=kwargs.get("trainable", True), name="lstm_cell",
+        )  # fmt: skip
+        super().__init__(
+            cell, activity_regularizer=activity_regularizer,
+            return_sequences=return_sequences, return_state=return_state,
+            go_backwards=go_backwards, stateful=stateful, unroll=unroll,
+            use_cudnn=use_cudnn, **kwargs,
+        )  # fmt: skip
+
+
+@layers.register()
+class GRU(_CellLayer):
+    """The gated recurrent unit (Cho et al. 2014).
+
+    Args:
+        units: the size of the outputs and of the states.
+        activation: a name or a function, for the new content.
+        recurrent_activation: a name or a function, for the gates.
+        use_bias: whether biases are added.
+        kernel_initializer: gives the first kernel, of shape ``(inputs, 3 * units)``.
+        recurrent_initializer: gives the first ``(units, 3 * units)`` recurrent kernel.
+        bias_initializer: gives the first bias.
+        kernel_regularizer: a penalty on the kernel.
+        recurrent_regularizer: a penalty on the recurrent kernel.
+        bias_regularizer: a penalty on the bias.
+        activity_regularizer: a penalty on the outputs.
+        kernel_constraint: a projection of the kernel after each update.
+        recurrent_constraint: a projection of the recurrent kernel after each update.
+        bias_constraint: a projection of the bias after each update.
+        dropout: the part of the inputs that is dropped in training, the same at all
+            steps of a sequence.
+        recurrent_dropout: the part of the last output that is dropped so.
+        seed: an integer that starts a random generator of the layer's own.
+        return_sequences: whether to return the outputs of all steps, not only the last.
+        return_state: whether to return the last states after the outputs.
+        go_backwards: whether to read the sequences from their end.
+        stateful: whether a batch begins with the states at the end of the one before.
+        unroll: accepted; torch chooses how it runs.
+        reset_after: whether the reset gate acts after the recurrent kernel, as torch's
+            and cuDNN's do, or before it.
+        use_cudnn: accepted; torch chooses, cuDNN on a GPU.
+        **kwargs: those of `RNN` and `Layer`.
+
+    Shape:
+        ``(batch, time, inputs)`` to ``(batch, units)``, or ``(batch, time, units)``
+        with `return_sequences`; then each state, with `return_state`. Also called with
+        ``initial_state=[...]`` and ``mask=`` of shape ``(batch, time)``. The weights
+        are those of an `nn.GRU` in ``layer.gru``.
+
+    Raises:
+        ValueError: when `units` is not positive or a rate is outside ``[0, 1]``.
+
+    Example:
+        >>> GRU(4, return_sequences=True)(torch.ones(2, 5, 3)).shape
+        torch.Size([2, 5, 4])
+    """
+
+    def __init__(
+        self,
+        units: int,
+        activation: Any = "tanh",
+        recurrent_activation: Any = "sigmoid",
+        use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform",
+        recurrent_initializer: Any = "orthogonal",
+        bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        recurrent_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        recurrent_constraint: Any = None,
+        bias_constraint: Any = None,
+        dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        seed: int | None = None,
+        return_sequences: bool = False,
+        return_state: bool = False,
+        go_backwards: bool = False,
+        stateful: bool = False,
+        unroll: bool = False,
+        reset_after: bool = True,
+        use_cudnn: bool | str = "auto",
+        **kwargs: Any,
+    ) -> None:
+        cell = GRUCell(
+            units, activation, recurrent_activation, use_bias, kernel_initializer,
+            recurrent_initializer, bias_initializer, kernel_regularizer,
+            recurrent_regularizer, bias_regularizer, kernel_constraint,
+            recurrent_constraint, bias_constraint, dropout, recurrent_dropout,
+            reset_after, seed, dtype=kwargs.get("dtype"),
+            trainable=kwargs.get("trainable", True), name="gru_cell",
+        )  # fmt: skip
+        super().__init__(
+            cell, activity_regularizer=activity_regularizer,
+            return_sequences=return_sequences, return_state=return_state,
+            go_backwards=go_backwards, stateful=stateful, unroll=unroll,
+            use_cudnn=use_cudnn, **kwargs,
+        )  # fmt: skip

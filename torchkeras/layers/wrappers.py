@@ -1,0 +1,323 @@
+"""Layers around a layer: `Bidirectional`, `TimeDistributed` and their base."""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from torchkeras._core import tree
+from torchkeras._core.errors import invalid_argument, one_of
+from torchkeras._core.input_spec import InputSpec
+from torchkeras._core.registry import serialize_object
+from torchkeras.layers._cells import prefix_paths
+from torchkeras.layers.layer import Layer, layers
+from torchkeras.layers.recurrent import RNN, shape_of_sequences
+
+_MERGE_MODES = ("sum", "mul", "concat", "ave", None)
+
+
+@layers.register()
+class Wrapper(Layer):
+    """The base of layers that hold another layer.
+
+    Args:
+        layer: the layer.
+
+    Raises:
+        ValueError: when it is not a layer.
+
+    Example:
+        >>> from torchkeras.layers.core import Dense
+        >>> class Twice(Wrapper):
+        ...     def call(self, inputs):
+        ...         return self.layer(self.layer(inputs))
+        >>> Twice(Dense(4))(torch.ones(2, 4)).shape
+        torch.Size([2, 4])
+    """
+
+    layer: Layer
+
+    def __init__(self, layer: Layer, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if not isinstance(layer, Layer):
+            owner, expected = type(self).__name__, "a layer"
+            raise ValueError(invalid_argument(owner, "layer", expected, layer))
+        self.layer = layer
+
+    def build(self, input_shape: Any = None) -> None:
+        if not self.layer.built:
+            self.layer.build(input_shape)
+
+    def _finish_build(self, shapes: dict[str, Any]) -> None:
+        super()._finish_build(shapes)
+        prefix_paths(self)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "layer": serialize_object(self.layer)}
+
+
+@layers.register()
+class TimeDistributed(Wrapper):
+    """Applies a layer to each step of sequences.
+
+    The steps become rows of one large batch. Only a layer that mixes the rows of a
+    batch, such as a batch normalization in training, is called step by step.
+
+    Args:
+        layer: the layer.
+
+    Shape:
+        ``(batch, time, ...)`` to ``(batch, time, ...)``, what follows being changed as
+        `layer` does.
+
+    Raises:
+        ValueError: for an input without an axis of steps.
+
+    Example:
+        >>> from torchkeras.layers.core import Dense
+        >>> TimeDistributed(Dense(4))(torch.ones(2, 5, 3)).shape
+        torch.Size([2, 5, 4])
+    """
+
+    def __init__(self, layer: Layer, **kwargs: Any) -> None:
+        super().__init__(layer, **kwargs)
+        self.supports_masking = True
+        self.input_spec = InputSpec(min_ndim=3)
+
+    def build(self, input_shape: Any = None) -> None:
+        super().build(_without_steps(input_shape))
+        inner = list(self.layer.modules())
+        self._has_batch_norm = any(isinstance(m, _BatchNorm) for m in inner)
+        self._has_states = any(getattr(m, "stateful", False) for m in inner)
+
+    def call(self, inputs: Any, mask: Tensor | None = None) -> Any:
+        size = tree.flatten(inputs)[0].shape[:2]
+        options: dict[str, Tensor] = {}
+        if mask is not None:
+            _check_mask(self, mask, size)
+            if "mask" in self.layer._call_arguments:
+                options["mask"] = mask
+        if self._has_states or (self._has_batch_norm and self.training):
+            return self._step_by_step(inputs, options, size[1])
+        inputs, options = tree.map_structure(
+            lambda x: x.flatten(0, 1), [inputs, options]
+        )
+        outputs = self.layer(inputs, **options)
+        return tree.map_structure(lambda y: y.unflatten(0, size), outputs)
+
+    def _step_by_step(self, inputs: Any, options: dict[str, Tensor], steps: int) -> Any:
+        outputs = []
+        for step in range(steps):
+            now, now_options = tree.map_structure(
+                operator.itemgetter((slice(None), step)), [inputs, options]
+            )
+            outputs.append(self.layer(now, **now_options))
+        return tree.map_structure(lambda *ys: torch.stack(ys, 1), *outputs)
+
+    def input_hint(self, shape: tuple[int | None, ...]) -> str:
+        """Return advice for an input that does not fit."""
+        return "It needs an axis of steps after the batch: (batch, time, ...)."
+
+
+@layers.register()
+class Bidirectional(Layer):
+    """Runs a recurrent layer in both directions and merges the outputs.
+
+    Args:
+        layer: a recurrent layer, of which copies are made.
+        merge_mode: ``"concat"``, ``"sum"``, ``"mul"``, ``"ave"``, or None for a pair.
+        weights: first weights, those of the forward layer first.
+        backward_layer: the layer that reads the sequences from their end, if it is to
+            have other arguments than `layer`.
+
+    Shape:
+        ``(batch, time, inputs)`` to what `layer` gives, twice as wide with
+        ``"concat"``; then the states of the forward and of the backward layer, if
+        `layer` returns them. ``initial_state=`` takes them in the same order.
+
+    Raises:
+        ValueError: for an unknown `merge_mode`, or for two layers that do not go
+            together.
+
+    Example:
+        >>> from torchkeras.layers.recurrent import LSTM
+        >>> Bidirectional(LSTM(4, return_sequences=True))(torch.ones(2, 5, 3)).shape
+        torch.Size([2, 5, 8])
+    """
+
+    casts_integers = True
+    _makes_mask = False
+
+    forward_layer: RNN
+    backward_layer: RNN
+
+    def __init__(
+        self,
+        layer: RNN,
+        merge_mode: str | None = "concat",
+        weights: Any = None,
+        backward_layer: RNN | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        _check_recurrent("layer", layer)
+        self.merge_mode = one_of(
+            "Bidirectional", "merge_mode", merge_mode, _MERGE_MODES
+        )
+        self.forward_layer = _renamed(layer, "forward")
+        if backward_layer is None:
+            backward_layer = _renamed(layer, "backward", go_backwards=True)
+        _check_recurrent("backward_layer", backward_layer)
+        self.backward_layer = backward_layer
+        _check_pair(self.forward_layer, self.backward_layer)
+        for one in (self.forward_layer, self.backward_layer):
+            one.zero_output_for_mask = one.return_sequences
+        self.stateful = layer.stateful
+        self.return_sequences = layer.return_sequences
+        self.return_state = layer.return_state
+        self.supports_masking = True
+        self.input_spec = layer.input_spec
+        self._initial_weights = list(weights) if weights else None
+
+    def build(self, input_shape: Any) -> None:
+        for layer in (self.forward_layer, self.backward_layer):
+            if not layer.built:
+                layer.build(input_shape)
+        if self._initial_weights is not None:
+            values, self._initial_weights = self._initial_weights, None
+            self.set_weights(values)
+
+    def _finish_build(self, shapes: dict[str, Any]) -> None:
+        super()._finish_build(shapes)
+        prefix_paths(self)
+
+    def build_from_config(self, config: dict[str, Any]) -> None:
+        super().build_from_config(shape_of_sequences(config))
+
+    def call(
+        self, sequences: Tensor, initial_state: Any = None, mask: Any = None
+    ) -> Any:
+        forward_options: dict[str, Any] = {} if mask is None else {"mask": mask}
+        backward_options = dict(forward_options)
+        if initial_state is not None:
+            half = len(initial_state) // 2
+            forward_options["initial_state"] = list(initial_state[:half])
+            backward_options["initial_state"] = list(initial_state[half:])
+        forward = self.forward_layer(sequences, **forward_options)
+        backward = self.backward_layer(sequences, **backward_options)
+        states: tuple[Any, ...] = ()
+        if self.return_state:
+            states = (*forward[1:], *backward[1:])
+            forward, backward = forward[0], backward[0]
+        if self.return_sequences:
+            backward = backward.flip(1)
+        outputs = _merge(self.merge_mode, forward, backward)
+        if self.merge_mode is None:
+            return (*outputs, *states)
+        return (outputs, *states) if self.return_state else outputs
+
+    @property
+    def states(self) -> tuple[Any, ...] | None:
+        """The states at the end of the last batch; None if not `stateful`."""
+        forward, backward = self.forward_layer.states, self.backward_layer.states
+        return None if forward is None or backward is None else (*forward, *backward)
+
+    def reset_state(self) -> None:
+        """Begin the next batch with states of zeros.
+
+        Raises:
+            AttributeError: when the layers are not stateful.
+        """
+        if not self.stateful:
+            raise AttributeError(
+                f"Layer '{self.name}' (Bidirectional) has no states to reset: make its "
+                "layer with `stateful=True`."
+            )
+        self.forward_layer.reset_state()
+        self.backward_layer.reset_state()
+
+    reset_states = reset_state
+
+    def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
+        mask = self.forward_layer.compute_mask(inputs, previous_mask)
+        masks = list(mask) if self.return_state else [mask]
+        doubled = masks[:1] if self.merge_mode else masks[:1] * 2
+        masks = [*doubled, *masks[1:], *masks[1:]]
+        return masks if len(masks) > 1 else masks[0]
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        shapes = self.forward_layer.compute_output_shape(input_shape)
+        output, *states = shapes if self.return_state else [shapes]
+        states = [*states, *states]
+        if self.merge_mode is None:
+            return (output, output, *states)
+        if self.merge_mode == "concat":
+            output = (*output[:-1], 2 * output[-1])
+        return (output, *states) if self.return_state else output
+
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()
+        del config["weights"]  # the values are saved as weights, not as an argument
+        config["layer"] = serialize_object(self.forward_layer)
+        config["backward_layer"] = serialize_object(self.backward_layer)
+        return config
+
+
+def _merge(mode: str | None, forward: Tensor, backward: Tensor) -> Any:
+    if mode == "concat":
+        return torch.cat([forward, backward], -1)
+    if mode == "sum":
+        return forward + backward
+    if mode == "ave":
+        return (forward + backward) / 2
+    return forward * backward if mode == "mul" else (forward, backward)
+
+
+def _renamed(layer: RNN, prefix: str, **changes: Any) -> RNN:
+    """Return a new layer of the same arguments, called ``forward_lstm`` or the like."""
+    config = layer.get_config()
+    config["name"] = f"{prefix}_{layer.name.removeprefix(f'{prefix}_')}"
+    return type(layer).from_config({**config, **changes})
+
+
+def _check_pair(forward: RNN, backward: RNN) -> None:
+    if forward.go_backwards == backward.go_backwards:
+        raise ValueError(
+            "Bidirectional: of `layer` and `backward_layer`, one must read sequences "
+            f"from their end; got go_backwards={forward.go_backwards} for both."
+        )
+    for name in ("stateful", "return_sequences", "return_state"):
+        one, other = getattr(forward, name), getattr(backward, name)
+        if one != other:
+            raise ValueError(
+                f"Bidirectional: `layer` and `backward_layer` must agree on `{name}`, "
+                f"got {one} and {other}."
+            )
+
+
+def _check_recurrent(argument: str, layer: Any) -> None:
+    needed = ("go_backwards", "return_sequences", "return_state", "stateful")
+    if not (isinstance(layer, Layer) and all(hasattr(layer, n) for n in needed)):
+        expected = "a recurrent layer, such as LSTM(8)"
+        raise ValueError(invalid_argument("Bidirectional", argument, expected, layer))
+
+
+def _without_steps(shape: Any) -> Any:
+    if isinstance(shape, dict):
+        return {key: _without_steps(value) for key, value in shape.items()}
+    if all(size is None or isinstance(size, int) for size in shape):
+        return (shape[0], *shape[2:])
+    return [_without_steps(inner) for inner in shape]
+
+
+def _check_mask(layer: Layer, mask: Tensor, size: torch.Size) -> None:
+    if mask.shape[:2] != size:
+        raise ValueError(
+            f"Layer '{layer.name}' (TimeDistributed): `mask` must begin with the axes "
+            f"(batch, time) of the input, {tuple(size)}, got a mask of shape "
+            f"{tuple(mask.shape)}."
+        )

@@ -1,0 +1,275 @@
+"""`Sequential`: a stack of layers, each fed by the one before."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from torch import nn
+
+from torchkeras._core import dtypes
+from torchkeras._core.errors import describe
+from torchkeras._core.naming import to_snake_case
+from torchkeras._core.registry import deserialize_object, root, serialize_object
+from torchkeras._core.symbolic import KerasTensor, call_symbolic
+from torchkeras.layers.core import InputLayer
+from torchkeras.layers.layer import Layer
+from torchkeras.models.model import Model, name_of
+from torchkeras.training.data import ArrayBatches
+
+#: Activations of at most this many bytes stay in a processor's cache while predicting.
+_CACHE_BYTES = 8 * 2**20
+
+
+@root.register()
+class Sequential(Model):
+    """A stack of layers.
+
+    Args:
+        layers: layers or torch modules; the first may be an `Input`.
+        trainable: whether the weights are trained.
+        name: the name.
+
+    Raises:
+        ValueError: for what is no layer, or two layers of one name.
+
+    Example:
+        >>> from torchkeras.layers import Dense
+        >>> model = Sequential([Dense(8, "relu", input_shape=(4,)), Dense(1)])
+        >>> model.output_shape, model.count_params()
+        ((None, 1), 49)
+    """
+
+    _input_layer: InputLayer | None
+
+    def __init__(
+        self, layers: Any = None, trainable: bool = True, name: str | None = None
+    ) -> None:
+        super().__init__(trainable=trainable, name=name)
+        self.supports_masking = True
+        # The input has no weights and is no step of the stack.
+        self.__dict__["_input_layer"] = None
+        for layer in layers if layers is not None else ():
+            self.add(layer)
+
+    # The stack
+
+    def add(self, layer: Any, rebuild: bool = True) -> None:
+        """Put a layer on top.
+
+        Args:
+            layer: a layer, a torch module or, first of all, an `Input`.
+            rebuild: accepted for Keras's signature.
+        """
+        if isinstance(layer, KerasTensor):
+            layer = getattr(layer, "input_layer", layer)
+        if isinstance(layer, InputLayer):
+            self._set_input(layer)
+            return
+        if not isinstance(layer, nn.Module):
+            hint = " Call it: `Dense(...)`." if isinstance(layer, type) else ""
+            raise ValueError(
+                f"Sequential '{self.name}': only layers and torch modules can be added, "
+                f"got {describe(layer)}.{hint}"
+            )
+        names = [name_of(own) for own in self.layers if isinstance(own, Layer)]
+        if isinstance(layer, Layer) and layer.name in names:
+            raise ValueError(
+                f"Sequential '{self.name}': it has a layer named '{layer.name}' already. "
+                "Give each layer a name of its own."
+            )
+        if not self._modules and self._input_layer is None:
+            self._input_from(layer)
+        self._modules[self._key_for(layer)] = layer
+        self.built = False
+        try:
+            self._extend(layer)
+        except Exception:
+            self.pop()
+            raise
+
+    def pop(self, rebuild: bool = True) -> Any:
+        """Take the topmost layer off and return it.
+
+        Args:
+            rebuild: accepted for Keras's signature.
+
+        Raises:
+            TypeError: when there is none.
+        """
+        if not self._modules:
+            raise TypeError(f"Sequential '{self.name}': there are no layers to pop.")
+        _, layer = self._modules.popitem()
+        self.outputs = None
+        if self._input_layer is not None:
+            self._rebuild()
+        return layer
+
+    def _set_input(self, layer: InputLayer) -> None:
+        if self._input_layer is not None or self._modules:
+            raise ValueError(
+                f"Sequential '{self.name}': an Input must come first and only once, got "
+                f"'{layer.name}' after {[name_of(own) for own in self.layers]}."
+            )
+        self.__dict__["_input_layer"] = layer
+        self._rebuild()
+
+    def _input_from(self, layer: nn.Module) -> None:
+        """Take the input's shape from a first layer that knows it."""
+        shape = getattr(layer, "input_shape_argument", None)
+        if shape is not None:
+            self._set_input(InputLayer(batch_shape=shape))
+        elif isinstance(layer, Model) and layer.inputs and len(layer.inputs) == 1:
+            inputs = layer.inputs[0]
+            self._set_input(InputLayer(batch_shape=inputs.shape, dtype=inputs.dtype))
+
+    def _key_for(self, layer: nn.Module) -> str:
+        """Return the key in `state_dict`: the layer's name, or its torch class's."""
+        key = layer.name if isinstance(layer, Layer) else to_snake_case(type(layer).__name__)
+        key = base = key.replace(".", "_")
+        count = 0
+        while key in self._modules or hasattr(type(self), key) or key in self.__dict__:
+            count += 1
+            key = f"{base}_{count}"
+        return key
+
+    def _rebuild(self) -> None:
+        """Run the whole stack symbolically."""
+        tensor = self._input_layer.output  # type: ignore[union-attr]
+        self.inputs, self.outputs = [tensor], [tensor]
+        self.built = False
+        for layer in self._modules.values():
+            self._extend(layer)
+
+    def _extend(self, layer: nn.Module) -> None:
+        """Run one more layer on the symbolic output so far."""
+        if self.outputs is None:
+            return
+        tensor = self.outputs[0]
+        if isinstance(layer, Layer):
+            output = layer(tensor)
+        else:
+            output = call_symbolic(layer, (tensor,), {})
+        if not isinstance(output, KerasTensor):
+            raise ValueError(
+                f"Sequential '{self.name}': layer '{name_of(layer)}' gives "
+                f"{type(output).__name__} of several outputs; each layer of a stack "
+                "must give one tensor."
+            )
+        self.outputs = [output]
+        self._symbolic_call = (self.inputs[0], output)  # type: ignore[index]
+        if layer is next(reversed(self._modules.values())):
+            self._finish_build({"input_shape": self.inputs[0].shape})  # type: ignore[index]
+            self.__dict__["_weights_ready"] = False
+
+    def build(self, input_shape: Any = None) -> None:
+        """Make the weights of all layers for inputs of that shape.
+
+        Args:
+            input_shape: the shape with the batch axis.
+        """
+        if self._input_layer is None:
+            if input_shape is None:
+                raise ValueError(
+                    f"Sequential '{self.name}': `build` needs the input's shape, such as "
+                    "(None, 28, 28, 1)."
+                )
+            self.__dict__["_input_layer"] = InputLayer(batch_shape=tuple(input_shape))
+        if not self.built:
+            self._rebuild()
+
+    def _build_from(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        # Built by data: the next batch may have another number of rows.
+        self.build((None, *args[0].shape[1:]))
+
+    def _choose_path(self) -> None:
+        super()._choose_path()
+        first = next(iter(self._modules.values()), None)
+        if isinstance(first, Layer) and first.built:
+            self._plain_dtypes = first._plain_dtypes
+
+    def call(self, inputs: Any) -> Any:
+        for layer in self._modules.values():
+            inputs = layer(inputs)
+        return inputs
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """Return the shape of the outputs, layer by layer."""
+        for layer in self._modules.values():
+            if isinstance(layer, Layer):
+                input_shape = layer.compute_output_shape(input_shape)
+            else:
+                tensor = KerasTensor(input_shape, self.compute_dtype)
+                input_shape = call_symbolic(layer, (tensor,), {}).shape
+        return input_shape
+
+    # Access
+
+    @property
+    def layers(self) -> list[Any]:
+        """The layers of the stack, without the input."""
+        return list(self._modules.values())
+
+    def __len__(self) -> int:
+        return len(self._modules)
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.layers)
+
+    def __getitem__(self, index: int | slice) -> Any:
+        return self.layers[index]
+
+    def _cached_rows(self, batches: ArrayBatches) -> int:
+        if batches.device.type != "cpu" or not all(
+            type(m).__module__.startswith(("torchkeras.", "torch."))
+            and not getattr(m, "stateful", False)
+            for m in self.modules()
+        ):
+            return batches.batch_size
+        outputs = [m.output for m in self.layers if getattr(m, "_symbolic_call", None)]
+        largest = max((_row_bytes(t) for t in outputs), default=0)
+        if largest * batches.batch_size <= _CACHE_BYTES:
+            return batches.batch_size
+        return max(16, min(batches.batch_size, _CACHE_BYTES // largest))
+
+    # Config
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the configs of the layers, in Keras's schema."""
+        stack = [*([self._input_layer] if self._input_layer else []), *self.layers]
+        config: dict[str, Any] = {
+            "name": self.name,
+            "trainable": self.trainable,
+            "dtype": serialize_object(self.dtype_policy),
+            "layers": [serialize_object(layer) for layer in stack],
+        }
+        if self._input_layer is not None:
+            config["build_input_shape"] = list(self._input_layer.batch_shape)
+        return config
+
+    @classmethod
+    def from_config(cls, config: Any, custom_objects: Any = None) -> Any:
+        """Make a stack from what `get_config` returned."""
+        if isinstance(config, list):  # Keras 1 stored the list of layers alone
+            config = {"layers": config}
+        model = cls(name=config.get("name"))
+        if config.get("dtype") is not None:
+            model.dtype_policy = dtypes.get_policy(config["dtype"])
+        for layer in config["layers"]:
+            model.add(deserialize_object(layer, custom_objects))
+        shape = config.get("build_input_shape")
+        if shape and not model.built and isinstance(shape, (list, tuple)):
+            model.build(tuple(shape))
+        if not config.get("trainable", True):
+            model.trainable = False
+        return model
+
+
+def _row_bytes(tensor: KerasTensor) -> int:
+    size = dtypes.DTYPES[tensor.dtype].itemsize
+    for axis in tensor.shape[1:]:
+        size *= axis or 1
+    return size

@@ -1,0 +1,229 @@
+"""Dynamic loss scaling, for training in half precision."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from torchkeras._core.errors import invalid_argument, number_in, positive_integer
+from torchkeras._core.registry import deserialize_object, serialize_object
+from torchkeras.optimizers.optimizer import Iterations, Optimizer, Options, optimizers
+from torchkeras.optimizers.variables import Entry, Weight
+from torchkeras.optimizers.wrapped import get
+
+
+@optimizers.register()
+class LossScaleOptimizer(Optimizer):
+    """An optimizer around another, which keeps small float16 gradients from vanishing.
+
+    The loss is multiplied by a scale and gradients are divided by it. A step with
+    infinite gradients is left out and halves the scale; a run of good ones doubles it:
+    what `torch.amp.GradScaler` does.
+
+    Args:
+        inner_optimizer: the optimizer that makes the steps.
+        initial_scale: the first scale.
+        dynamic_growth_steps: how many good steps in a row double the scale.
+        name: the name; the class's own in snake case by default.
+
+    Raises:
+        ValueError: for a scale or a number of steps that is not positive, and for
+            options that belong to the inner optimizer.
+
+    Example:
+        >>> from torchkeras.optimizers import SGD
+        >>> weight = torch.nn.Parameter(torch.ones(2))
+        >>> optimizer = LossScaleOptimizer(SGD(0.5), initial_scale=8.0)
+        >>> optimizer.build([weight])
+        >>> optimizer.scale_loss(weight.sum()).backward()
+        >>> weight.grad.tolist()
+        [8.0, 8.0]
+        >>> optimizer.step()
+        >>> weight.tolist()
+        [0.5, 0.5]
+    """
+
+    inner_optimizer: Optimizer
+    initial_scale: float
+    dynamic_growth_steps: int
+
+    def __init__(
+        self,
+        inner_optimizer: Any,
+        initial_scale: float = 32768.0,
+        dynamic_growth_steps: int = 2000,
+        name: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        self.inner_optimizer = get(inner_optimizer)
+        _refuse_options(kwargs)
+        super().__init__(0.0, name=name, **kwargs)
+        owner = "LossScaleOptimizer"
+        self.initial_scale = number_in(owner, "initial_scale", initial_scale, 0)
+        if not self.initial_scale:
+            expected = "a positive number"
+            message = invalid_argument(owner, "initial_scale", expected, initial_scale)
+            raise ValueError(message)
+        steps = positive_integer(owner, "dynamic_growth_steps", dynamic_growth_steps)
+        self.dynamic_growth_steps = steps
+        self.inner_optimizer.loss_scale_factor = None
+        self._scale = self.initial_scale
+        self._good_steps = 0
+
+    @property
+    def dynamic_scale(self) -> float:
+        """The scale of the next step."""
+        return self._scale
+
+    def build(self, variables: Iterable[Weight]) -> None:
+        """Build the inner optimizer over these weights."""
+        weights = list(variables)
+        self.inner_optimizer.build(weights)
+        self.built = True
+        self._weights = self.inner_optimizer._weights
+        self._optimized = self.inner_optimizer._optimized
+        self._stages = self._make_stages()
+        self.refresh()
+
+    def _make_stages(self) -> list[Any]:
+        return [self._unscale]
+
+    def _unscale(self, params: list[Tensor], grads: list[Tensor]) -> bool:
+        """Divide the gradients by the scale; False where one is not finite."""
+        by_device: dict[torch.device, list[Tensor]] = {}
+        for grad in grads:
+            by_device.setdefault(grad.device, []).append(grad)
+        found = []
+        for device, some in by_device.items():
+            infinite = torch.zeros((), device=device)
+            inverse = torch.tensor(1.0 / self._scale, device=device)
+            torch._amp_foreach_non_finite_check_and_unscale_(some, infinite, inverse)
+            found.append(infinite)
+        finite = not any(float(infinite) for infinite in found)
+        self._adjust(finite)
+        return finite
+
+    def _adjust(self, finite: bool) -> None:
+        self._good_steps = self._good_steps + 1 if finite else 0
+        if not finite:
+            self._scale *= 0.5
+        elif self._good_steps == self.dynamic_growth_steps:
+            self._scale *= 2.0
+            self._good_steps = 0
+
+    def _update(self, gradients: Sequence[Tensor | None] | None) -> None:
+        self.inner_optimizer.step(gradients)
+
+    def refresh(self) -> None:
+        """Look at the torch optimizer again, after its state or groups changed."""
+        self.inner_optimizer.refresh()
+        if self.built:
+            self.torch = self.inner_optimizer.torch
+            self.parameters = self.inner_optimizer.parameters
+
+    def scale_loss(self, loss: Tensor) -> Tensor:
+        """Multiply the loss by the scale."""
+        return loss * self._scale
+
+    def finalize_variable_values(
+        self, var_list: Iterable[Weight] | None = None
+    ) -> None:
+        """Replace the weights by their moving averages, where these are kept."""
+        self.inner_optimizer.finalize_variable_values(var_list)
+
+    def exclude_from_weight_decay(
+        self,
+        var_list: Iterable[Weight] | None = None,
+        var_names: Iterable[str] | None = None,
+    ) -> None:
+        """Spare weights from weight decay; to be called before the first step."""
+        self.inner_optimizer.exclude_from_weight_decay(var_list, var_names)
+
+    @property
+    def learning_rate(self) -> Any:
+        """The learning rate of the inner optimizer."""
+        return self.inner_optimizer.learning_rate
+
+    @learning_rate.setter
+    def learning_rate(self, rate: Any) -> None:
+        self.inner_optimizer.learning_rate = rate
+
+    @property
+    def iterations(self) -> Iterations:
+        """How many updates the inner optimizer made."""
+        return self.inner_optimizer.iterations
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the inner optimizer's state, the scale and the count of good steps."""
+        scaling = {"scale": self._scale, "good_steps": self._good_steps}
+        return {**self.inner_optimizer.state_dict(), "loss_scale": scaling}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Restore what `state_dict` returned."""
+        state = dict(state_dict)
+        scaling = state.pop("loss_scale", {})
+        self.inner_optimizer.load_state_dict(state)
+        self._scale = scaling.get("scale", self._scale)
+        self._good_steps = scaling.get("good_steps", self._good_steps)
+        self.refresh()
+
+    def _entries(self) -> list[Entry]:
+        def ignore(value: Tensor) -> None:
+            """Keras keeps a count and a rate of its own here, and uses neither."""
+
+        def write_steps(value: Tensor) -> None:
+            self._good_steps = int(value)
+
+        def write_scale(value: Tensor) -> None:
+            self._scale = float(value)
+
+        own = [
+            Entry("iteration", lambda: torch.tensor(0, dtype=torch.int32), ignore),
+            Entry("learning_rate", lambda: torch.tensor(0.0), ignore),
+        ]
+        if self.built:
+            count = lambda: torch.tensor(self._good_steps, dtype=torch.int32)  # noqa: E731
+            own.append(Entry("step_counter", count, write_steps))
+            scale = Entry(
+                "dynamic_scale", lambda: torch.tensor(self._scale), write_scale
+            )
+            own.append(scale)
+        return own + self.inner_optimizer._entries()
+
+    def _after_load(self) -> None:
+        self.inner_optimizer._after_load()
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments, from which `from_config` makes a twin."""
+        return {
+            "name": self.name,
+            "inner_optimizer": serialize_object(self.inner_optimizer),
+            "initial_scale": self.initial_scale,
+            "dynamic_growth_steps": self.dynamic_growth_steps,
+        }
+
+    @classmethod
+    def from_config(
+        cls, config: dict[str, Any], custom_objects: Mapping[str, Any] | None = None
+    ) -> LossScaleOptimizer:
+        """Make an optimizer from what `get_config` returned."""
+        inner = deserialize_object(
+            config["inner_optimizer"], custom_objects, family=optimizers
+        )
+        return cls(**{**config, "inner_optimizer": inner})
+
+
+def _refuse_options(kwargs: dict[str, Any]) -> None:
+    if not kwargs.pop("dynamic", True):
+        raise ValueError(
+            "LossScaleOptimizer: `dynamic` must be True. For a fixed scale, pass "
+            "`loss_scale_factor` to the inner optimizer instead."
+        )
+    from_inner = [k for k in kwargs if k in Options.__annotations__ and k != "name"]
+    if from_inner:
+        raise ValueError(
+            f"LossScaleOptimizer: {from_inner} must be given to the inner optimizer."
+        )

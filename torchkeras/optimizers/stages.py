@@ -1,0 +1,162 @@
+"""What is done to gradients before an update, and to weights after it.
+
+An optimizer composes these once, when it is built; one without any pays nothing.
+A stage takes parameters and their gradients, changes the gradients in place, and
+returns False when there is to be no update yet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+Stage = Callable[[list[Tensor], list[Tensor]], object]
+
+
+def unscaling(factor: float) -> Stage:
+    """Return the stage that undoes the scaling of the loss."""
+
+    def unscale(params: list[Tensor], grads: list[Tensor]) -> None:
+        torch._foreach_div_(grads, factor)
+
+    return unscale
+
+
+def clipping(
+    clipnorm: float | None,
+    clipvalue: float | None,
+    global_clipnorm: float | None,
+    units: Sequence[Sequence[Tensor]],
+) -> Stage | None:
+    """Return the stage that clips gradients, None where nothing is clipped.
+
+    Args:
+        clipnorm: the largest norm for each weight.
+        clipvalue: the largest absolute value.
+        global_clipnorm: the largest norm of all together.
+        units: the tensors that make up each weight.
+    """
+    if clipnorm:
+        return _clip_by_norm(clipnorm, units)
+    if global_clipnorm:
+        return _clip_by_global_norm(global_clipnorm)
+    if not clipvalue:
+        return None
+
+    def clip_by_value(params: list[Tensor], grads: list[Tensor]) -> None:
+        torch._foreach_clamp_min_(grads, -clipvalue)
+        torch._foreach_clamp_max_(grads, clipvalue)
+
+    return clip_by_value
+
+
+def _clip_by_norm(limit: float, units: Sequence[Sequence[Tensor]]) -> Stage:
+    # A weight of Keras that torch keeps as several tensors has one norm.
+    unit_of = {id(t): number for number, unit in enumerate(units) for t in unit}
+    several = any(len(unit) > 1 for unit in units)
+
+    def clip(params: list[Tensor], grads: list[Tensor]) -> None:
+        norms = torch._foreach_norm(grads)
+        if several:
+            norms = _joined([unit_of[id(p)] for p in params], norms)
+        torch._foreach_mul_(grads, [_scale(norm, limit) for norm in norms])
+
+    return clip
+
+
+def _joined(units: list[int], norms: Sequence[Tensor]) -> list[Tensor]:
+    squares: dict[int, Tensor] = {}
+    for unit, norm in zip(units, norms, strict=True):
+        squares[unit] = squares.get(unit, 0) + norm.square()
+    return [squares[unit].sqrt() for unit in units]
+
+
+def _clip_by_global_norm(limit: float) -> Stage:
+    def clip(params: list[Tensor], grads: list[Tensor]) -> None:
+        norm = torch.stack([n.float() for n in torch._foreach_norm(grads)]).norm()
+        # As in Keras, an infinite norm makes NaNs: hiding it would hide a divergence.
+        torch._foreach_mul_(grads, _scale(norm, limit) + (norm - norm))
+
+    return clip
+
+
+def _scale(norm: Tensor, limit: float) -> Tensor:
+    return limit / norm.clamp(min=limit)
+
+
+class Accumulation:
+    """The stage that sums gradients up and lets their mean through every few steps."""
+
+    steps: int
+    count: int
+    _sums: dict[Tensor, Tensor]
+
+    def __init__(self, steps: int) -> None:
+        self.steps = steps
+        self.count = 0
+        self._sums = {}
+
+    def __call__(self, params: list[Tensor], grads: list[Tensor]) -> bool:
+        """Add the gradients up; on every last step put their mean in their place."""
+        sums = [self._sum(p) for p in params]
+        self.count += 1
+        if self.count < self.steps:
+            torch._foreach_add_(sums, grads)
+            return False
+        torch._foreach_add_(grads, sums)
+        torch._foreach_div_(grads, self.steps)
+        for total in self._sums.values():
+            total.zero_()
+        self.count = 0
+        return True
+
+    def _sum(self, parameter: Tensor) -> Tensor:
+        total = self._sums.get(parameter)
+        if total is None:
+            total = torch.zeros_like(parameter)
+        self._sums[parameter] = total.to(parameter.device)
+        return self._sums[parameter]
+
+    def sums(self, params: Sequence[Tensor]) -> list[Tensor]:
+        """Return what was summed up so far."""
+        return [self._sum(p) for p in params]
+
+
+class Averages:
+    """Exponential moving averages of weights.
+
+    Args:
+        params: the weights.
+        momentum: how much of an average stays at each step.
+        frequency: replace the weights every so many steps; None leaves them.
+    """
+
+    values: list[Tensor]
+
+    def __init__(
+        self, params: Sequence[Tensor], momentum: float, frequency: int | None
+    ) -> None:
+        self.params = list(params)
+        self.momentum = momentum
+        self.frequency = frequency
+        self.values = [torch.zeros_like(p) for p in self.params]
+
+    def update(self, iterations: int) -> None:
+        """Take the weights into the averages, after so many earlier updates."""
+        # The first average is the weights themselves, as in Keras.
+        momentum = self.momentum if iterations else 0.0
+        torch._foreach_lerp_(self.values, self.params, 1.0 - momentum)
+        if self.frequency and (iterations + 1) % self.frequency == 0:
+            self.overwrite()
+
+    def follow(self) -> None:
+        """Move the averages to where the weights went."""
+        pairs = zip(self.params, self.values, strict=True)
+        self.values = [value.to(param.device) for param, value in pairs]
+
+    @torch.no_grad()
+    def overwrite(self) -> None:
+        """Replace the weights by their averages."""
+        torch._foreach_copy_(self.params, self.values)

@@ -1,0 +1,202 @@
+"""Torch's own optimizers as optimizers of a model, and `get`, which takes anything."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+
+from torchkeras._core.errors import unknown_name
+from torchkeras.optimizers.kernels import FUSED, fastest
+from torchkeras.optimizers.optimizer import Optimizer, optimizers
+from torchkeras.optimizers.variables import tensors_of
+
+Factory = Callable[..., torch.optim.Optimizer]
+
+
+@optimizers.register()
+class TorchOptimizer(Optimizer):
+    """An optimizer of `torch.optim`, or of a class like those, taken as it is.
+
+    Whatever it is asked for and is not Keras's, such as `param_groups`, is the torch
+    optimizer's.
+
+    Args:
+        optimizer: an instance over the model's parameters, a class, or a
+            `functools.partial` of one.
+        name: the name; the class's own in snake case by default.
+
+    Raises:
+        TypeError: for anything else.
+
+    Example:
+        >>> optimizer = TorchOptimizer(functools.partial(torch.optim.SGD, lr=0.1))
+        >>> optimizer.build([torch.nn.Parameter(torch.ones(2))])
+        >>> optimizer.param_groups[0]["lr"], float(optimizer.learning_rate)
+        (0.1, 0.1)
+    """
+
+    def __init__(
+        self, optimizer: torch.optim.Optimizer | Factory, name: str | None = None
+    ) -> None:
+        if not is_torch_optimizer(optimizer):
+            raise TypeError(
+                "TorchOptimizer: `optimizer` must be a `torch.optim.Optimizer`, its "
+                f"class or a `functools.partial` of it, got {optimizer!r}."
+            )
+        given = isinstance(optimizer, torch.optim.Optimizer)
+        self._factory = None if given else optimizer
+        super().__init__(_initial_rate(optimizer), name=name)
+        if given:
+            self.torch = optimizer
+
+    def make_torch(self, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
+        """Return the torch optimizer of these parameter groups."""
+        if self._factory is None:
+            self._check_parameters()
+            return self.torch
+        params = [p for group in groups for p in group["params"]]
+        return self._factory(params or [{"params": []}], **self._speed(params))
+
+    def _speed(self, params: list[torch.Tensor]) -> dict[str, bool]:
+        """Return torch's fastest code where the choice was left to us."""
+        kind = getattr(self._factory, "func", self._factory)
+        chosen = getattr(self._factory, "keywords", {})
+        if kind not in FUSED or chosen.keys() & _ALTERNATIVES:
+            return {}
+        return fastest(params)
+
+    def _check_parameters(self) -> None:
+        held = {id(p) for group in self.torch.param_groups for p in group["params"]}
+        wanted = {id(t) for t in self._optimized}
+        known = {id(t) for weight in self._weights for t in tensors_of(weight)}
+        if held - known and wanted - held:
+            raise ValueError(
+                f"The {type(self.torch).__name__} given was made over other parameters "
+                f"than the model's: {len(wanted - held)} of the model's "
+                f"{len(wanted)} are not among its {len(held)}. Make it from "
+                "`model.parameters()` after the model is built, or pass the class."
+            )
+
+    def _groups(self) -> list[dict[str, Any]]:
+        return [{"params": self._optimized}]
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the name of torch's class and its options.
+
+        Raises:
+            ValueError: for a class that is not torch's.
+        """
+        example = self.torch if "torch" in self.__dict__ else self._factory([_ANY])
+        cls = type(example)
+        if getattr(torch.optim, cls.__name__, None) is not cls:
+            raise ValueError(
+                f"Cannot save {cls.__name__}: only optimizers of `torch.optim` can be "
+                "named in a file. Save the weights alone, and compile again on loading."
+            )
+        options = {**example.defaults, "lr": float(self.learning_rate)}
+        known = inspect.signature(cls).parameters
+        options = {k: _plain(v) for k, v in options.items() if k in known}
+        return {"name": self.name, "torch_class": cls.__name__, "options": options}
+
+    @classmethod
+    def from_config(
+        cls, config: dict[str, Any], custom_objects: Mapping[str, Any] | None = None
+    ) -> TorchOptimizer:
+        """Make an optimizer from what `get_config` returned."""
+        known = torch.optim.__all__
+        name = config.get("torch_class")
+        factory = getattr(torch.optim, name) if name in known else None
+        if not (
+            inspect.isclass(factory) and issubclass(factory, torch.optim.Optimizer)
+        ):
+            raise ValueError(unknown_name("torch optimizer", name, known))
+        options = {
+            key: tuple(value) if isinstance(value, list) else value
+            for key, value in config.get("options", {}).items()
+        }
+        return cls(functools.partial(factory, **options), config.get("name"))
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or "torch" not in self.__dict__:
+            raise AttributeError(f"{type(self).__name__} has no attribute {name!r}.")
+        return getattr(self.torch, name)
+
+
+_ALTERNATIVES = {"fused", "foreach", "capturable", "differentiable"}
+_ANY = torch.nn.Parameter(torch.zeros(1))
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, torch.Tensor) else value
+
+
+def _initial_rate(optimizer: Any) -> float:
+    """Return the learning rate that a torch optimizer starts with."""
+    if isinstance(optimizer, torch.optim.Optimizer):
+        return float(optimizer.param_groups[0].get("lr", 0.0))
+    try:
+        return float(inspect.signature(optimizer).parameters["lr"].default)
+    except (KeyError, TypeError, ValueError):
+        return 0.0
+
+
+def is_torch_optimizer(value: Any) -> bool:
+    """Say whether a value is a torch optimizer, its class or a partial of it."""
+    if isinstance(value, functools.partial):
+        value = value.func
+    kind = value if inspect.isclass(value) else type(value)
+    return issubclass(kind, torch.optim.Optimizer)
+
+
+def get(identifier: Any) -> Any:
+    """Return the optimizer that a name, a config or an object stands for.
+
+    Args:
+        identifier: a name, a config, a Keras-named object or class, a torch optimizer,
+            its class, or a partial of it; None is returned as it is.
+
+    Raises:
+        ValueError: for an unknown name, with the closest known ones.
+        TypeError: for anything else.
+
+    Example:
+        >>> get("adam").name.startswith("adam")
+        True
+        >>> get(torch.optim.AdamW)
+        <TorchOptimizer name=torch_optimizer>
+    """
+    if identifier is None or isinstance(identifier, Optimizer):
+        return identifier
+    if is_torch_optimizer(identifier):
+        return TorchOptimizer(identifier)
+    if not isinstance(identifier, (str, Mapping)) and not inspect.isclass(identifier):
+        raise TypeError(
+            "An optimizer must be a name, a config, an optimizer object or a torch "
+            f"optimizer, got {identifier!r}."
+        )
+    return optimizers.get(identifier)
+
+
+def serialize(optimizer: Optimizer) -> dict[str, Any]:
+    """Return the Keras form of an optimizer.
+
+    Example:
+        >>> serialize(get("sgd"))["class_name"]
+        'SGD'
+    """
+    return optimizers.serialize(optimizer)
+
+
+def deserialize(
+    config: Mapping[str, Any] | str, custom_objects: Mapping[str, Any] | None = None
+) -> Optimizer:
+    """Return the optimizer that a config stands for.
+
+    Raises:
+        ValueError: for an unknown class.
+    """
+    return optimizers.deserialize(config, custom_objects)

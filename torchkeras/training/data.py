@@ -1,0 +1,484 @@
+"""Batches: one iterable of ``(x, y, sample_weight)`` from whatever a user passes.
+
+Arrays become tensors once and an epoch is one permutation; a `DataLoader` is used as it
+is; generators are read as they come. What can be wrong with data is found here, on the
+host, before the first step.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
+
+from torchkeras._core import tree
+from torchkeras._core.dtypes import to_torch_dtype
+from torchkeras._core.errors import describe, positive_integer
+from torchkeras._core.variable import WeightView
+
+#: A permuted copy of the data is made in blocks of at most this many bytes.
+_BLOCK_BYTES = 64 * 2**20
+#: The share of free accelerator memory that arrays may take to live there.
+_RESIDENT_SHARE = 0.25
+
+Batch = tuple[Any, Any, Any]
+
+
+def unpack_x_y_sample_weight(data: Any) -> Batch:
+    """Split the data of a step into ``(x, y, sample_weight)``, None where absent.
+
+    Example:
+        >>> unpack_x_y_sample_weight(("x", "y"))
+        ('x', 'y', None)
+    """
+    if not isinstance(data, (tuple, list)):
+        return data, None, None
+    if 1 <= len(data) <= 3:
+        return (*data, None, None)[:3]  # type: ignore[return-value]
+    raise ValueError(
+        "A batch must be x, (x, y) or (x, y, sample_weight), got a "
+        f"{type(data).__name__} of {len(data)} elements. Put several inputs into a "
+        "list or dict of their own."
+    )
+
+
+def pack_x_y_sample_weight(x: Any, y: Any = None, sample_weight: Any = None) -> Any:
+    """Join x, y and weights into the data of a step.
+
+    Example:
+        >>> pack_x_y_sample_weight("x", "y")
+        ('x', 'y')
+    """
+    if sample_weight is not None:
+        return x, y, sample_weight
+    if y is not None:
+        return x, y
+    return (x,) if isinstance(x, (tuple, list)) else x
+
+
+class ArrayBatches:
+    """Batches of tensors that are wholly in memory.
+
+    Args:
+        arrays: ``(x, y, sample_weight)``, each a tensor, a structure of them or None.
+        batch_size: rows per batch.
+        shuffle: whether each pass has an order of its own.
+        device: where batches are wanted.
+    """
+
+    restarts = True
+
+    def __init__(
+        self, arrays: Batch, batch_size: int, shuffle: bool, device: torch.device
+    ) -> None:
+        self._tensors = _present(arrays)
+        self.arrays = arrays
+        self.batch_size = batch_size
+        self.shuffle = shuffle
+        self.device = device
+        self.num_rows = len(self._tensors[0])
+        self.num_batches: int | None = math.ceil(self.num_rows / batch_size)
+        stays = all(tensor.device == device for tensor in self._tensors)
+        if not stays and _fits(self._tensors, device):
+            self.arrays = tree.map_structure(
+                lambda t: t if t is None else t.to(device), arrays
+            )
+            self._tensors = _present(self.arrays)
+
+    def __iter__(self) -> Iterator[Any]:
+        if self.num_rows <= self.batch_size and not self.shuffle:
+            yield to_device(pack_x_y_sample_weight(*self.arrays), self.device)
+            return
+        plain = self._is_plain()
+        for block in self._blocks():
+            columns = (tensor.split(self.batch_size) for tensor in block)
+            if plain:
+                yield from zip(*columns, strict=True)
+                continue
+            for rows in zip(*columns, strict=True):
+                yield to_device(self._structured(rows), self.device)
+
+    def _is_plain(self) -> bool:
+        """Whether a batch is the tuple of its tensors, with nothing to move."""
+        x, y, sample_weight = self.arrays
+        return (
+            all(t.device == self.device for t in self._tensors)
+            and not any(tree.is_nested(part) for part in self.arrays)
+            and not (y is None and sample_weight is not None)
+        )
+
+    def _structured(self, rows: tuple[Tensor, ...]) -> Any:
+        remaining = iter(rows)
+        batch = tree.map_structure(
+            lambda t: None if t is None else next(remaining), self.arrays
+        )
+        return pack_x_y_sample_weight(*batch)
+
+    def _blocks(self) -> Iterator[list[Tensor]]:
+        """Yield the rows in this pass's order, copied in blocks of bounded size."""
+        if not self.shuffle:
+            yield self._tensors
+            return
+        order = torch.randperm(self.num_rows)
+        row_bytes = sum(t[:1].nbytes for t in self._tensors)
+        rows = max(1, _BLOCK_BYTES // max(1, row_bytes * self.batch_size))
+        for part in order.split(rows * self.batch_size):
+            yield [t.index_select(0, part.to(t.device)) for t in self._tensors]
+
+    def split(self, fraction: float) -> tuple[ArrayBatches, ArrayBatches]:
+        """Return the first rows, and the last `fraction` of them for validation."""
+        cut = math.floor(self.num_rows * (1.0 - fraction))
+        if not 0 < cut < self.num_rows:
+            raise ValueError(
+                f"validation_split={fraction} of {self.num_rows} samples leaves no "
+                f"samples for {'training' if cut == 0 else 'validation'}. Use another "
+                "fraction, or pass `validation_data`."
+            )
+
+        def rows(which: slice) -> Batch:
+            return tree.map_structure(
+                lambda t: None if t is None else t[which], self.arrays
+            )
+
+        first = rows(slice(None, cut)), self.batch_size, self.shuffle, self.device
+        last = rows(slice(cut, None)), self.batch_size, False, self.device
+        return ArrayBatches(*first), ArrayBatches(*last)
+
+
+class IterableBatches:
+    """Batches that an iterable gives: a `DataLoader`, a generator, a sequence.
+
+    Args:
+        source: gives ``x``, ``(x, y)`` or ``(x, y, sample_weight)``.
+        device: where batches are wanted.
+        class_weight: a weight for each class, multiplied into the sample weights.
+    """
+
+    def __init__(
+        self,
+        source: Iterable[Any],
+        device: torch.device,
+        class_weight: Mapping[int, float] | None = None,
+    ) -> None:
+        self.source = source
+        self.device = device
+        self.class_weight = class_weight
+        self.restarts = not isinstance(source, Iterator)
+        self.num_batches = _length(source)
+        self._peeked: list[Any] = []
+        self._iterator: Iterator[Any] | None = None
+
+    def first(self) -> Batch | None:
+        """Return the first batch without losing it, None when there is none."""
+        if not self._peeked:
+            self._iterator = iter(self.source)
+            self._peeked = [next(self._iterator, None)]
+        return None if self._peeked[0] is None else self._prepare(self._peeked[0])
+
+    def __iter__(self) -> Iterator[Any]:
+        peeked, iterator = self._peeked, self._iterator
+        self._peeked, self._iterator = [], None
+        if iterator is None:
+            iterator = iter(self.source)
+        for data in peeked:
+            if data is not None:
+                yield pack_x_y_sample_weight(*self._prepare(data))
+        for data in iterator:
+            yield pack_x_y_sample_weight(*self._prepare(data))
+
+    def _prepare(self, data: Any) -> Batch:
+        x, y, sample_weight = unpack_x_y_sample_weight(data)
+        x, y = as_tensors("x", x), as_tensors("y", y)
+        sample_weight = as_tensors("sample_weight", sample_weight)
+        if self.class_weight is not None:
+            sample_weight = weigh_classes(y, sample_weight, self.class_weight)
+        return to_device((x, y, sample_weight), self.device)
+
+
+class IndexedBatches:
+    """The batches of an object with ``len()`` and indexing, one batch an index.
+
+    Args:
+        source: for example a `keras.utils.PyDataset`.
+        shuffle: whether each pass takes the batches in an order of its own.
+    """
+
+    def __init__(self, source: Any, shuffle: bool) -> None:
+        self.source = source
+        self.shuffle = shuffle
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __iter__(self) -> Iterator[Any]:
+        count = len(self)
+        order = torch.randperm(count).tolist() if self.shuffle else range(count)
+        for index in order:
+            yield self.source[index]
+        if hasattr(self.source, "on_epoch_end"):
+            self.source.on_epoch_end()
+
+
+Batches = ArrayBatches | IterableBatches
+
+
+def as_batches(
+    x: Any,
+    y: Any = None,
+    sample_weight: Any = None,
+    *,
+    device: torch.device,
+    batch_size: int | None = None,
+    shuffle: bool = False,
+    class_weight: Mapping[int, float] | None = None,
+    caller: str = "fit",
+    use: str = "training",
+) -> Batches:
+    """Make batches of arrays, tensors, a dataset, a `DataLoader` or a generator.
+
+    Args:
+        x: the inputs, or what yields batches.
+        y: the targets, for arrays.
+        sample_weight: a weight for each row, for arrays.
+        device: where batches are wanted.
+        batch_size: rows per batch, 32 by default, for arrays.
+        shuffle: whether each pass has an order of its own.
+        class_weight: a weight for each class.
+        caller: the method the user called, for messages.
+        use: ``"training"`` or ``"validation"``, for messages.
+
+    Raises:
+        ValueError: for data that cannot be used, naming the argument.
+    """
+    if batch_size is not None:
+        batch_size = positive_integer(caller, "batch_size", batch_size)
+    if isinstance(x, TensorDataset):
+        _refuse_extra(caller, x, y, sample_weight)
+        x, y, sample_weight = unpack_x_y_sample_weight(x.tensors)
+    if isinstance(x, Dataset) and not isinstance(x, IterableDataset):
+        _refuse_extra(caller, x, y, sample_weight)
+        x = DataLoader(x, batch_size=batch_size or 32, shuffle=shuffle)
+    if not is_array_like(x):
+        _refuse_extra(caller, x, y, sample_weight)
+        return _iterable_batches(x, device, shuffle, class_weight, caller)
+    arrays = (
+        as_tensors("x", x),
+        as_tensors("y", y),
+        as_tensors("sample_weight", sample_weight),
+    )
+    _check_lengths(caller, arrays)
+    if class_weight is not None:
+        weights = weigh_classes(arrays[1], arrays[2], class_weight)
+        arrays = (arrays[0], arrays[1], weights)
+    return ArrayBatches(arrays, batch_size or 32, bool(shuffle), device)
+
+
+def _iterable_batches(
+    x: Any,
+    device: torch.device,
+    shuffle: bool,
+    class_weight: Mapping[int, float] | None,
+    caller: str,
+) -> IterableBatches:
+    indexed = hasattr(x, "__getitem__") and hasattr(x, "__len__")
+    if indexed and not isinstance(x, DataLoader):
+        x = IndexedBatches(x, shuffle)
+    if not isinstance(x, Iterable):
+        raise ValueError(
+            f"{caller}: `x` must be arrays, tensors, a DataLoader, a dataset or a "
+            f"generator of batches, got {describe(x)}."
+        )
+    return IterableBatches(x, device, class_weight)
+
+
+def is_array_like(x: Any) -> bool:
+    """Say whether a value is an array, a list of numbers, or a structure of arrays."""
+    if isinstance(x, (list, tuple)):
+        return all(is_array_like(item) for item in x)
+    if isinstance(x, Mapping):
+        return all(is_array_like(item) for item in x.values())
+    scalar = isinstance(x, (bool, int, float, str, bytes, np.generic))
+    return scalar or hasattr(x, "__array__") or isinstance(x, (Tensor, WeightView))
+
+
+def as_tensors(argument: str, value: Any) -> Any:
+    """Turn arrays into tensors, floats to ``floatx``; other types stay as they are.
+
+    A list of numbers is one array, a list of arrays stays a list.
+
+    Raises:
+        ValueError: for strings and objects, naming the argument and the dtype.
+    """
+    if value is None or isinstance(value, Tensor):
+        return _as_floatx(value)
+    if isinstance(value, Mapping):
+        return {k: as_tensors(f"{argument}[{k!r}]", v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)) and not _is_one_array(value):
+        parts = [as_tensors(f"{argument}[{i}]", v) for i, v in enumerate(value)]
+        return type(value)(parts) if type(value) in (list, tuple) else tuple(parts)
+    array = np.asarray(value)
+    if array.dtype.kind not in "biufc":
+        raise ValueError(
+            f"`{argument}` must hold numbers, got an array of dtype {array.dtype} and "
+            f"shape {array.shape}. Convert it to numbers (of one shape) first."
+        )
+    if not array.flags.writeable or any(s < 0 for s in array.strides):
+        array = array.copy()  # a tensor over read-only memory could be written to
+    return _as_floatx(torch.from_numpy(np.atleast_1d(array)))
+
+
+def _is_one_array(value: Any) -> bool:
+    leaves = tree.flatten(value)
+    return all(isinstance(v, (bool, int, float, str, np.generic)) for v in leaves)
+
+
+def _as_floatx(tensor: Tensor | None) -> Tensor | None:
+    if tensor is None or not tensor.is_floating_point():
+        return tensor
+    return tensor.to(to_torch_dtype(None))
+
+
+def _fits(tensors: list[Tensor], device: torch.device) -> bool:
+    if device.type != "cuda":
+        return device.type == "cpu"
+    free, _ = torch.cuda.mem_get_info(device)
+    return sum(t.nbytes for t in tensors) <= _RESIDENT_SHARE * free
+
+
+def to_device(batch: Any, device: torch.device) -> Any:
+    """Move the tensors of a batch, without waiting where the memory allows it."""
+
+    def move(tensor: Any) -> Any:
+        if not isinstance(tensor, Tensor) or tensor.device == device:
+            return tensor
+        return tensor.to(device, non_blocking=True)
+
+    return tree.map_structure(move, batch)
+
+
+def weigh_classes(y: Any, sample_weight: Any, class_weight: Mapping[int, float]) -> Any:
+    """Return sample weights in which each row's class counts by its weight.
+
+    Raises:
+        ValueError: for targets that are not those of one classification.
+    """
+    if not isinstance(y, Tensor):
+        raise ValueError(
+            "`class_weight` needs the targets of a model with a single output, got "
+            f"{type(y).__name__}. Use `sample_weight` instead."
+        )
+    labels = y.argmax(-1) if y.ndim > 1 and y.shape[-1] > 1 else y.reshape(len(y), -1)
+    labels = (labels if labels.ndim == 1 else labels.squeeze(-1)).long()
+    size = max([int(labels.max()) if labels.numel() else 0, *map(int, class_weight)])
+    table = torch.ones(size + 1, dtype=to_torch_dtype(None))
+    for label, weight in class_weight.items():
+        table[int(label)] = float(weight)
+    weights = table.to(labels.device)[labels]
+    return weights if sample_weight is None else weights * sample_weight
+
+
+def _present(structure: Any) -> list[Tensor]:
+    return [tensor for tensor in tree.flatten(structure) if tensor is not None]
+
+
+def _check_lengths(caller: str, arrays: Batch) -> None:
+    rows = {len(t) if t.ndim else 0 for part in arrays for t in _present(part)}
+    if len(rows) <= 1:
+        return
+    names = ("x", "y", "sample_weight")
+    lengths = {
+        f"{name}{'' if len(leaves) == 1 else f'[{i}]'}": len(leaf) if leaf.ndim else 0
+        for name, part in zip(names, arrays, strict=True)
+        if (leaves := _present(part))
+        for i, leaf in enumerate(leaves)
+    }
+    listing = ", ".join(f"{k} has {v}" for k, v in lengths.items())
+    raise ValueError(
+        f"{caller}: all arrays need the same number of samples, but {listing}."
+    )
+
+
+def _refuse_extra(caller: str, x: Any, y: Any, sample_weight: Any) -> None:
+    for name, value in (("y", y), ("sample_weight", sample_weight)):
+        if value is not None:
+            raise ValueError(
+                f"{caller}: `{name}` must not be given when `x` is a "
+                f"{type(x).__name__}: it yields (x, y) or (x, y, sample_weight) itself."
+            )
+
+
+def _length(source: Any) -> int | None:
+    try:
+        return len(source)
+    except TypeError:  # a generator, or a loader over an iterable dataset
+        return None
+
+
+def check_fraction(fraction: float, x: Any) -> float:
+    """Check `validation_split` and return it.
+
+    Raises:
+        ValueError: when it is not in [0, 1), or `x` is not arrays.
+    """
+    if not isinstance(fraction, (int, float)) or not 0.0 <= fraction < 1.0:
+        raise ValueError(
+            f"fit: `validation_split` must be a number in [0, 1), got {fraction!r}."
+        )
+    if fraction and not (is_array_like(x) or isinstance(x, TensorDataset)):
+        raise ValueError(
+            "fit: `validation_split` needs arrays or tensors, got a "
+            f"{type(x).__name__}. Pass `validation_data` instead."
+        )
+    return float(fraction)
+
+
+def first_batch(batches: Batches) -> Batch | None:
+    """Return the first batch without using it up, None when there is none."""
+    if isinstance(batches, IterableBatches):
+        return batches.first()
+    if not batches.num_rows:
+        return None
+    rows = min(batches.batch_size, batches.num_rows)
+    head = tree.map_structure(
+        lambda t: None if t is None else t[:rows], batches.arrays
+    )
+    return to_device(head, batches.device)
+
+
+class StepIterator:
+    """A fixed number of batches, beginning again where the data allows it.
+
+    Args:
+        batches: the data.
+        steps: how many batches to give.
+        resume: a pass over the data that an earlier epoch left unfinished.
+    """
+
+    def __init__(
+        self, batches: Batches, steps: int, resume: Iterator[Any] | None
+    ) -> None:
+        self.batches = batches
+        self.steps = steps
+        self.unfinished = resume
+        self.given = 0
+
+    def __iter__(self) -> Iterator[Any]:
+        fresh = self.unfinished is None
+        source = iter(self.batches) if self.unfinished is None else self.unfinished
+        while self.given < self.steps:
+            batch = next(source, None)
+            if batch is None:
+                if fresh or not self.batches.restarts:
+                    self.unfinished = source
+                    return  # no data, or no more of it
+                source, fresh = iter(self.batches), True
+                continue
+            fresh = False
+            self.given += 1
+            yield batch
+        self.unfinished = source

@@ -1,0 +1,816 @@
+"""`fit`, `evaluate` and `predict`, on one page: the life of a batch begins here."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from torchkeras import optimizers
+from torchkeras._core import config, tree
+from torchkeras._core.errors import describe, positive_integer
+from torchkeras._core.registry import deserialize_object, serialize_object
+from torchkeras.callbacks import CallbackList, History
+from torchkeras.layers.layer import Layer
+from torchkeras.training import data as data_module
+from torchkeras.training.compiled import (
+    CompiledLoss,
+    CompiledMetrics,
+    Logs,
+    LossTracker,
+    as_numbers,
+)
+from torchkeras.training.data import (
+    ArrayBatches,
+    Batches,
+    StepIterator,
+    as_batches,
+    as_tensors,
+    check_fraction,
+    first_batch,
+    to_device,
+    unpack_x_y_sample_weight,
+    weigh_classes,
+)
+from torchkeras.training.validation import check_inputs, check_targets
+
+if TYPE_CHECKING:
+    from torchkeras.optimizers import Optimizer
+
+Step = Callable[[Any], Any]
+
+
+class Trainer(Layer):
+    """What makes a layer a model: `compile`, `fit`, `evaluate`, `predict`.
+
+    A step is `train_step`, `test_step` or `predict_step`; one runner, `_run_epoch`,
+    drives them all. Override a step, `compute_loss` or `compute_metrics` for training of
+    your own.
+    """
+
+    optimizer: Optimizer | None
+    loss: Any
+    stop_training: bool
+    compiled: bool
+    history: History | None
+    run_eagerly: bool
+    jit_compile: bool
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.compiled = False
+        self.stop_training = False
+        self.history = None
+        self.optimizer = None
+        self.loss = None
+        self.__dict__["_compile_arguments"] = None
+
+    # Binding
+
+    def compile(
+        self,
+        optimizer: Any = "rmsprop",
+        loss: Any = None,
+        loss_weights: Any = None,
+        metrics: Any = None,
+        weighted_metrics: Any = None,
+        run_eagerly: bool = False,
+        steps_per_execution: int = 1,
+        jit_compile: bool | str = "auto",
+        auto_scale_loss: bool = True,
+    ) -> None:
+        """Choose how the model is trained.
+
+        Args:
+            optimizer: a name, a Keras-named object, or a `torch.optim` instance, class or
+                partial.
+            loss: a name, a Keras-named object, a function of ``(y_true, y_pred)``, or an
+                `nn` loss; a list or a dict for several outputs.
+            loss_weights: a factor for each output's loss.
+            metrics: names, Keras-named or torchmetrics objects, or functions of
+                ``(y_true, y_pred)``. ``"accuracy"`` picks binary, categorical or sparse
+                from the shapes.
+            weighted_metrics: metrics to which sample and class weights apply.
+            run_eagerly: never compile.
+            steps_per_execution: accepted; the loop has no cost that it would save.
+            jit_compile: compile the forward pass and the loss with `torch.compile`;
+                ``"auto"`` does not.
+            auto_scale_loss: under ``mixed_float16``, scale the loss so that small
+                gradients survive.
+
+        Raises:
+            ValueError: for an unknown name, with the closest known ones.
+
+        Example:
+            >>> from torchkeras.models import Sequential
+            >>> from torchkeras.layers import Dense
+            >>> model = Sequential([Dense(1)])
+            >>> model.compile("sgd", "mse", metrics=["mae"])
+        """
+        compiled_loss = CompiledLoss(loss, loss_weights, self._output_names())
+        compiled_metrics = CompiledMetrics(
+            metrics, weighted_metrics, self._output_names()
+        )
+        chosen = optimizers.get(optimizer)
+        if auto_scale_loss and self.dtype_policy.name == "mixed_float16":
+            if not isinstance(chosen, optimizers.LossScaleOptimizer):
+                chosen = optimizers.LossScaleOptimizer(chosen)
+        # Set past nn.Module's bookkeeping: losses and metrics are modules, and theirs
+        # are not weights of the model.
+        self.__dict__.update(
+            optimizer=chosen,
+            loss=loss,
+            compiled=True,
+            run_eagerly=run_eagerly,
+            steps_per_execution=steps_per_execution,
+            jit_compile=jit_compile is True and not run_eagerly,
+            stop_training=False,
+            _compiled_loss=compiled_loss,
+            _compiled_metrics=compiled_metrics,
+            _loss_tracker=LossTracker(),
+            _compile_arguments={
+                "optimizer": chosen,
+                "loss": loss,
+                "loss_weights": loss_weights,
+                "metrics": metrics,
+                "weighted_metrics": weighted_metrics,
+                "run_eagerly": run_eagerly,
+                "steps_per_execution": steps_per_execution,
+                "jit_compile": bool(jit_compile is True),
+            },
+            _guards_loss=False,
+            _compiled_gradients=None,
+            _weights_ready=False,
+        )
+        self.__dict__["_logs"] = Logs(self.get_metrics_result)
+
+    def _output_names(self) -> list[str] | None:
+        return None
+
+    def get_compile_config(self) -> dict[str, Any]:
+        """Return what `compile` was called with, in Keras's JSON form."""
+        return serialize_object(self._compile_arguments) if self.compiled else {}
+
+    def compile_from_config(self, config: Mapping[str, Any]) -> None:
+        """Compile as `get_compile_config` says."""
+        arguments = {k: deserialize_object(v) for k, v in config.items()}
+        self.compile(**arguments)
+        if self.built:
+            self._prepare_weights()
+
+    def _require_compiled(self, caller: str) -> None:
+        if not self.compiled:
+            raise RuntimeError(
+                f"{caller}: the model '{self.name}' is not compiled. Call "
+                "`model.compile(optimizer=..., loss=...)` first."
+            )
+
+    def _prepare_weights(self) -> None:
+        """Bind the optimizer to the weights, once they exist."""
+        if self._weights_ready:
+            return
+        trainable = self.trainable_weights
+        if trainable:
+            self.optimizer.build(trainable)
+        else:
+            warnings.warn(
+                f"The model '{self.name}' has no trainable weights: fit will change "
+                "nothing. Set `trainable = True` on layers and compile again.",
+                stacklevel=3,
+            )
+        self.__dict__.update(
+            _weights_ready=True,
+            _trains=bool(trainable),
+            _regularized=[w for w in trainable if w.regularizer is not None],
+            _constrained=[w for w in trainable if w.constraint is not None],
+        )
+        if self.jit_compile and trainable:
+            self.__dict__["_compiled_gradients"] = self._compile_gradients()
+
+    # The steps
+
+    def train_step(self, data: Any) -> Mapping[str, Any]:
+        """Train on one batch and return logs; override it for training of your own.
+
+        Args:
+            data: ``x``, ``(x, y)`` or ``(x, y, sample_weight)``.
+        """
+        x, y, sample_weight = unpack_x_y_sample_weight(data)
+        gradients = self._compiled_gradients or self._gradients
+        y_pred, loss = gradients(x, y, sample_weight)
+        self._loss_tracker.update_state(loss, _rows(x))
+        if self._guards_loss and not torch.isfinite(loss):
+            self.stop_training = True  # before the update, so weights stay finite
+        elif self._trains:
+            self.optimizer.step()
+            for weight in self._constrained:
+                weight.assign(weight.constraint(weight.value.detach()))
+        self.optimizer.zero_grad()
+        return self.compute_metrics(x, y, y_pred, sample_weight)
+
+    def test_step(self, data: Any) -> Mapping[str, Any]:
+        """Evaluate one batch and return logs."""
+        x, y, sample_weight = unpack_x_y_sample_weight(data)
+        y_pred = self(x)
+        loss = self.compute_loss(x, y, y_pred, sample_weight, training=False)
+        self._loss_tracker.update_state(loss, _rows(x))
+        return self.compute_metrics(x, y, y_pred, sample_weight)
+
+    def predict_step(self, data: Any) -> Any:
+        """Return the outputs of one batch."""
+        return self(unpack_x_y_sample_weight(data)[0])
+
+    def _gradients(self, x: Any, y: Any, sample_weight: Any) -> tuple[Any, Tensor]:
+        """Return outputs and loss, and leave the gradients in ``.grad``."""
+        y_pred = self(x)
+        loss = self.compute_loss(x, y, y_pred, sample_weight)
+        if self._trains:
+            self.optimizer.scale_loss(loss).backward()
+        return y_pred, loss
+
+    def _compile_gradients(self) -> Callable[..., tuple[Any, Tensor]]:
+        """Return `_gradients` as one compiled graph, forward and backward."""
+        parameters = self.optimizer.parameters
+        # Without this, dynamo leaves the backward pass to the autograd engine.
+        torch._dynamo.config.trace_autograd_ops = True
+
+        def forward_and_backward(x: Any, y: Any, sample_weight: Any) -> Any:
+            y_pred = self(x)
+            loss = self.compute_loss(x, y, y_pred, sample_weight)
+            scaled = self.optimizer.scale_loss(loss)
+            gradients = torch.autograd.grad(scaled, parameters, allow_unused=True)
+            return y_pred.detach(), loss.detach(), gradients
+
+        compiled = torch.compile(forward_and_backward)
+
+        def gradients(x: Any, y: Any, sample_weight: Any) -> tuple[Any, Tensor]:
+            y_pred, loss, values = compiled(x, y, sample_weight)
+            for parameter, value in zip(parameters, values, strict=True):
+                parameter.grad = value
+            return y_pred, loss
+
+        return gradients
+
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> Tensor:
+        """Return the loss of a batch: `compile`'s, `add_loss`'s and the penalties.
+
+        Args:
+            x: the inputs.
+            y: the targets.
+            y_pred: the outputs.
+            sample_weight: a weight for each row.
+            training: whether this is a training step.
+
+        Raises:
+            ValueError: when there is nothing to compute.
+        """
+        extra = self.losses if self._has_losses or self._regularized else ()
+        if self._compiled_loss.spec is None or (y is None and extra):
+            if not extra:
+                raise ValueError(
+                    f"The model '{self.name}' has no loss to compute: give `loss` to "
+                    "`compile`, or call `add_loss` in a layer."
+                )
+            return sum(extra)  # type: ignore[return-value]
+        if y is None:
+            raise ValueError(
+                "The loss needs targets, got y=None. Pass `y`, or batches of (x, y)."
+            )
+        loss = self._compiled_loss(y, y_pred, sample_weight)
+        for term in extra:
+            loss = loss + term
+        return loss
+
+    def compute_metrics(
+        self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None
+    ) -> Mapping[str, Any]:
+        """Update the metrics by a batch and return logs, which compute when read."""
+        self._compiled_metrics.update(y, y_pred, sample_weight)
+        return self._logs.expire()
+
+    def get_metrics_result(self) -> dict[str, Any]:
+        """Return the value of the loss and of each metric, by name."""
+        trackers = [self._loss_tracker, *self._compiled_loss.trackers]
+        results = {t.name: t.result() for t in trackers}
+        results.update(self._compiled_metrics.results())
+        for metric in self._own_metrics():
+            results[metric.name] = metric.result()
+        return results
+
+    @property
+    def metrics(self) -> list[Any]:
+        """The loss tracker and the metrics of `compile` and of the model's own."""
+        if not self.compiled:
+            return self._own_metrics()
+        bound = self._compiled_metrics.metrics
+        trackers = [self._loss_tracker, *self._compiled_loss.trackers]
+        return [*trackers, *bound, *self._own_metrics()]
+
+    def _own_metrics(self) -> list[Any]:
+        """Metrics that were assigned to attributes of the model or of its layers."""
+        return [m for m in self.modules() if hasattr(m, "reset_state") and m is not self
+                and hasattr(m, "update_state")]  # fmt: skip
+
+    @property
+    def metrics_names(self) -> list[str]:
+        """The names in the logs."""
+        return list(self.get_metrics_result())
+
+    def reset_metrics(self) -> None:
+        """Begin the loss and all metrics again."""
+        for tracker in (self._loss_tracker, *self._compiled_loss.trackers):
+            tracker.reset_state()
+        self._compiled_metrics.reset()
+        for metric in self._own_metrics():
+            metric.reset_state()
+        self._logs.expire()
+
+    # Whole data sets
+
+    def fit(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        epochs: int = 1,
+        verbose: int | str = "auto",
+        callbacks: Any = None,
+        validation_split: float = 0.0,
+        validation_data: Any = None,
+        shuffle: bool = True,
+        class_weight: Mapping[int, float] | None = None,
+        sample_weight: Any = None,
+        initial_epoch: int = 0,
+        steps_per_epoch: int | None = None,
+        validation_steps: int | None = None,
+        validation_batch_size: int | None = None,
+        validation_freq: int | Iterable[int] = 1,
+    ) -> History:
+        """Train the model for a number of epochs.
+
+        Args:
+            x: arrays, tensors, a `Dataset`, a `DataLoader`, or a generator of batches.
+            y: the targets, when `x` is arrays.
+            batch_size: rows per batch, 32 by default.
+            epochs: the epoch to stop at.
+            verbose: 0 silent, 1 a bar, 2 a line per epoch, ``"auto"``.
+            callbacks: a list of callbacks.
+            validation_split: the share of the last rows to validate on.
+            validation_data: ``(x, y)``, ``(x, y, sample_weight)`` or batches.
+            shuffle: whether arrays are permuted before each epoch.
+            class_weight: a weight for each class.
+            sample_weight: a weight for each row.
+            initial_epoch: the epoch to begin at.
+            steps_per_epoch: batches per epoch. Arrays and loaders begin again when they
+                are used up; a generator ends the training, with a warning.
+            validation_steps: batches to validate on.
+            validation_batch_size: `batch_size` by default.
+            validation_freq: validate every so many epochs, or after the epochs listed.
+
+        Returns:
+            The history, whose ``history`` holds a list of numbers for each log.
+
+        Raises:
+            RuntimeError: before `compile`.
+            ValueError: for data that cannot be used; nothing was changed then.
+        """
+        self._require_compiled("fit")
+        epochs = positive_integer("fit", "epochs", epochs)
+        fraction = check_fraction(validation_split, x)
+        steps_per_epoch = _optional_steps("fit", "steps_per_epoch", steps_per_epoch)
+        batches = self._batches(
+            "fit", x, y, sample_weight, batch_size, bool(shuffle), class_weight
+        )
+        self._require_rows("fit", batches, "training")
+        validation = None
+        if validation_data is not None:
+            size = validation_batch_size or batch_size
+            vx, vy, vw = unpack_x_y_sample_weight(validation_data)
+            validation = self._batches("fit", vx, vy, vw, size)
+            self._require_rows("fit", validation, "validation")
+        elif fraction:
+            batches, validation = batches.split(fraction)  # type: ignore[union-attr]
+        self._prepare("fit", batches, validation)
+        steps = steps_per_epoch or batches.num_batches
+        callback_list = self._callback_list(
+            callbacks, verbose, epochs=epochs, steps=steps, add_history=True
+        )
+        validation_steps = _optional_steps("fit", "validation_steps", validation_steps)
+        rows = None
+        self.stop_training = False
+        logs: dict[str, Any] = {}
+        warned = False
+        try:
+            callback_list.on_train_begin()
+            for epoch in range(initial_epoch, epochs):
+                self.reset_metrics()
+                self.optimizer.refresh()
+                callback_list.on_epoch_begin(epoch)
+                rows = _rows_of_epoch(batches, steps_per_epoch, rows)
+                self.train()
+                logs = self._run_epoch("train", self.train_step, rows, callback_list)
+                warned = warned or _warn_if_nan(logs, epoch)
+                if rows_ended(rows, steps_per_epoch):
+                    self.stop_training = True
+                if validation is not None and _is_due(validation_freq, epoch):
+                    self.eval()
+                    self.reset_metrics()
+                    results = self._run_test(
+                        validation, validation_steps, callback_list
+                    )
+                    logs.update({f"val_{k}": v for k, v in results.items()})
+                callback_list.on_epoch_end(epoch, logs)
+                if self.stop_training:
+                    break
+            callback_list.on_train_end(logs)
+        finally:
+            self.eval()
+            self._guard_loss(False)
+        self.optimizer.finalize_variable_values(self.trainable_weights)
+        return self.history  # type: ignore[return-value]
+
+    def _run_epoch(
+        self,
+        mode: str,
+        step: Step,
+        rows: Iterable[Any],
+        callbacks: CallbackList,
+    ) -> dict[str, Any]:
+        """Run a step on every batch; the only loop over batches there is."""
+        begin, end = callbacks.batch_hooks(mode)
+        logs: Any = {}
+        for index, data in enumerate(rows):
+            for hook in begin:
+                hook(index, None)
+            logs = step(data)
+            for hook in end:
+                hook(index, logs)
+            if self.stop_training:
+                break
+        return dict(sorted(as_numbers(logs).items())) if mode != "predict" else {}
+
+    def evaluate(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        verbose: int | str = "auto",
+        sample_weight: Any = None,
+        steps: int | None = None,
+        callbacks: Any = None,
+        return_dict: bool = False,
+        **kwargs: Any,
+    ) -> Any:
+        """Return the loss and the metrics on a data set.
+
+        Args:
+            x: as for `fit`.
+            y: the targets, when `x` is arrays.
+            batch_size: rows per batch, 32 by default.
+            verbose: 0 silent, 1 a bar, 2 a line, ``"auto"``.
+            sample_weight: a weight for each row.
+            steps: the number of batches to use.
+            callbacks: a list of callbacks.
+            return_dict: return a dict rather than a list.
+            **kwargs: none; named in the error.
+
+        Returns:
+            The loss alone where there are no metrics, else a list, or a dict.
+        """
+        self._require_compiled("evaluate")
+        _refuse_keywords("evaluate", kwargs)
+        batches = self._batches("evaluate", x, y, sample_weight, batch_size)
+        self._require_rows("evaluate", batches, "evaluation")
+        steps = _optional_steps("evaluate", "steps", steps)
+        self._prepare("evaluate", batches)
+        callback_list = self._callback_list(
+            callbacks, verbose, epochs=1, steps=steps or batches.num_batches
+        )
+        self.reset_metrics()
+        self.stop_training = False
+        with self._mode(False):
+            results = self._run_test(batches, steps, callback_list)
+        if return_dict:
+            return results
+        ordered = [results[k] for k in self.get_metrics_result() if k in results]
+        ordered = ordered or list(results.values())
+        return ordered[0] if len(ordered) == 1 else ordered
+
+    def _run_test(
+        self, batches: Batches, steps: int | None, callbacks: CallbackList
+    ) -> dict[str, Any]:
+        callbacks.on_test_begin()
+        rows = _rows_of_epoch(batches, steps, None)
+        with torch.no_grad():
+            logs = self._run_epoch("test", self.test_step, rows, callbacks)
+        rows_ended(rows, steps)
+        callbacks.on_test_end(logs)
+        return logs
+
+    def predict(
+        self,
+        x: Any,
+        batch_size: int | None = None,
+        verbose: int | str = "auto",
+        steps: int | None = None,
+        callbacks: Any = None,
+    ) -> Any:
+        """Return the outputs for a data set as NumPy arrays.
+
+        Args:
+            x: as for `fit`; batches may be ``x`` or ``(x, y)``.
+            batch_size: rows per batch, 32 by default.
+            verbose: 0 silent, 1 a bar, 2 a line, ``"auto"``.
+            steps: the number of batches to use.
+            callbacks: a list of callbacks.
+
+        Shape:
+            The outputs of all batches, joined along the first axis.
+        """
+        batches = self._batches("predict", x, None, None, batch_size)
+        if isinstance(batches, ArrayBatches):
+            if batches.num_rows == 0:
+                return self._empty_outputs(batches)
+            if callbacks is None and batches.num_rows > 1:
+                batches.batch_size = self._cached_rows(batches)
+        steps = _optional_steps("predict", "steps", steps)
+        callback_list = self._callback_list(
+            callbacks, verbose, epochs=1, steps=steps or batches.num_batches
+        )
+        outputs: list[Any] = []
+
+        def step(data: Any) -> Mapping[str, Any]:
+            outputs.append(self.predict_step(data))
+            return {"outputs": outputs[-1]}
+
+        self.stop_training = False
+        with self._mode(False), torch.no_grad():
+            callback_list.on_predict_begin()
+            rows = _rows_of_epoch(batches, steps, None)
+            self._run_epoch("predict", step, rows, callback_list)
+            callback_list.on_predict_end()
+        if not outputs:
+            raise ValueError("predict: the data gave no batches, so nothing to predict.")
+        return tree.map_structure(_joined, *outputs)
+
+    def _empty_outputs(self, batches: ArrayBatches) -> Any:
+        """Return outputs for no rows, of the right shapes and dtypes."""
+        one = tree.map_structure(
+            lambda t: t.new_zeros((1, *t.shape[1:])), batches.arrays[0]
+        )
+        with self._mode(False), torch.no_grad():
+            outputs = self.predict_step((to_device(one, batches.device),))
+        return tree.map_structure(lambda t: t[:0].cpu().numpy(), outputs)
+
+    def _cached_rows(self, batches: ArrayBatches) -> int:
+        """Return a batch size whose activations stay in the processor's cache."""
+        return batches.batch_size
+
+    # Single batches
+
+    def train_on_batch(
+        self,
+        x: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        class_weight: Mapping[int, float] | None = None,
+        return_dict: bool = False,
+    ) -> Any:
+        """Train on one batch; metrics go on from earlier calls.
+
+        Args:
+            x: the inputs.
+            y: the targets.
+            sample_weight: a weight for each row.
+            class_weight: a weight for each class.
+            return_dict: return a dict rather than a list.
+        """
+        self._require_compiled("train_on_batch")
+        if class_weight is not None:
+            sample_weight = weigh_classes(
+                as_tensors("y", y), as_tensors("sample_weight", sample_weight),
+                class_weight,
+            )  # fmt: skip
+        data = self._one_batch("train_on_batch", x, y, sample_weight)
+        with self._mode(True):
+            return _as_result(self.train_step(data), return_dict)
+
+    def test_on_batch(
+        self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False
+    ) -> Any:
+        """Evaluate one batch; metrics go on from earlier calls.
+
+        Args:
+            x: the inputs.
+            y: the targets.
+            sample_weight: a weight for each row.
+            return_dict: return a dict rather than a list.
+        """
+        self._require_compiled("test_on_batch")
+        data = self._one_batch("test_on_batch", x, y, sample_weight)
+        with self._mode(False), torch.no_grad():
+            return _as_result(self.test_step(data), return_dict)
+
+    def predict_on_batch(self, x: Any) -> Any:
+        """Return the outputs for one batch as NumPy arrays.
+
+        Args:
+            x: the inputs.
+        """
+        x = to_device(as_tensors("x", x), self._device())
+        with self._mode(False), torch.no_grad():
+            outputs = self.predict_step((x,))
+        return tree.map_structure(lambda t: t.cpu().numpy(), outputs)
+
+    def _one_batch(self, caller: str, x: Any, y: Any, sample_weight: Any) -> Any:
+        batches = self._batches(caller, x, y, sample_weight)
+        self._require_rows(caller, batches, "training")
+        if isinstance(batches, ArrayBatches):
+            batches.batch_size = batches.num_rows
+        self._prepare(caller, batches)
+        return next(iter(batches))
+
+    # Data, modes, callbacks
+
+    def _batches(
+        self,
+        caller: str,
+        x: Any,
+        y: Any,
+        sample_weight: Any,
+        batch_size: int | None = None,
+        shuffle: bool = False,
+        class_weight: Mapping[int, float] | None = None,
+    ) -> Batches:
+        if x is None:
+            raise ValueError(f"{caller}: `x` must be given, got None.")
+        return as_batches(
+            x,
+            y,
+            sample_weight,
+            device=self._device(),
+            batch_size=batch_size,
+            shuffle=shuffle,
+            class_weight=class_weight,
+            caller=caller,
+        )
+
+    def _device(self) -> torch.device:
+        for parameter in self.parameters():
+            return parameter.device
+        return config.default_device()
+
+    def _require_rows(self, caller: str, batches: Batches, use: str) -> None:
+        empty = (
+            batches.num_rows == 0
+            if isinstance(batches, ArrayBatches)
+            else batches.first() is None
+        )
+        if empty:
+            raise ValueError(
+                f"{caller}: the {use} data has no samples; at least one batch is needed."
+            )
+
+    def _prepare(
+        self, caller: str, batches: Batches, validation: Batches | None = None
+    ) -> None:
+        """Build what is not built, bind the optimizer, and look at the targets."""
+        if not self.built:
+            batch = first_batch(batches)
+            self._build_on(batch[0])  # type: ignore[index]
+            if isinstance(batches, ArrayBatches):
+                batches.device = self._device()
+        elif self.takes_dict:
+            check_inputs(self, caller, first_batch(batches)[0])  # type: ignore[index]
+        self._prepare_weights()
+        if type(self).compute_loss is Trainer.compute_loss:
+            for part in (batches, validation):
+                if part is not None:
+                    check_targets(self, caller, part, self._compiled_loss)
+
+    @property
+    def takes_dict(self) -> bool:
+        """Whether the model was built on a dict of inputs."""
+        shapes = self._build_shapes or {}
+        return isinstance(shapes.get("input_shape"), dict)
+
+    def _build_on(self, x: Any) -> None:
+        """Make the weights by a run on a batch, with nothing else changed."""
+        with self._mode(False), torch.no_grad():
+            self(x)
+
+    @contextlib.contextmanager
+    def _mode(self, training: bool) -> Iterator[None]:
+        """Set training or inference mode for a while."""
+        before = self.training
+        if before != training:
+            self.train(training)
+        try:
+            yield
+        finally:
+            if before != training:
+                self.train(before)
+
+    def _guard_loss(self, active: bool) -> None:
+        self.__dict__["_guards_loss"] = active
+
+    def _callback_list(
+        self, callbacks: Any, verbose: int | str, add_history: bool = False, **params: Any
+    ) -> CallbackList:
+        if isinstance(callbacks, CallbackList):
+            return callbacks
+        made = CallbackList(
+            callbacks,
+            add_history=add_history,
+            add_progbar=verbose != 0,
+            model=self,
+            verbose=verbose,
+            **params,
+        )
+        if self.compiled:
+            self._guard_loss(any(getattr(c, "guards_loss", False) for c in made.callbacks))
+        return made
+
+
+def _rows(x: Any) -> int:
+    if isinstance(x, Tensor):
+        return x.shape[0]
+    return next((len(t) for t in tree.flatten(x) if isinstance(t, Tensor)), 1)
+
+
+def _rows_of_epoch(batches: Batches, steps: int | None, before: Any) -> Any:
+    """Return what one epoch iterates over."""
+    if steps is None and batches.restarts:
+        return batches
+    unfinished = before.unfinished if isinstance(before, StepIterator) else None
+    return StepIterator(batches, steps or 2**62, unfinished)
+
+
+def rows_ended(rows: Any, steps: int | None) -> bool:
+    """Say whether the data gave fewer batches than were asked for, and warn."""
+    if not isinstance(rows, StepIterator) or steps is None or rows.given >= steps:
+        return False
+    warnings.warn(
+        f"The data ended after {rows.given} of {steps} batches. Let the generator give "
+        "steps_per_epoch * epochs batches, or pass arrays or a DataLoader, which begin "
+        "again.",
+        stacklevel=3,
+    )
+    return True
+
+
+def _warn_if_nan(logs: Mapping[str, Any], epoch: int) -> bool:
+    names = [k for k, v in logs.items() if "loss" in k and isinstance(v, float)]
+    wrong = [k for k in names if not math.isfinite(logs[k])]
+    if not wrong:
+        return False
+    warnings.warn(
+        f"In epoch {epoch + 1} {', '.join(wrong)} is {logs[wrong[0]]}. Lower the "
+        "learning rate, look for NaN in the data, or stop early with the TerminateOnNaN "
+        "callback.",
+        stacklevel=3,
+    )
+    return True
+
+
+def _is_due(frequency: int | Iterable[int], epoch: int) -> bool:
+    if isinstance(frequency, int):
+        return (epoch + 1) % frequency == 0
+    return epoch + 1 in frequency
+
+
+def _optional_steps(caller: str, argument: str, steps: Any) -> int | None:
+    return None if steps is None else positive_integer(caller, argument, steps)
+
+
+def _refuse_keywords(caller: str, kwargs: Mapping[str, Any]) -> None:
+    if kwargs:
+        raise ValueError(f"{caller}: unknown argument(s) {sorted(kwargs)}.")
+
+
+def _joined(*parts: Any) -> Any:
+    if not isinstance(parts[0], Tensor):
+        return np.concatenate([np.asarray(p) for p in parts])
+    whole = parts[0] if len(parts) == 1 else torch.cat(parts)
+    return whole.cpu().numpy() if whole.dtype != torch.bfloat16 else whole.float().cpu().numpy()
+
+
+def _as_result(logs: Mapping[str, Any], return_dict: bool) -> Any:
+    numbers = as_numbers(logs)
+    if return_dict:
+        return numbers
+    values = list(numbers.values())
+    return values[0] if len(values) == 1 else values
