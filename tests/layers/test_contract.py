@@ -67,7 +67,7 @@ class Case:
             layer.build((None, *self.input[1:]))
         return layer
 
-    def data(self, batch: int | None = None) -> torch.Tensor:
+    def data(self, batch: int | None = None) -> Any:
         """Return inputs."""
         shape = self.input if batch is None else (batch, *self.input[1:])
         if self.high is not None:
@@ -220,7 +220,7 @@ def outputs_of(outputs: Any) -> list[torch.Tensor]:
     return tree.flatten(outputs)
 
 
-def total(outputs: Any) -> torch.Tensor:
+def total(outputs: Any) -> Any:
     """Return a number that depends on all outputs, in a different way on each."""
     return sum(
         (out.float() * torch.arange(out.numel()).reshape(out.shape).cos()).sum()

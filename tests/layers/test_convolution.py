@@ -1,5 +1,7 @@
 """Convolutions: memory formats, and windows that depend on the size of the inputs."""
 
+from typing import Any
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -48,8 +50,9 @@ def test_the_kernel_stays_channels_last_in_copies_and_gradients():
     layer(torch.randn(2, 8, 8, 3)).sum().backward()
     layer.load_state_dict(layer.state_dict())
     layer.set_weights(layer.get_weights())
-    assert layer.conv.weight.is_contiguous(memory_format=LAST)
-    assert layer.conv.weight.grad.is_contiguous(memory_format=LAST)
+    weight: Any = layer.conv.weight
+    assert weight.is_contiguous(memory_format=LAST)
+    assert weight.grad.is_contiguous(memory_format=LAST)
 
 
 @pytest.mark.parametrize(
@@ -76,7 +79,7 @@ def test_strided_same_padding_follows_the_size_of_the_call(size):
 
 
 def test_the_arguments_stay_tuples():
-    layer = layers.Conv2D(4, [3, 2], strides=1, padding="SAME")
+    layer = layers.Conv2D(4, (3, 2), strides=1, padding="SAME")
     assert layer.kernel_size == (3, 2)
     assert layer.strides == layer.dilation_rate == (1, 1)
     assert layer.padding == "same"

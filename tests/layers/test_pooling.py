@@ -1,5 +1,7 @@
 """Poolings: what "same" padding counts."""
 
+from typing import Any
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -48,7 +50,7 @@ def test_a_layer_pools_inputs_of_any_size():
 
 
 def test_a_mask_ends_in_a_global_average():
-    x = torch.tensor([[[1.0], [5.0], [9.0]]])
+    x: Any = torch.tensor([[[1.0], [5.0], [9.0]]])
     x._keras_mask = torch.tensor([[True, True, False]])
     outputs = layers.GlobalAveragePooling1D()(x)
     assert outputs.item() == 3.0

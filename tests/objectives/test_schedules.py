@@ -53,6 +53,7 @@ def test_values_and_config_are_those_of_keras(name, options):
     assert config["module"] == "keras.optimizers.schedules"
     assert schedules.deserialize(config).get_config() == ours.get_config()
     by_keras = keras.optimizers.schedules.serialize(theirs)
+    assert isinstance(by_keras, dict)
     assert schedules.deserialize(by_keras)(7) == ours(7)
 
 

@@ -1,5 +1,8 @@
 """Constraints: legal arguments, names, what they hold to."""
 
+# Illegal arguments are the subject here.
+# pyright: reportArgumentType=false
+
 import numpy as np
 import pytest
 import torch

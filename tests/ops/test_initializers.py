@@ -1,5 +1,8 @@
 """Initializers: legal arguments, names, seeds, devices, and what is drawn."""
 
+# Illegal arguments are the subject here.
+# pyright: reportArgumentType=false
+
 import math
 
 import numpy as np

@@ -1,5 +1,8 @@
 """Regularizers: legal arguments, names, configs, your own."""
 
+# Illegal arguments are the subject here.
+# pyright: reportArgumentType=false
+
 import numpy as np
 import pytest
 import torch

@@ -1,6 +1,7 @@
 """Regularizers against Keras's own: penalties, gradients and configs."""
 
 import inspect
+from typing import Any
 
 import keras
 import numpy as np
@@ -55,7 +56,7 @@ def test_penalties_gradients_and_configs_are_those_of_keras(name, options):
 @pytest.mark.parametrize(("name", "options"), CASES, ids=str)
 def test_configs_of_keras_are_read(name, options):
     theirs = getattr(keras.regularizers, name)(**options)
-    config = keras.regularizers.serialize(theirs)
+    config: Any = keras.regularizers.serialize(theirs)
     ours = regularizers.deserialize(config)
     assert type(ours).__name__ == type(theirs).__name__
     assert ours.get_config() == pytest.approx(theirs.get_config())

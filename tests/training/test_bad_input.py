@@ -114,9 +114,7 @@ ROWS = [
     Row(
         "A3 no rows in a dataset",
         regressor,
-        lambda m: m.fit(
-            TensorDataset(torch.zeros(0, 4), torch.zeros(0, 2)), verbose=0
-        ),
+        lambda m: m.fit(TensorDataset(torch.zeros(0, 4), torch.zeros(0, 2)), verbose=0),
         "fit: the training data has no samples",
     ),
     Row(
@@ -140,9 +138,7 @@ ROWS = [
     Row(
         "A6 empty validation loader",
         regressor,
-        lambda m: m.fit(
-            X, Y, validation_data=DataLoader(EmptyDataset()), verbose=0
-        ),
+        lambda m: m.fit(X, Y, validation_data=DataLoader(EmptyDataset()), verbose=0),
         "the validation data has no samples",
     ),
     Row(
@@ -477,8 +473,6 @@ def test_terminate_on_nan_stops_before_the_update() -> None:  # A28
     model.optimizer.learning_rate = 1e30
     with contextlib.suppress(UserWarning), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        model.fit(
-            X, Y, epochs=5, batch_size=5, callbacks=[TerminateOnNaN()], verbose=0
-        )
+        model.fit(X, Y, epochs=5, batch_size=5, callbacks=[TerminateOnNaN()], verbose=0)
     assert model.stop_training
     assert all(np.isfinite(w).all() for w in model.get_weights())

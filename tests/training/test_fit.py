@@ -135,9 +135,7 @@ def test_validation_split_takes_the_last_rows() -> None:
     assert history["val_loss"][0] == pytest.approx(expected, rel=1e-6)
 
 
-@pytest.mark.parametrize(
-    ("frequency", "times"), [(1, 4), (2, 2), ([1, 4], 2)], ids=str
-)
+@pytest.mark.parametrize(("frequency", "times"), [(1, 4), (2, 2), ([1, 4], 2)], ids=str)
 def test_validation_freq(frequency, times) -> None:
     model = model_of()
     model.compile("sgd", "mse")

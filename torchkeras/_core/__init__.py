@@ -1,1 +1,1 @@
-"""The ground floor: what every other module may import, and which imports none of them."""
+"""The ground floor: every other module may import it; it imports none of them."""

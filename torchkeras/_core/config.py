@@ -1,4 +1,4 @@
-"""Global settings: the float type, the fuzz factor, the image layout, device and seed."""
+"""Global settings: float type, fuzz factor, image layout, device and seed."""
 
 from __future__ import annotations
 
@@ -98,11 +98,14 @@ def default_device() -> torch.device:
     """Return the device on which new weights are made.
 
     The device given to `set_default_device` if any, else torch's own default where it
-    was changed, else CUDA when there is one, else the CPU.
+    was changed, else CUDA when there is one, else the CPU. Within ``with
+    torch.device("meta")``, where only shapes count, it is that.
     """
+    device = torch.get_default_device()
+    if device.type == "meta":
+        return device
     if _settings["device"] is not None:
         return _settings["device"]
-    device = torch.get_default_device()
     if device.type == "cpu" and torch.cuda.is_available():
         return torch.device("cuda", torch.cuda.current_device())
     return device
@@ -129,5 +132,5 @@ def set_random_seed(seed: int) -> None:
     if isinstance(seed, bool) or not isinstance(seed, int):
         raise ValueError(f"set_random_seed: `seed` must be an integer, got {seed!r}.")
     random.seed(seed)
-    np.random.seed(seed % 2**32)  # noqa: NPY002
+    np.random.seed(seed % 2**32)
     torch.manual_seed(seed)

@@ -155,7 +155,7 @@ def set_dtype_policy(policy: Any) -> None:
     Args:
         policy: a name or a `DTypePolicy`; None goes back to ``floatx``.
     """
-    global _default  # noqa: PLW0603
+    global _default
     _default = None if policy is None else get_policy(policy)
 
 

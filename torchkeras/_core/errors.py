@@ -63,7 +63,9 @@ def invalid_argument(
         >>> invalid_argument("Dense", "units", "a positive integer", -3)
         'Dense: `units` must be a positive integer, got -3.'
     """
-    return f"{owner}: `{argument}` must be {expected}, got {describe(got)}. {hint}".strip()
+    return (
+        f"{owner}: `{argument}` must be {expected}, got {describe(got)}. {hint}".strip()
+    )
 
 
 def positive_integer(owner: str, argument: str, value: Any) -> int:

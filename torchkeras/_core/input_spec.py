@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 from torchkeras._core.dtypes import standardize_dtype
@@ -33,7 +34,7 @@ class InputSpec:
     ndim: int | None = None
     max_ndim: int | None = None
     min_ndim: int | None = None
-    axes: dict[int, int | None] | None = None
+    axes: Mapping[int, int | None] | None = None
     allow_last_axis_squeeze: bool = False
     name: str | None = None
     optional: bool = False
@@ -55,10 +56,10 @@ class InputSpec:
             return f"expected at most {self.max_ndim} axes"
         if self.min_ndim is not None and rank < self.min_ndim:
             return f"expected at least {self.min_ndim} axes"
-        if dtype is not None and self.dtype is not None:
-            if standardize_dtype(dtype) != standardize_dtype(self.dtype):
-                return f"expected dtype {self.dtype}"
-        sizes = dict(enumerate(self.shape or ())) | (self.axes or {})
+        typed = dtype is not None and self.dtype is not None
+        if typed and standardize_dtype(dtype) != standardize_dtype(self.dtype):
+            return f"expected dtype {self.dtype}"
+        sizes = dict(enumerate(self.shape or ())) | dict(self.axes or {})
         for axis, size in sizes.items():
             if size is not None and shape[axis] not in (size, None):
                 return f"expected size {size} on axis {axis}"

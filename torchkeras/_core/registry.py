@@ -56,7 +56,7 @@ class Registry:
         _families[module] = self
 
     def register(self, *aliases: str) -> Callable[[T], T]:
-        """Enter a function or class under its own name, its snake case and `aliases`."""
+        """Enter a function or class under its name, its snake case and `aliases`."""
 
         def enter(member: T) -> T:
             name = member.__name__
@@ -344,7 +344,11 @@ def find_class(
         cls = find_custom(name, custom_objects)
     if not inspect.isclass(cls):
         kind = family.kind if family else "class"
-        known = family.entries if family else [k for f in _families.values() for k in f.entries]
+        known = (
+            family.entries
+            if family
+            else [k for f in _families.values() for k in f.entries]
+        )
         hint = (
             f"If {name} is your own, register it with `register_keras_serializable` or "
             f"pass `custom_objects={{{name!r}: {name}}}`."
@@ -357,7 +361,7 @@ def _candidates(module: str | None, family: Registry | None) -> list[Registry]:
     """Return the families in which a class of that Keras module can be."""
     if module in ("builtins", None):
         return [family] if family else list(_families.values())
-    if not str(module).split(".")[0] in ("keras", "torchkeras", "tf_keras"):
+    if str(module).split(".")[0] not in ("keras", "torchkeras", "tf_keras"):
         return []
     return list(_families.values()) if module not in _families else [_families[module]]
 

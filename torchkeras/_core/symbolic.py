@@ -114,15 +114,13 @@ class KerasTensor:
 
     def _refusal(self, what: str) -> str:
         return (
-            f"The symbolic tensor '{self.name}' of shape {self.shape} has no values yet, "
-            f"so it cannot give {what}. Use torch functions, or put the code into the "
-            "`call` of a layer."
+            f"The symbolic tensor '{self.name}' of shape {self.shape} has no values "
+            f"yet, so it cannot give {what}. Use torch functions, or put the code "
+            "into the `call` of a layer."
         )
 
     def __repr__(self) -> str:
-        return (
-            f"<KerasTensor shape={self.shape}, dtype={self.dtype}, name={self.name}>"
-        )
+        return f"<KerasTensor shape={self.shape}, dtype={self.dtype}, name={self.name}>"
 
 
 def _operator(name: str) -> Callable[..., Any]:

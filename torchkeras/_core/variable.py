@@ -54,8 +54,12 @@ class Variable(nn.Parameter):
     """
 
     # As on nn.Parameter: operations return plain tensors, with no dispatch to pay for.
-    __torch_function__ = torch._C._disabled_torch_function_impl
+    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore
 
+    _name: str
+    declared_trainable: bool
+
+    path: str
     regularizer: Callable[[Tensor], Tensor] | None
     constraint: Callable[[Tensor], Tensor] | None
 
@@ -74,6 +78,7 @@ class Variable(nn.Parameter):
         self = torch.Tensor._make_subclass(cls, data, trainable)
         self._name = name or auto_name("variable")
         self.path = self._name
+        self.declared_trainable = trainable
         self.regularizer = None
         self.constraint = None
         return self
@@ -100,7 +105,7 @@ class Variable(nn.Parameter):
     def trainable(self, value: bool) -> None:
         self.requires_grad_(value)
 
-    def numpy(self) -> np.ndarray:
+    def numpy(self, *, force: bool = False) -> np.ndarray:
         """Return a copy of the value as a NumPy array."""
         return self.detach().cpu().numpy().copy()
 
@@ -134,7 +139,7 @@ class Variable(nn.Parameter):
     def __deepcopy__(self, memo: dict[int, Any]) -> Variable:
         if id(self) not in memo:
             data = self.detach().clone(memory_format=torch.preserve_format)
-            memo[id(self)] = self._like(data, copy.deepcopy(self.__dict__, memo))
+            memo[id(self)] = self._like(data, copy.deepcopy(dict(self.__dict__), memo))
         return memo[id(self)]
 
     def __reduce_ex__(self, protocol: Any) -> Any:
@@ -147,12 +152,14 @@ class Variable(nn.Parameter):
     def __repr__(self, **_: Any) -> str:
         dtype = standardize_dtype(self.dtype)
         shape = tuple(self.shape)
-        return f"<Variable path={self.path}, shape={shape}, dtype={dtype}, value={self.data}>"
+        described = f"path={self.path}, shape={shape}, dtype={dtype}"
+        return f"<Variable {described}, value={self.data}>"
 
 
 def _rebuild(data: Tensor, requires_grad: bool, state: dict[str, Any]) -> Variable:
     self = torch.Tensor._make_subclass(Variable, data, requires_grad)
-    self.__dict__.update({"regularizer": None, "constraint": None, **state})
+    for name, value in {"regularizer": None, "constraint": None, **state}.items():
+        setattr(self, name, value)
     return self
 
 
@@ -236,6 +243,7 @@ class WeightView:
     layout: Layout
     name: str
     path: str
+    declared_trainable: bool
     regularizer: Callable[[Tensor], Tensor] | None
     constraint: Callable[[Tensor], Tensor] | None
 
@@ -256,6 +264,7 @@ class WeightView:
         self.layout = layout
         self.name = name
         self.path = name
+        self.declared_trainable = True
         self.regularizer = regularizer
         self.constraint = constraint
 

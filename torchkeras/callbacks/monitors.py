@@ -15,6 +15,7 @@ from torchkeras._core.errors import (
     one_of,
     positive_integer,
 )
+from torchkeras._core.naming import to_snake_case
 from torchkeras.callbacks.callback import Callback, Logs
 from torchkeras.callbacks.control import add_learning_rate
 from torchkeras.callbacks.progress import say
@@ -98,9 +99,9 @@ class MonitorCallback(Callback):
         if name == "loss" or name.endswith("_loss"):
             return False
         for metric in getattr(self.model, "metrics", None) or ():
-            own = str(getattr(metric, "name", ""))
+            own = getattr(metric, "name", None) or to_snake_case(type(metric).__name__)
             direction = getattr(metric, "higher_is_better", None)
-            if direction is not None and own and f"_{name}".endswith(f"_{own}"):
+            if direction is not None and f"_{name}".endswith(f"_{own}"):
                 return direction
         if "acc" in name or "auc" in name:
             return True

@@ -11,8 +11,9 @@ import os
 import shutil
 import sys
 import time
+import weakref
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from tqdm.std import tqdm
@@ -48,9 +49,14 @@ class Line(tqdm):  # type: ignore[type-arg]
 
     # There is nothing for a thread to watch over: repaints come from the loop.
     monitor_interval = 0
+    _latest: ClassVar[weakref.ref[Line] | None] = None
 
     def __init__(self, text: str) -> None:
         self.text = text
+        # One that an interrupt left open would keep its place on the screen.
+        if Line._latest is not None and (left := Line._latest()) is not None:
+            left.close()
+        Line._latest = weakref.ref(self)
         # The size is given, as some pseudo-terminals claim to have no rows.
         super().__init__(file=sys.stdout, leave=False, ncols=80, nrows=20)
 
@@ -169,7 +175,7 @@ def _described(values: list[tuple[str, Any]]) -> str:
 
 def _shown(value: Any) -> str:
     number = value if isinstance(value, float) else float(np.mean(value))
-    return f"{number:.4f}" if abs(number) > 1e-3 else f"{number:.4e}"
+    return f"{number:.4f}" if abs(number) >= 1e-3 else f"{number:.4e}"
 
 
 def _drawn(width: int, share: float) -> str:

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from torchkeras import activations, constraints, initializers, regularizers
 from torchkeras._core import tree
-from torchkeras._core.config import default_device
 from torchkeras._core.dtypes import to_torch_dtype
 from torchkeras._core.errors import (
     invalid_argument,
@@ -185,9 +184,7 @@ class Cell(_Random):
 
     def get_initial_state(self, batch_size: int | None = None) -> list[Tensor]:
         """Return states of zeros for a batch."""
-        device = default_device()
-        if self.built:
-            device = self._tensor("weight_hh_l0").device
+        device = self._tensor("weight_hh_l0").device if self.built else None
         dtype = to_torch_dtype(self.compute_dtype)
         shape = (batch_size or 0, self.units)
         return [

@@ -99,6 +99,7 @@ class WindowLayer(Layer):
         self._channels_last = self.data_format == "channels_last"
         self._to_front = CHANNELS_TO_FRONT[self.rank]
         self._to_back = CHANNELS_TO_BACK[self.rank]
+        self._channels = channels
         axis = -1 if self._channels_last else 1
         self.input_spec = InputSpec(ndim=self.rank + 2, axes={axis: channels})
 
@@ -126,12 +127,11 @@ class WindowLayer(Layer):
         """Return advice for an input that does not fit."""
         if len(shape) == self.rank + 1:
             return "Add an axis for the channels, or one for the batch."
-        spec, front = self.input_spec, self.data_format == "channels_first"
-        channels = next(iter(spec.axes.values()), None) if spec.axes else None
-        other = -1 if front else 1
-        if channels is None or len(shape) != self.rank + 2 or shape[other] != channels:
+        if self._channels is None or len(shape) != self.rank + 2:
             return ""
-        order = "channels_last" if front else "channels_first"
+        if shape[1 if self._channels_last else -1] != self._channels:
+            return ""
+        order = "channels_first" if self._channels_last else "channels_last"
         return (
             f"The input seems to be in {order} order: make the layer with "
             f"data_format='{order}', or permute the input."

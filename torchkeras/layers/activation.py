@@ -179,9 +179,13 @@ class PReLU(_Elementwise):
         single = isinstance(shared_axes, int)
         self.shared_axes = [shared_axes] if single else shared_axes
 
-    def build(self, input_shape: tuple[int | None, ...]) -> None:
+    def build(self, input_shape: tuple[int, ...]) -> None:
         shared = self.shared_axes or []
-        sizes = {a: s for a, s in enumerate(input_shape) if a and a not in shared}
+        sizes: dict[int, Any] = {
+            axis: size
+            for axis, size in enumerate(input_shape)
+            if axis > 0 and axis not in shared
+        }
         shape = tuple(sizes.get(axis, 1) for axis in range(1, len(input_shape)))
         self.alpha = self.add_weight(
             shape,
@@ -215,8 +219,8 @@ class Softmax(_Elementwise):
     def __init__(self, axis: int | Sequence[int] = -1, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.axis = axis
-        single = isinstance(axis, (list, tuple)) and len(axis) == 1
-        self._axis = axis[0] if single else axis
+        axes = (axis,) if isinstance(axis, int) else tuple(axis)
+        self._axis = axes[0] if len(axes) == 1 else axes
 
     def call(self, inputs: Tensor, mask: Tensor | None = None) -> Tensor:
         if mask is None:

@@ -32,7 +32,7 @@ def _convolve_1d(
     weight: Tensor,
     bias: Tensor | None,
     stride: Sequence[int],
-    padding: Sequence[int],
+    padding: Sequence[Any],
     dilation: Sequence[int],
     groups: int,
 ) -> Tensor:
@@ -248,7 +248,7 @@ class _Conv(WindowLayer):
         return outputs if activation is None else activation(outputs)
 
 
-def _keep_channels_last(weight: nn.Parameter) -> None:
+def _keep_channels_last(weight: Tensor) -> None:
     """Store a weight the way that convolutions of channels-last inputs read it."""
     order = (0, *range(2, weight.ndim), 1)
     stored = torch.empty_like(

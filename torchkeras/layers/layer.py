@@ -40,7 +40,8 @@ class Layer(nn.Module):
     """The base of all layers, and of your own.
 
     Write `call` (or torch's `forward`), make weights in `build` by `add_weight` or as
-    torch modules. `build` runs once, on the first call, when the input's shape is known.
+    torch modules. `build` runs once, on the first call, when the input's shape is
+    known.
 
     Args:
         activity_regularizer: a penalty on the outputs.
@@ -78,6 +79,8 @@ class Layer(nn.Module):
     #: Layers that are inside a call now, outermost first.
     _entered: ClassVar[list[Layer]] = []
     _call_arguments: ClassVar[frozenset[str]] = frozenset()
+    #: Where `mask` stands among the arguments of a call, -1 where there is none.
+    _mask_position: ClassVar[int] = -1
     #: Whether `compute_mask` can make a mask where none came in, as `Embedding` does.
     _makes_mask: ClassVar[bool] = False
 
@@ -91,7 +94,9 @@ class Layer(nn.Module):
         cls.forward = cls.call  # one function under two names costs no frame
         if "build" in own:
             cls.build = _tracked_build(own["build"])
-        cls._call_arguments = frozenset(inspect.signature(cls.call).parameters)
+        arguments = list(inspect.signature(cls.call).parameters)
+        cls._call_arguments = frozenset(arguments)
+        cls._mask_position = arguments.index("mask") - 1 if "mask" in arguments else -1
         if "compute_mask" in own:
             cls._makes_mask = own.get("_makes_mask", True)
 
@@ -245,7 +250,7 @@ class Layer(nn.Module):
         return next((x.device.type for x in leaves if isinstance(x, Tensor)), "cpu")
 
     def _take_training(self, kwargs: dict[str, Any]) -> bool | None:
-        """Resolve ``training=`` and leave it in `kwargs` only for a `call` that has it."""
+        """Resolve ``training=``; it stays in `kwargs` for a `call` that takes it."""
         training = kwargs.pop("training", None)
         if "training" in self._call_arguments:
             kwargs["training"] = self.training if training is None else bool(training)
@@ -260,7 +265,7 @@ class Layer(nn.Module):
                 mask = None
             else:
                 mask = masks if tree.is_nested(args[0]) else masks[0]
-            if mask is not None and "mask" in self._call_arguments and len(args) < 2:
+            if mask is not None and len(args) <= self._mask_position:
                 kwargs["mask"] = mask
         if "mask" not in self._call_arguments:
             kwargs.pop("mask", None)
@@ -280,7 +285,7 @@ class Layer(nn.Module):
         if masks is None:
             return
         if isinstance(outputs, Tensor):
-            outputs._keras_mask = masks
+            outputs._keras_mask = masks  # type: ignore[attr-defined]
             return
         if isinstance(masks, Tensor):
             masks = [masks]
@@ -323,7 +328,7 @@ class Layer(nn.Module):
                 return leaf if leaf.dtype != torch.float64 else leaf.to(target)
             cast = leaf.to(target)
             if (mask := getattr(leaf, "_keras_mask", None)) is not None:
-                cast._keras_mask = mask
+                cast._keras_mask = mask  # type: ignore[attr-defined]
             return cast
 
         if args and isinstance(args[0], (list, tuple)) and _is_numeric(args[0]):
@@ -476,7 +481,7 @@ class Layer(nn.Module):
         regularizer: Any = None,
         constraint: Any = None,
     ) -> WeightView:
-        """Fill tensors of a torch module by a Keras initializer and show them as a weight.
+        """Fill tensors of a torch module by an initializer and show them as a weight.
 
         Args:
             name: Keras's name, which becomes an attribute of the layer.
@@ -516,7 +521,7 @@ class Layer(nn.Module):
 
     @property
     def weights(self) -> list[Any]:
-        """All weights in Keras's order and layout: the layer's own, then those inside."""
+        """All weights in Keras's order and layout: its own, then those inside."""
         return list({_identity(w): w for w in _weights_of(self, set())}.values())
 
     @property
@@ -645,8 +650,8 @@ class Layer(nn.Module):
     def _symbolic(self, what: str) -> tuple[Any, Any]:
         if self._symbolic_call is None:
             raise AttributeError(
-                f"Layer '{self.name}' has no symbolic {what}: it was never called on an "
-                "`Input`."
+                f"Layer '{self.name}' has no symbolic {what}: it was never called on "
+                "an `Input`."
             )
         return self._symbolic_call
 
@@ -851,7 +856,7 @@ def _as_shape(value: Any) -> Any:
 
 
 def _shapes_of(structure: Any) -> Any:
-    """Return the shapes of tensors in a nested structure; unknown batch while probing."""
+    """Return the shapes of the tensors in a structure; no batch size in a probe."""
 
     def shape_of(leaf: Any) -> Any:
         if not hasattr(leaf, "shape"):
@@ -912,8 +917,8 @@ FRESH_OUTPUT = {nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d}
 def may_rectify_in_place(module: nn.Module, activation: Any) -> bool:
     """Say whether a ReLU may overwrite what `module` returned.
 
-    It may where nobody else sees the output, which a forward hook or a module of another
-    class might keep. A new tensor of an image batch costs more than the ReLU itself.
+    It may where nobody else sees the output, which a forward hook or a module of
+    another class might keep. Memory for a new image batch costs more than the ReLU.
     """
     return (
         activation is activations.relu

@@ -22,6 +22,12 @@ class _BatchNorm(nn.modules.batchnorm._BatchNorm):
     own takes in the unbiased one, greater by a factor of ``n / (n - 1)``.
     """
 
+    # Torch declares them optional; here they are always there.
+    momentum: Any
+    running_mean: Any
+    running_var: Any
+    num_batches_tracked: Any
+
     def _check_input_dim(self, input: Tensor) -> None:
         pass
 
@@ -157,7 +163,7 @@ class BatchNormalization(_Normalization):
         ['gamma', 'beta', 'moving_mean', 'moving_variance']
     """
 
-    norm: nn.modules.batchnorm._BatchNorm
+    norm: _BatchNorm
 
     def __init__(
         self,
@@ -267,9 +273,9 @@ class BatchNormalization(_Normalization):
             norm.running_mean.lerp_(mean.flatten(), norm.momentum)
             norm.running_var.lerp_(variance.flatten(), norm.momentum)
         outputs = centered * torch.rsqrt(variance + norm.eps)
-        if norm.weight is not None:
+        if self.scale:
             outputs = outputs * norm.weight.view(mean.shape)
-        return outputs if norm.bias is None else outputs + norm.bias.view(mean.shape)
+        return outputs + norm.bias.view(mean.shape) if self.center else outputs
 
 
 def _swap_orders(
@@ -345,17 +351,17 @@ class LayerNormalization(_Normalization):
             gamma_constraint,
             **kwargs,
         )
-        axes = axis if isinstance(axis, (list, tuple)) else [axis]
+        axes: list[Any] = list(axis) if isinstance(axis, (list, tuple)) else [axis]
         if any(isinstance(a, bool) or not hasattr(a, "__index__") for a in axes):
             expected = "an integer or a list of integers"
             message = invalid_argument("LayerNormalization", "axis", expected, axis)
             raise TypeError(message)
-        self.axis = list(axes) if isinstance(axis, (list, tuple)) else int(axis)
+        self.axis = axes if isinstance(axis, (list, tuple)) else axes[0]
+        self._axes = axes
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         rank = len(input_shape)
-        axes = self.axis if isinstance(self.axis, list) else [self.axis]
-        axes = _positive_axes(self.name, axes, rank)
+        axes = _positive_axes(self.name, self._axes, rank)
         sizes = [input_shape[a] for a in axes]
         self.norm = empty_module(self, nn.LayerNorm, sizes, self.epsilon)
         self._show_affine(self.norm)

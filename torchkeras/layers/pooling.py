@@ -84,12 +84,25 @@ class _Pooling(WindowLayer):
         return outputs
 
 
+class _MaxPooling(_Pooling):
+    def __init__(
+        self,
+        pool_size: int | tuple[int, ...] = 2,
+        strides: int | tuple[int, ...] | None = None,
+        padding: str = "valid",
+        data_format: str | None = None,
+        name: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(pool_size, strides, padding, data_format, name, **kwargs)
+
+
 class _AveragePooling(_Pooling):
     padded: ClassVar[dict[str, Any]] = {"count_include_pad": False}
 
 
 @layers.register("MaxPool1D")
-class MaxPooling1D(_Pooling):
+class MaxPooling1D(_MaxPooling):
     """The largest value of each window over the steps of a sequence.
 
     Args:
@@ -114,11 +127,9 @@ class MaxPooling1D(_Pooling):
     rank = 1
     pool = staticmethod(F.max_pool1d)
 
-    __init__ = with_defaults(_Pooling.__init__, pool_size=2)
-
 
 @layers.register("MaxPool2D")
-class MaxPooling2D(_Pooling):
+class MaxPooling2D(_MaxPooling):
     """The largest value of each window over images.
 
     Args:
@@ -144,11 +155,11 @@ class MaxPooling2D(_Pooling):
     rank = 2
     pool = staticmethod(F.max_pool2d)
 
-    __init__ = with_defaults(_Pooling.__init__, pool_size=(2, 2))
+    __init__ = with_defaults(_MaxPooling.__init__, pool_size=(2, 2))
 
 
 @layers.register("MaxPool3D")
-class MaxPooling3D(_Pooling):
+class MaxPooling3D(_MaxPooling):
     """The largest value of each window over volumes; see `MaxPooling2D`.
 
     Example:
@@ -159,7 +170,7 @@ class MaxPooling3D(_Pooling):
     rank = 3
     pool = staticmethod(F.max_pool3d)
 
-    __init__ = with_defaults(_Pooling.__init__, pool_size=(2, 2, 2))
+    __init__ = with_defaults(_MaxPooling.__init__, pool_size=(2, 2, 2))
 
 
 @layers.register("AvgPool1D")

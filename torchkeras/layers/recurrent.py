@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -77,7 +79,8 @@ class RNN(Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        cell = StackedRNNCells(cell) if isinstance(cell, (list, tuple)) else cell
+        if isinstance(cell, (list, tuple)):
+            cell = StackedRNNCells(cell, name="stacked_rnn_cells")
         check_cell(type(self).__name__, cell)
         self.cell = cell
         self.return_sequences = return_sequences
@@ -94,6 +97,8 @@ class RNN(Layer):
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         if isinstance(self.cell, Layer) and not self.cell.built:
             self.cell.build((input_shape[0], *input_shape[2:]))
+        if isinstance(self.cell, Cell):
+            self.input_spec = InputSpec(ndim=3, axes={-1: input_shape[-1]})
         if not self.stateful or self.states is not None:
             return
         if input_shape[0] is None:
@@ -116,23 +121,16 @@ class RNN(Layer):
     def call(
         self, sequences: Tensor, initial_state: Any = None, mask: Any = None
     ) -> Any:
-        cell = self.cell
         states = self._first_states(sequences, initial_state)
         mask = _as_mask(mask, sequences)
         if self.go_backwards:
             sequences = sequences.flip(1)
             mask = None if mask is None else mask.flip(1)
-        split = isinstance(cell, Cell) and type(cell).call is Cell.call
-        kernel = cell._find_kernel(sequences) if split else None
-        if kernel is None:
-            outputs, states = self._loop(sequences, states, mask, split)
-        elif mask is None:
-            outputs, states = cell._run_sequences(kernel, sequences, states)
-            outputs = outputs if self.return_sequences else states[0]
-        else:
-            outputs, states = self._run_masked(kernel, sequences, states, mask)
+        outputs, states = self._advance(
+            self.cell, sequences, states, mask, self.return_sequences
+        )
         if self.training:
-            reset_masks([cell])
+            reset_masks([self.cell])
         if self.stateful:
             self._keep(states)
         if self.dtype_policy.is_mixed:
@@ -142,13 +140,61 @@ class RNN(Layer):
             )
         return (outputs, *states) if self.return_state else outputs
 
-    def _loop(
-        self, sequences: Tensor, states: list[Any], mask: Tensor | None, split: bool
+    # Running a cell: the outputs, of all steps or of the last, and the last states
+
+    def _advance(
+        self,
+        cell: Any,
+        sequences: Tensor,
+        states: list[Any],
+        mask: Tensor | None,
+        all_steps: bool,
     ) -> tuple[Tensor, list[Any]]:
-        """Call the cell step by step."""
-        step = self.cell
-        if split:
-            sequences, step = self.cell._project(sequences), self.cell._step
+        if _is_stack(cell):
+            return self._advance_stack(cell.cells, sequences, states, mask, all_steps)
+        if not _is_split(cell):
+            return self._loop(cell, sequences, states, mask, all_steps)
+        self._check_shapes(cell, sequences, states)
+        kernel = cell._find_kernel(sequences)
+        if kernel is None:
+            inputs = cell._project(sequences)
+            return self._loop(cell._step, inputs, states, mask, all_steps)
+        if mask is not None:
+            run = functools.partial(cell._run_sequences, kernel)
+            return self._run_masked(run, sequences, states, mask, all_steps)
+        outputs, states = cell._run_sequences(kernel, sequences, states)
+        return (outputs if all_steps else states[0]), states
+
+    def _advance_stack(
+        self,
+        cells: Sequence[Cell],
+        sequences: Tensor,
+        states: list[Any],
+        mask: Tensor | None,
+        all_steps: bool,
+    ) -> tuple[Tensor, list[Any]]:
+        # A cell can read all steps before the one above it begins.
+        new_states = []
+        for index, (cell, own) in enumerate(zip(cells, states, strict=True)):
+            nested = tree.is_nested(own)
+            sequences, new = self._advance(
+                cell,
+                sequences,
+                list(own) if nested else [own],
+                mask,
+                all_steps or index < len(cells) - 1,
+            )
+            new_states.append(new if nested else new[0])
+        return sequences, new_states
+
+    def _loop(
+        self,
+        step: Callable[..., Any],
+        sequences: Tensor,
+        states: list[Any],
+        mask: Tensor | None,
+        all_steps: bool,
+    ) -> tuple[Tensor, list[Any]]:
         outputs: list[Tensor] = []
         keep = None if mask is None else mask.unbind(1)
         for index, inputs in enumerate(sequences.unbind(1)):
@@ -165,12 +211,15 @@ class RNN(Layer):
             leaves = iter(tree.flatten(new_states))
             states = tree.map_structure(lambda _: next(leaves), states)  # noqa: B023
             outputs.append(output)
-        return (
-            torch.stack(outputs, 1) if self.return_sequences else outputs[-1]
-        ), states
+        return (torch.stack(outputs, 1) if all_steps else outputs[-1]), states
 
     def _run_masked(
-        self, kernel: Any, sequences: Tensor, states: list[Tensor], mask: Tensor
+        self,
+        run: Callable[..., Any],
+        sequences: Tensor,
+        states: list[Tensor],
+        mask: Tensor,
+        all_steps: bool,
     ) -> tuple[Tensor, list[Tensor]]:
         """Run full sequences, and take what the last valid step of each row left.
 
@@ -186,19 +235,39 @@ class RNN(Layer):
         padding = None
         if len(states) > 1 and (self.return_state or self.stateful):
             padding = torch.arange(mask.shape[1], device=mask.device) >= counts
-        outputs, ends = self.cell._run_sequences(kernel, sequences, states, padding)
+        outputs, ends = run(sequences, states, padding)
         last = _take_steps(outputs, (counts - 1).clamp(min=0))
         any_seen = counts > 0
         states = [
             torch.where(any_seen, end, start)
             for end, start in zip([last.squeeze(1), *ends[1:]], states, strict=True)
         ]
-        if not self.return_sequences:
+        if not all_steps:
             shown = mask[:, -1:] if self.zero_output_for_mask else any_seen
             return last.squeeze(1) * shown, states
         outputs = _take_steps(outputs, (seen - 1).clamp(min=0))
         shown = mask if self.zero_output_for_mask else seen > 0
         return outputs * shown.unsqueeze(-1), states
+
+    def _check_shapes(
+        self, cell: Cell, sequences: Tensor, states: list[Tensor]
+    ) -> None:
+        # Torch's kernels check no sizes: they would read beyond the tensors.
+        features = cell._tensor("weight_ih_l0").shape[1]
+        shape = sequences.shape
+        if len(shape) != 3 or shape[1] == 0 or shape[2] != features:
+            raise ValueError(
+                f"Layer '{self.name}' ({type(self).__name__}): expected an input of "
+                f"shape (batch, time, {features}) of at least one step, got "
+                f"{tuple(shape)}."
+            )
+        expected = (shape[0], cell.units)
+        for state in states:
+            if state.shape != expected:
+                raise ValueError(
+                    f"Layer '{self.name}' ({type(self).__name__}): expected an initial "
+                    f"state of shape {expected}, got {tuple(state.shape)}."
+                )
 
     # States
 
@@ -213,11 +282,20 @@ class RNN(Layer):
                 states = first_states(self.cell, sequences.shape[0])
         else:
             states = initial_state
+            self._check_number(states)
         states = list(states) if isinstance(states, (list, tuple)) else [states]
         return tree.map_structure(
             lambda state: torch.as_tensor(state).to(sequences.device, sequences.dtype),
             states,
         )
+
+    def _check_number(self, states: Any) -> None:
+        expected, got = len(tree.flatten(self.state_size)), len(tree.flatten(states))
+        if expected != got:
+            raise ValueError(
+                f"Layer '{self.name}' ({type(self).__name__}): `initial_state` must be "
+                f"{expected} tensor(s) of sizes {self.state_size}, got {got}."
+            )
 
     def _check_batch_size(self, sequences: Tensor, states: list[Any]) -> None:
         expected, got = len(tree.flatten(states)[0]), len(sequences)
@@ -288,6 +366,15 @@ def shape_of_sequences(config: dict[str, Any]) -> dict[str, Any]:
     return {"input_shape": shapes.get("input_shape", shapes.get("sequences_shape"))}
 
 
+def _is_split(cell: Any) -> bool:
+    """Say whether a cell does what `Cell` does, or has a `call` of its own."""
+    return isinstance(cell, Cell) and type(cell).call is Cell.call
+
+
+def _is_stack(cell: Any) -> bool:
+    return type(cell) is StackedRNNCells and all(map(_is_split, cell.cells))
+
+
 def _with_batch(sizes: Any, batch: int | None) -> list[Any]:
     return [
         _with_batch(size, batch) if tree.is_nested(size) else (batch, size)
@@ -326,15 +413,16 @@ def _choose(keep: Tensor, new: Tensor, old: Tensor) -> Tensor:
     return torch.where(keep.view(-1, *[1] * (new.ndim - 1)), new, old)
 
 
+def _checked_cudnn(layer: Layer, use_cudnn: Any) -> bool | str:
+    owner = type(layer).__name__
+    return one_of(owner, "use_cudnn", use_cudnn, ("auto", True, False))
+
+
 class _CellLayer(RNN):
     """A layer that makes its own cell and passes its attributes on."""
 
-    def __init__(
-        self, cell: Cell, use_cudnn: bool | str = "auto", **kwargs: Any
-    ) -> None:
+    def __init__(self, cell: Cell, **kwargs: Any) -> None:
         super().__init__(cell, **kwargs)
-        owner = type(self).__name__
-        self.use_cudnn = one_of(owner, "use_cudnn", use_cudnn, ("auto", True, False))
         self.input_spec = InputSpec(ndim=3)
 
     def __getattr__(self, name: str) -> Any:
@@ -348,7 +436,8 @@ class _CellLayer(RNN):
 
     def get_config(self) -> dict[str, Any]:
         config, cell = super().get_config(), self.cell.get_config()
-        del config["cell"], config["use_cudnn"]  # as in Keras
+        del config["cell"]
+        config.pop("use_cudnn", None)  # as in Keras
         own = ("name", "trainable", "dtype")
         config = {k: cell.get(k, v) if k not in own else v for k, v in config.items()}
         return {**config, "zero_output_for_mask": self.zero_output_for_mask}
@@ -523,9 +612,9 @@ class LSTM(_CellLayer):
         super().__init__(
             cell, activity_regularizer=activity_regularizer,
             return_sequences=return_sequences, return_state=return_state,
-            go_backwards=go_backwards, stateful=stateful, unroll=unroll,
-            use_cudnn=use_cudnn, **kwargs,
+            go_backwards=go_backwards, stateful=stateful, unroll=unroll, **kwargs,
         )  # fmt: skip
+        self.use_cudnn = _checked_cudnn(self, use_cudnn)
 
 
 @layers.register()
@@ -614,6 +703,6 @@ class GRU(_CellLayer):
         super().__init__(
             cell, activity_regularizer=activity_regularizer,
             return_sequences=return_sequences, return_state=return_state,
-            go_backwards=go_backwards, stateful=stateful, unroll=unroll,
-            use_cudnn=use_cudnn, **kwargs,
+            go_backwards=go_backwards, stateful=stateful, unroll=unroll, **kwargs,
         )  # fmt: skip
+        self.use_cudnn = _checked_cudnn(self, use_cudnn)

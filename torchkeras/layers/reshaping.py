@@ -78,7 +78,7 @@ class Reshape(Layer):
 
     def _check_inputs(self, args: tuple[Any, ...]) -> None:
         super()._check_inputs(args)
-        sizes = tuple(getattr(args[0], "shape", (None,)))[1:] if args else (None,)
+        sizes: tuple[Any, ...] = tuple(getattr(args[0], "shape", ()))[1:]
         if None in sizes:
             return
         count = math.prod(sizes)

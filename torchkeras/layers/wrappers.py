@@ -187,6 +187,7 @@ class Bidirectional(Layer):
         for layer in (self.forward_layer, self.backward_layer):
             if not layer.built:
                 layer.build(input_shape)
+        self.input_spec = self.forward_layer.input_spec
         if self._initial_weights is not None:
             values, self._initial_weights = self._initial_weights, None
             self.set_weights(values)

@@ -90,8 +90,8 @@ class Model(Trainer):
         if index is not None:
             if not -len(self.layers) <= index < len(self.layers):
                 raise ValueError(
-                    f"get_layer: the model '{self.name}' has {len(self.layers)} layers, "
-                    f"got index={index}."
+                    f"get_layer: the model '{self.name}' has {len(self.layers)} "
+                    f"layers, got index={index}."
                 )
             return self.layers[index]
         names = [name_of(layer) for layer in self.layers]
@@ -101,6 +101,11 @@ class Model(Trainer):
             f"get_layer: the model '{self.name}' has no layer {name!r}."
             f"{did_you_mean(name, names)} It has: {names}."
         )
+
+    def output_of(self, layer: nn.Module) -> Any:
+        """Return the symbolic output of a layer in its last symbolic call, or None."""
+        call = getattr(layer, "_symbolic_call", None)
+        return None if call is None else call[1]
 
     # What it is
 
@@ -131,7 +136,7 @@ class Model(Trainer):
             print_fn: takes the text; `print` by default.
             expand_nested: show the layers of models inside this one.
             show_trainable: show which layers are trained.
-            layer_range: the names (or patterns) of the first and the last layer to show.
+            layer_range: the names (or patterns) of the first and the last layer.
         """
         print_summary(
             self,
@@ -160,7 +165,7 @@ class Model(Trainer):
         zipped: bool | None = None,
         **kwargs: Any,
     ) -> None:
-        """Save the model: architecture, weights, `compile`'s arguments, optimizer.
+        """Save the model: layers, weights, `compile`'s arguments, optimizer.
 
         Args:
             filepath: ends in ``.safetensors``, ``.keras`` or ``.h5``.

@@ -49,6 +49,7 @@ class Sequential(Model):
         self.supports_masking = True
         # The input has no weights and is no step of the stack.
         self.__dict__["_input_layer"] = None
+        self._symbolic_outputs: dict[nn.Module, KerasTensor] = {}
         for layer in layers if layers is not None else ():
             self.add(layer)
 
@@ -69,14 +70,14 @@ class Sequential(Model):
         if not isinstance(layer, nn.Module):
             hint = " Call it: `Dense(...)`." if isinstance(layer, type) else ""
             raise ValueError(
-                f"Sequential '{self.name}': only layers and torch modules can be added, "
-                f"got {describe(layer)}.{hint}"
+                f"Sequential '{self.name}': only layers and torch modules can be "
+                f"added, got {describe(layer)}.{hint}"
             )
         names = [name_of(own) for own in self.layers if isinstance(own, Layer)]
         if isinstance(layer, Layer) and layer.name in names:
             raise ValueError(
-                f"Sequential '{self.name}': it has a layer named '{layer.name}' already. "
-                "Give each layer a name of its own."
+                f"Sequential '{self.name}': it has a layer named '{layer.name}' "
+                "already. Give each layer a name of its own."
             )
         if not self._modules and self._input_layer is None:
             self._input_from(layer)
@@ -107,9 +108,10 @@ class Sequential(Model):
 
     def _set_input(self, layer: InputLayer) -> None:
         if self._input_layer is not None or self._modules:
+            names = [name_of(own) for own in self.layers]
             raise ValueError(
-                f"Sequential '{self.name}': an Input must come first and only once, got "
-                f"'{layer.name}' after {[name_of(own) for own in self.layers]}."
+                f"Sequential '{self.name}': an Input must come first and only once, "
+                f"got '{layer.name}' after {names}."
             )
         self.__dict__["_input_layer"] = layer
         self._rebuild()
@@ -125,7 +127,11 @@ class Sequential(Model):
 
     def _key_for(self, layer: nn.Module) -> str:
         """Return the key in `state_dict`: the layer's name, or its torch class's."""
-        key = layer.name if isinstance(layer, Layer) else to_snake_case(type(layer).__name__)
+        key = (
+            layer.name
+            if isinstance(layer, Layer)
+            else to_snake_case(type(layer).__name__)
+        )
         key = base = key.replace(".", "_")
         count = 0
         while key in self._modules or hasattr(type(self), key) or key in self.__dict__:
@@ -137,8 +143,9 @@ class Sequential(Model):
         """Run the whole stack symbolically."""
         tensor = self._input_layer.output  # type: ignore[union-attr]
         self.inputs, self.outputs = [tensor], [tensor]
+        self._symbolic_outputs.clear()
         self.built = False
-        for layer in self._modules.values():
+        for layer in self.layers:
             self._extend(layer)
 
     def _extend(self, layer: nn.Module) -> None:
@@ -157,6 +164,7 @@ class Sequential(Model):
                 "must give one tensor."
             )
         self.outputs = [output]
+        self._symbolic_outputs[layer] = output
         self._symbolic_call = (self.inputs[0], output)  # type: ignore[index]
         if layer is next(reversed(self._modules.values())):
             self._finish_build({"input_shape": self.inputs[0].shape})  # type: ignore[index]
@@ -171,8 +179,8 @@ class Sequential(Model):
         if self._input_layer is None:
             if input_shape is None:
                 raise ValueError(
-                    f"Sequential '{self.name}': `build` needs the input's shape, such as "
-                    "(None, 28, 28, 1)."
+                    f"Sequential '{self.name}': `build` needs the input's shape, such "
+                    "as (None, 28, 28, 1)."
                 )
             self.__dict__["_input_layer"] = InputLayer(batch_shape=tuple(input_shape))
         if not self.built:
@@ -190,12 +198,12 @@ class Sequential(Model):
 
     def call(self, inputs: Any) -> Any:
         for layer in self._modules.values():
-            inputs = layer(inputs)
+            inputs = layer(inputs)  # type: ignore[misc]
         return inputs
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         """Return the shape of the outputs, layer by layer."""
-        for layer in self._modules.values():
+        for layer in self.layers:
             if isinstance(layer, Layer):
                 input_shape = layer.compute_output_shape(input_shape)
             else:
@@ -205,10 +213,14 @@ class Sequential(Model):
 
     # Access
 
+    def output_of(self, layer: nn.Module) -> KerasTensor | None:
+        """Return the symbolic output of a layer of this stack, None if not built."""
+        return self._symbolic_outputs.get(layer)
+
     @property
     def layers(self) -> list[Any]:
         """The layers of the stack, without the input."""
-        return list(self._modules.values())
+        return [layer for layer in self._modules.values() if layer is not None]
 
     def __len__(self) -> int:
         return len(self._modules)
@@ -229,7 +241,7 @@ class Sequential(Model):
             for m in self.modules()
         ):
             return batches.batch_size
-        outputs = [m.output for m in self.layers if getattr(m, "_symbolic_call", None)]
+        outputs = self._symbolic_outputs.values()
         largest = max((_row_bytes(t) for t in outputs), default=0)
         if largest * batches.batch_size <= _CACHE_BYTES:
             return batches.batch_size

@@ -48,7 +48,11 @@ def print_summary(
         line_length = min(_WIDTH, shutil.get_terminal_size((_WIDTH, 24)).columns)
     widths = _widths(line_length, positions, len(header))
     layers = _in_range(list(model.layers), layer_range)
-    rows = [r for m in layers for r in _rows(m, 0, expand_nested, show_trainable)]
+    rows = [
+        row
+        for layer in layers
+        for row in _rows(model, layer, 0, expand_nested, show_trainable)
+    ]
     lines = [f'Model: "{model.name}"', *_table(header, rows, widths), *_totals(model)]
     (print_fn or print)("\n".join(lines))
 
@@ -81,12 +85,12 @@ def _name(layer: nn.Module) -> str:
 
 
 def _rows(
-    layer: nn.Module, depth: int, expand: bool, trainable: bool
+    parent: Any, layer: nn.Module, depth: int, expand: bool, trainable: bool
 ) -> Iterator[list[str]]:
     indent = "    " * (depth - 1) + "└── " if depth else ""
     row = [
         f"{indent}{_name(layer)} ({type(layer).__name__})",
-        _output_shape(layer),
+        _output_shape(parent, layer),
         _count(layer),
     ]
     if trainable:
@@ -96,15 +100,14 @@ def _rows(
     if isinstance(nested, list):
         for inner in nested:
             if not isinstance(inner, InputLayer):
-                yield from _rows(inner, depth + 1, expand, trainable)
+                yield from _rows(layer, inner, depth + 1, expand, trainable)
 
 
-def _output_shape(layer: nn.Module) -> str:
-    call = getattr(layer, "_symbolic_call", None)
-    if call is None:
+def _output_shape(parent: Any, layer: nn.Module) -> str:
+    output = parent.output_of(layer)
+    if output is None:
         return "?"
-    shapes = [str(tensor.shape) for tensor in tree.flatten(call[1])]
-    return ", ".join(shapes)
+    return ", ".join(str(tensor.shape) for tensor in tree.flatten(output))
 
 
 def _count(layer: nn.Module) -> str:

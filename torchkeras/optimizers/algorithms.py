@@ -12,9 +12,15 @@ from torch import Tensor
 
 from torchkeras._core.errors import invalid_argument, number_in, positive_integer
 from torchkeras._core.variable import WeightView
-from torchkeras.optimizers import rules
+from torchkeras.optimizers import foreach, rules
 from torchkeras.optimizers.kernels import fastest
-from torchkeras.optimizers.optimizer import Optimizer, Options, Rate, optimizers
+from torchkeras.optimizers.optimizer import (
+    Optimizer,
+    Options,
+    Rate,
+    SharedOptions,
+    optimizers,
+)
 from torchkeras.optimizers.variables import (
     Entry,
     Slot,
@@ -100,7 +106,7 @@ class SGD(Optimizer):
         states = self.torch.state.values()
         buffers = [b for s in states if (b := s.get("momentum_buffer")) is not None]
         if buffers and old is not None and new:
-            torch._foreach_mul_(buffers, old / new)
+            foreach.mul_(buffers, old / new)
 
     def _after_load(self) -> None:
         self._buffer_rate = self._loaded_rate()
@@ -213,11 +219,18 @@ class AdamW(Adam):
         beta_2: float = 0.999,
         epsilon: float = 1e-7,
         amsgrad: bool = False,
-        **options: Unpack[Options],
+        **options: Unpack[SharedOptions],
     ) -> None:
         decay = number_in("AdamW", "weight_decay", weight_decay, 0)
-        options["weight_decay"] = decay
-        super().__init__(learning_rate, beta_1, beta_2, epsilon, amsgrad, **options)
+        super().__init__(
+            learning_rate,
+            beta_1,
+            beta_2,
+            epsilon,
+            amsgrad,
+            weight_decay=decay,
+            **options,
+        )
 
 
 @optimizers.register()

@@ -15,6 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from torchkeras.optimizers import foreach
+
 Group = dict[str, Any]
 State = Sequence[list[Tensor]]
 Update = Callable[[list[Tensor], Sequence[Tensor], State, Group], None]
@@ -45,7 +47,7 @@ def fused_adam(
     steps, exp_avgs, exp_avg_sqs, *largest = state
     beta1, beta2 = group["betas"]
     decoupled = group["decoupled_weight_decay"]
-    (torch._fused_adamw_ if decoupled else torch._fused_adam_)(
+    (foreach.fused_adamw_ if decoupled else foreach.fused_adam_)(
         params,
         grads,
         exp_avgs,
@@ -66,7 +68,7 @@ def fused_sgd(
     params: list[Tensor], grads: Sequence[Tensor], state: State, group: Group
 ) -> None:
     """Gradient descent, with momentum where there is any, in one call."""
-    torch._fused_sgd_(
+    foreach.fused_sgd_(
         params,
         grads,
         state[0] if state else [],
@@ -85,7 +87,7 @@ def fused_adagrad(
 ) -> None:
     """Adagrad in one call."""
     steps, sums = state
-    torch._fused_adagrad_(
+    foreach.fused_adagrad_(
         params,
         grads,
         sums,
@@ -107,18 +109,18 @@ def foreach_nadam(
     step, decay = steps[0].item(), group["momentum_decay"]
     mu = beta1 * (1 - 0.5 * 0.96 ** (step * decay))
     mu_next = beta1 * (1 - 0.5 * 0.96 ** ((step + 1) * decay))
-    torch._foreach_mul_(products, mu)
+    foreach.mul_(products, mu)
     product = products[0].item()
-    torch._foreach_lerp_(exp_avgs, grads, 1 - beta1)
-    torch._foreach_mul_(exp_avg_sqs, beta2)
-    torch._foreach_addcmul_(exp_avg_sqs, grads, grads, 1 - beta2)
-    scales = torch._foreach_sqrt(exp_avg_sqs)
-    torch._foreach_div_(scales, math.sqrt(1 - beta2**step))
-    torch._foreach_add_(scales, group["eps"])
+    foreach.lerp_(exp_avgs, grads, 1 - beta1)
+    foreach.mul_(exp_avg_sqs, beta2)
+    foreach.addcmul_(exp_avg_sqs, grads, grads, 1 - beta2)
+    scales = foreach.sqrt(exp_avg_sqs)
+    foreach.div_(scales, math.sqrt(1 - beta2**step))
+    foreach.add_(scales, group["eps"])
     by_grad = -group["lr"] * (1 - mu) / (1 - product)
     by_average = -group["lr"] * mu_next / (1 - product * mu_next)
-    torch._foreach_addcdiv_(params, grads, scales, by_grad)
-    torch._foreach_addcdiv_(params, exp_avgs, scales, by_average)
+    foreach.addcdiv_(params, grads, scales, by_grad)
+    foreach.addcdiv_(params, exp_avgs, scales, by_average)
 
 
 def foreach_adadelta(
@@ -127,17 +129,17 @@ def foreach_adadelta(
     """Adadelta, a handful of calls for all parameters."""
     _, squares, deltas = state
     rho, eps = group["rho"], group["eps"]
-    torch._foreach_mul_(squares, rho)
-    torch._foreach_addcmul_(squares, grads, grads, 1 - rho)
-    steps = torch._foreach_add(deltas, eps)
-    torch._foreach_sqrt_(steps)
-    scales = torch._foreach_add(squares, eps)
-    torch._foreach_sqrt_(scales)
-    torch._foreach_div_(steps, scales)
-    torch._foreach_mul_(steps, grads)
-    torch._foreach_mul_(deltas, rho)
-    torch._foreach_addcmul_(deltas, steps, steps, 1 - rho)
-    torch._foreach_add_(params, steps, alpha=-group["lr"])
+    foreach.mul_(squares, rho)
+    foreach.addcmul_(squares, grads, grads, 1 - rho)
+    steps = foreach.add(deltas, eps)
+    foreach.sqrt_(steps)
+    scales = foreach.add(squares, eps)
+    foreach.sqrt_(scales)
+    foreach.div_(steps, scales)
+    foreach.mul_(steps, grads)
+    foreach.mul_(deltas, rho)
+    foreach.addcmul_(deltas, steps, steps, 1 - rho)
+    foreach.add_(params, steps, alpha=-group["lr"])
 
 
 def _adam_keys(group: Group) -> tuple[str, ...]:

@@ -10,7 +10,14 @@ from torch import Tensor
 
 from torchkeras._core.errors import invalid_argument, number_in, positive_integer
 from torchkeras._core.registry import deserialize_object, serialize_object
-from torchkeras.optimizers.optimizer import Iterations, Optimizer, Options, optimizers
+from torchkeras.optimizers import foreach
+from torchkeras.optimizers.optimizer import (
+    Iterations,
+    LearningRate,
+    Optimizer,
+    Options,
+    optimizers,
+)
 from torchkeras.optimizers.variables import Entry, Weight
 from torchkeras.optimizers.wrapped import get
 
@@ -100,7 +107,7 @@ class LossScaleOptimizer(Optimizer):
         for device, some in by_device.items():
             infinite = torch.zeros((), device=device)
             inverse = torch.tensor(1.0 / self._scale, device=device)
-            torch._amp_foreach_non_finite_check_and_unscale_(some, infinite, inverse)
+            foreach.unscale_(some, infinite, inverse)
             found.append(infinite)
         finite = not any(float(infinite) for infinite in found)
         self._adjust(finite)
@@ -143,7 +150,7 @@ class LossScaleOptimizer(Optimizer):
         self.inner_optimizer.exclude_from_weight_decay(var_list, var_names)
 
     @property
-    def learning_rate(self) -> Any:
+    def learning_rate(self) -> LearningRate:
         """The learning rate of the inner optimizer."""
         return self.inner_optimizer.learning_rate
 

@@ -10,8 +10,11 @@ from typing import Any, ClassVar, TypedDict
 
 import numpy as np
 import torch
-from torch import Tensor
-from torch.optim import optimizer as torch_hooks
+from torch import Tensor, no_grad, optim
+from torch.optim.optimizer import (
+    _global_optimizer_post_hooks,
+    _global_optimizer_pre_hooks,
+)
 
 from torchkeras._core.errors import (
     did_you_mean,
@@ -22,13 +25,13 @@ from torchkeras._core.errors import (
 from torchkeras._core.naming import auto_name, to_snake_case
 from torchkeras._core.registry import Registry, deserialize_object, serialize_object
 from torchkeras._core.variable import Variable, check_assigned, to_tensor
+from torchkeras.optimizers import foreach
 from torchkeras.optimizers.kernels import Bucket, make_buckets
 from torchkeras.optimizers.rules import ForeachOptimizer
 from torchkeras.optimizers.schedules import LearningRateSchedule
 from torchkeras.optimizers.stages import Accumulation, Averages, clipping, unscaling
 from torchkeras.optimizers.user import UpdateSteps, UserVariables
 from torchkeras.optimizers.variables import (
-    KerasVariables,
     Weight,
     is_trainable,
     tensors_of,
@@ -40,10 +43,9 @@ Rate = float | LearningRateSchedule | Callable[[], Any]
 optimizers = Registry("optimizer", "keras.optimizers")
 
 
-class Options(TypedDict, total=False):
-    """What every optimizer takes beside its own arguments."""
+class SharedOptions(TypedDict, total=False):
+    """What every optimizer takes beside its own arguments and weight decay."""
 
-    weight_decay: float | None
     clipnorm: float | None
     clipvalue: float | None
     global_clipnorm: float | None
@@ -53,6 +55,12 @@ class Options(TypedDict, total=False):
     loss_scale_factor: float | None
     gradient_accumulation_steps: int | None
     name: str | None
+
+
+class Options(SharedOptions, total=False):
+    """What every optimizer takes beside its own arguments."""
+
+    weight_decay: float | None
 
 
 class LearningRate(float):
@@ -119,7 +127,7 @@ _ALIASES = {
 }
 
 
-class Optimizer(KerasVariables, UserVariables):
+class Optimizer(UserVariables):
     """The base of every optimizer.
 
     It holds hyperparameters under Keras's names; `build` makes `torch`, the real
@@ -158,14 +166,14 @@ class Optimizer(KerasVariables, UserVariables):
         >>> optimizer.build([weight])
         >>> weight.sum().backward()
         >>> optimizer.step()
-        >>> weight.tolist()
+        >>> [round(value, 3) for value in weight.tolist()]
         [0.5, 0.5]
         >>> type(optimizer.torch)
         <class 'torch.optim.adam.Adam'>
     """
 
     #: The torch optimizer that holds the state, made by `build`.
-    torch: torch.optim.Optimizer
+    torch: optim.Optimizer
     built: bool
     name: str
     weight_decay: float | None
@@ -271,7 +279,7 @@ class Optimizer(KerasVariables, UserVariables):
 
     # What an algorithm defines
 
-    def make_torch(self, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
+    def make_torch(self, groups: list[dict[str, Any]]) -> optim.Optimizer:
         """Return the torch optimizer of these parameter groups."""
         if type(self).update_step is Optimizer.update_step:
             raise NotImplementedError(
@@ -279,10 +287,6 @@ class Optimizer(KerasVariables, UserVariables):
                 "variable, learning_rate)`. Define it to update the variable."
             )
         return UpdateSteps(self, groups)
-
-    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        """Update one variable by its gradient: for optimizers of your own."""
-        raise NotImplementedError
 
     #: Whether the torch optimizer itself does decoupled weight decay.
     decays_itself: ClassVar[bool] = False
@@ -366,7 +370,7 @@ class Optimizer(KerasVariables, UserVariables):
         decayed = [p for p in params if id(p) in self._decayed_ids]
         if decayed:
             factor = 1 - self.weight_decay * self.torch.param_groups[0]["lr"]
-            torch._foreach_mul_(decayed, factor)
+            foreach.mul_(decayed, factor)
         return grads
 
     def _check_known(self, weights: Iterable[Weight]) -> None:
@@ -458,8 +462,8 @@ class Optimizer(KerasVariables, UserVariables):
         return bool(
             optimizer._optimizer_step_pre_hooks
             or optimizer._optimizer_step_post_hooks
-            or torch_hooks._global_optimizer_pre_hooks
-            or torch_hooks._global_optimizer_post_hooks
+            or _global_optimizer_pre_hooks
+            or _global_optimizer_post_hooks
             or "step" in optimizer.__dict__
         )
 
@@ -598,7 +602,7 @@ class Optimizer(KerasVariables, UserVariables):
         """
         self._build_or_check(list(var_list))
         self.zero_grad()
-        value = loss() if callable(loss) and not isinstance(loss, Tensor) else loss
+        value: Any = loss if isinstance(loss, Tensor) else loss()
         self.scale_loss(value).backward()
         self.step()
         return self.iterations
@@ -619,7 +623,7 @@ class Optimizer(KerasVariables, UserVariables):
     # Hyperparameters
 
     @property
-    def learning_rate(self) -> Any:
+    def learning_rate(self) -> LearningRate:
         """The learning rate of the next step.
 
         Set it to a number, a schedule or a function; `assign` on it does the same.
@@ -645,7 +649,8 @@ class Optimizer(KerasVariables, UserVariables):
         if isinstance(self._rate, LearningRateSchedule):
             return float(self._rate(self._iterations))
         if callable(self._rate):
-            return float(self._rate())
+            rate: Any = self._rate()
+            return float(rate)
         if self.built and self.torch.param_groups:
             return float(self.torch.param_groups[0]["lr"])
         return self._rate
@@ -665,9 +670,6 @@ class Optimizer(KerasVariables, UserVariables):
         count._owner = self
         return count
 
-    def _updates(self) -> int:
-        return self._iterations // self._accumulated
-
     # State
 
     def state_dict(self) -> dict[str, Any]:
@@ -679,7 +681,7 @@ class Optimizer(KerasVariables, UserVariables):
             extra["accumulated"] = self._accumulation.sums(self._optimized)
         return {**self.torch.state_dict(), "keras": extra}
 
-    @torch.no_grad()
+    @no_grad()
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Restore what `state_dict`, of this optimizer or its torch one, returned."""
         state = dict(state_dict)
@@ -690,15 +692,12 @@ class Optimizer(KerasVariables, UserVariables):
             extra = {"iterations": int(max(counts, default=0)) * self._accumulated}
         self._count_from(extra["iterations"])
         if self._averages is not None and "averages" in extra:
-            torch._foreach_copy_(self._averages.values, extra["averages"])
+            foreach.copy_(self._averages.values, extra["averages"])
         if self._accumulation is not None and "accumulated" in extra:
             sums = self._accumulation.sums(self._optimized)
-            torch._foreach_copy_(sums, extra["accumulated"])
+            foreach.copy_(sums, extra["accumulated"])
         self._after_load()
         self.refresh()
-
-    def _after_load(self) -> None:
-        """Bring what depends on the loaded state up to date."""
 
     # Config
 
@@ -742,7 +741,7 @@ def _full_signature(cls: type[Optimizer]) -> inspect.Signature:
     """Return a constructor's signature with the shared options spelled out."""
     signature = inspect.signature(cls.__init__)
     own = list(signature.parameters.values())[1:]
-    if own[-1].name != "options":
+    if not own or own[-1].name != "options":
         return signature.replace(parameters=own)
     taken = {parameter.name for parameter in own}
     shared = inspect.signature(Optimizer.__init__).parameters

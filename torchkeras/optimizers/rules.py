@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from torchkeras.optimizers import foreach
 from torchkeras.optimizers.kernels import Group, Kernel, State
 
 
@@ -82,21 +83,21 @@ class RMSprop(ForeachOptimizer):
         """Change parameters and state in place."""
         velocities, *others = state
         rho = group["rho"]
-        torch._foreach_mul_(velocities, rho)
-        torch._foreach_addcmul_(velocities, grads, grads, 1 - rho)
-        scales = torch._foreach_add(velocities, group["eps"])
+        foreach.mul_(velocities, rho)
+        foreach.addcmul_(velocities, grads, grads, 1 - rho)
+        scales = foreach.add(velocities, group["eps"])
         if group["centered"]:
             averages = others[-1]
-            torch._foreach_lerp_(averages, grads, 1 - rho)
-            torch._foreach_addcmul_(scales, averages, averages, -1)
-        torch._foreach_sqrt_(scales)
+            foreach.lerp_(averages, grads, 1 - rho)
+            foreach.addcmul_(scales, averages, averages, -1)
+        foreach.sqrt_(scales)
         if group["momentum"]:
             steps = others[0]
-            torch._foreach_mul_(steps, group["momentum"])
-            torch._foreach_addcdiv_(steps, grads, scales, group["lr"])
-            torch._foreach_sub_(params, steps)
+            foreach.mul_(steps, group["momentum"])
+            foreach.addcdiv_(steps, grads, scales, group["lr"])
+            foreach.sub_(params, steps)
         else:
-            torch._foreach_addcdiv_(params, grads, scales, -group["lr"])
+            foreach.addcdiv_(params, grads, scales, -group["lr"])
 
 
 class Adamax(ForeachOptimizer):
@@ -114,12 +115,12 @@ class Adamax(ForeachOptimizer):
         """Change parameters and state in place."""
         momentums, norms = state
         beta1, beta2 = group["betas"]
-        torch._foreach_lerp_(momentums, grads, 1 - beta1)
-        torch._foreach_mul_(norms, beta2)
-        torch._foreach_maximum_(norms, torch._foreach_abs(grads))
-        scales = torch._foreach_add(norms, group["eps"])
+        foreach.lerp_(momentums, grads, 1 - beta1)
+        foreach.mul_(norms, beta2)
+        foreach.maximum_(norms, foreach.abs(grads))
+        scales = foreach.add(norms, group["eps"])
         rate = -group["lr"] / (1 - beta1 ** group["step"])
-        torch._foreach_addcdiv_(params, momentums, scales, rate)
+        foreach.addcdiv_(params, momentums, scales, rate)
 
 
 class Ftrl(ForeachOptimizer):
@@ -137,21 +138,21 @@ class Ftrl(ForeachOptimizer):
         """Change parameters and state in place."""
         accumulators, linears = state
         rate, power = group["lr"], -group["power"]
-        before = torch._foreach_pow(accumulators, power)
-        torch._foreach_addcmul_(accumulators, grads, grads, 1)
-        quadratics = torch._foreach_pow(accumulators, power)
-        torch._foreach_div_(quadratics, rate)
-        growth = torch._foreach_sub(quadratics, torch._foreach_div(before, rate))
-        torch._foreach_add_(linears, grads)
-        torch._foreach_addcmul_(linears, growth, params, -1)
+        before = foreach.pow(accumulators, power)
+        foreach.addcmul_(accumulators, grads, grads, 1)
+        quadratics = foreach.pow(accumulators, power)
+        foreach.div_(quadratics, rate)
+        growth = foreach.sub(quadratics, foreach.div(before, rate))
+        foreach.add_(linears, grads)
+        foreach.addcmul_(linears, growth, params, -1)
         if group["shrinkage"]:
-            torch._foreach_add_(linears, params, alpha=2 * group["shrinkage"])
-        torch._foreach_add_(quadratics, 2 * group["l2"] + group["beta"] / rate)
-        steps = torch._foreach_clamp_min(linears, -group["l1"])
-        torch._foreach_clamp_max_(steps, group["l1"])
-        torch._foreach_sub_(steps, linears)
-        torch._foreach_div_(steps, quadratics)
-        torch._foreach_copy_(params, steps)
+            foreach.add_(linears, params, alpha=2 * group["shrinkage"])
+        foreach.add_(quadratics, 2 * group["l2"] + group["beta"] / rate)
+        steps = foreach.clamp_min(linears, -group["l1"])
+        foreach.clamp_max_(steps, group["l1"])
+        foreach.sub_(steps, linears)
+        foreach.div_(steps, quadratics)
+        foreach.copy_(params, steps)
 
 
 class Lion(ForeachOptimizer):
@@ -169,12 +170,12 @@ class Lion(ForeachOptimizer):
         """Change parameters and state in place."""
         (momentums,) = state
         beta1, beta2 = group["betas"]
-        steps = torch._foreach_mul(momentums, beta1)
-        torch._foreach_add_(steps, grads, alpha=1 - beta1)
-        torch._foreach_sign_(steps)
-        torch._foreach_add_(params, steps, alpha=-group["lr"])
-        torch._foreach_mul_(momentums, beta2)
-        torch._foreach_add_(momentums, grads, alpha=1 - beta2)
+        steps = foreach.mul(momentums, beta1)
+        foreach.add_(steps, grads, alpha=1 - beta1)
+        foreach.sign_(steps)
+        foreach.add_(params, steps, alpha=-group["lr"])
+        foreach.mul_(momentums, beta2)
+        foreach.add_(momentums, grads, alpha=1 - beta2)
 
 
 class Lamb(ForeachOptimizer):
@@ -191,15 +192,13 @@ class Lamb(ForeachOptimizer):
     ) -> None:
         """Change parameters and state in place."""
         steps = _adam_steps(grads, state, group)
-        lengths = zip(
-            torch._foreach_norm(params), torch._foreach_norm(steps), strict=True
-        )
+        lengths = zip(foreach.norm(params), foreach.norm(steps), strict=True)
         ratios = [
             torch.where((weight > 0) & (step > 0), weight / step, 1.0)
             for weight, step in lengths
         ]
-        torch._foreach_mul_(steps, ratios)
-        torch._foreach_add_(params, steps, alpha=-group["lr"])
+        foreach.mul_(steps, ratios)
+        foreach.add_(params, steps, alpha=-group["lr"])
 
 
 def _adam_steps(
@@ -208,14 +207,14 @@ def _adam_steps(
     """Update Adam's moments and return the direction that they give."""
     momentums, velocities = state
     beta1, beta2 = group["betas"]
-    torch._foreach_lerp_(momentums, grads, 1 - beta1)
-    torch._foreach_mul_(velocities, beta2)
-    torch._foreach_addcmul_(velocities, grads, grads, 1 - beta2)
-    scales = torch._foreach_div(velocities, 1 - beta2 ** group["step"])
-    torch._foreach_sqrt_(scales)
-    torch._foreach_add_(scales, group["eps"])
-    steps = torch._foreach_div(momentums, 1 - beta1 ** group["step"])
-    torch._foreach_div_(steps, scales)
+    foreach.lerp_(momentums, grads, 1 - beta1)
+    foreach.mul_(velocities, beta2)
+    foreach.addcmul_(velocities, grads, grads, 1 - beta2)
+    scales = foreach.div(velocities, 1 - beta2 ** group["step"])
+    foreach.sqrt_(scales)
+    foreach.add_(scales, group["eps"])
+    steps = foreach.div(momentums, 1 - beta1 ** group["step"])
+    foreach.div_(steps, scales)
     return steps
 
 
@@ -283,19 +282,19 @@ class Muon(ForeachOptimizer):
         """Change parameters and state in place."""
         rate = group["lr"]
         if group["decay"]:
-            torch._foreach_mul_(params, 1 - rate * group["decay"])
+            foreach.mul_(params, 1 - rate * group["decay"])
         if not group["matrices"]:
             group = {**group, "eps": _placed_epsilon(group)}
             steps = _adam_steps(grads, state, group)
-            torch._foreach_add_(params, steps, alpha=-rate * group["ratio"])
+            foreach.add_(params, steps, alpha=-rate * group["ratio"])
             return
         (momentums,) = state
-        torch._foreach_mul_(momentums, group["momentum"])
-        torch._foreach_add_(momentums, grads)
+        foreach.mul_(momentums, group["momentum"])
+        foreach.add_(momentums, grads)
         ahead: Sequence[Tensor] = momentums
         if group["nesterov"]:
-            ahead = torch._foreach_mul(momentums, group["momentum"])
-            torch._foreach_add_(ahead, grads)
+            ahead = foreach.mul(momentums, group["momentum"])
+            foreach.add_(ahead, grads)
         for param, direction in zip(params, ahead, strict=True):
             step = _orthogonal(direction, group["coefficients"], group["ns_steps"])
             scale = 1.0
@@ -341,14 +340,14 @@ class ScheduleFreeAdamW(ForeachOptimizer):
         rate = group["lr"]
         if group["warmup_steps"]:
             rate *= min(step / group["warmup_steps"], 1.0)
-        torch._foreach_mul_(velocities, beta2)
-        torch._foreach_addcmul_(velocities, grads, grads, 1 - beta2)
-        scales = torch._foreach_div(velocities, 1 - beta2**step)
-        torch._foreach_sqrt_(scales)
-        torch._foreach_add_(scales, group["eps"])
-        averages = torch._foreach_sub(params, torch._foreach_mul(points, 1 - beta1))
-        torch._foreach_div_(averages, beta1)
-        torch._foreach_addcdiv_(points, grads, scales, -rate)
-        torch._foreach_lerp_(averages, points, 1 / step)
-        torch._foreach_lerp_(averages, points, 1 - beta1)
-        torch._foreach_copy_(params, averages)
+        foreach.mul_(velocities, beta2)
+        foreach.addcmul_(velocities, grads, grads, 1 - beta2)
+        scales = foreach.div(velocities, 1 - beta2**step)
+        foreach.sqrt_(scales)
+        foreach.add_(scales, group["eps"])
+        averages = foreach.sub(params, foreach.mul(points, 1 - beta1))
+        foreach.div_(averages, beta1)
+        foreach.addcdiv_(points, grads, scales, -rate)
+        foreach.lerp_(averages, points, 1 / step)
+        foreach.lerp_(averages, points, 1 - beta1)
+        foreach.copy_(params, averages)

@@ -12,6 +12,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from torchkeras.optimizers import foreach
+
 Stage = Callable[[list[Tensor], list[Tensor]], object]
 
 
@@ -19,7 +21,7 @@ def unscaling(factor: float) -> Stage:
     """Return the stage that undoes the scaling of the loss."""
 
     def unscale(params: list[Tensor], grads: list[Tensor]) -> None:
-        torch._foreach_div_(grads, factor)
+        foreach.div_(grads, factor)
 
     return unscale
 
@@ -46,8 +48,8 @@ def clipping(
         return None
 
     def clip_by_value(params: list[Tensor], grads: list[Tensor]) -> None:
-        torch._foreach_clamp_min_(grads, -clipvalue)
-        torch._foreach_clamp_max_(grads, clipvalue)
+        foreach.clamp_min_(grads, -clipvalue)
+        foreach.clamp_max_(grads, clipvalue)
 
     return clip_by_value
 
@@ -58,10 +60,10 @@ def _clip_by_norm(limit: float, units: Sequence[Sequence[Tensor]]) -> Stage:
     several = any(len(unit) > 1 for unit in units)
 
     def clip(params: list[Tensor], grads: list[Tensor]) -> None:
-        norms = torch._foreach_norm(grads)
+        norms = foreach.norm(grads)
         if several:
             norms = _joined([unit_of[id(p)] for p in params], norms)
-        torch._foreach_mul_(grads, [_scale(norm, limit) for norm in norms])
+        foreach.mul_(grads, [_scale(norm, limit) for norm in norms])
 
     return clip
 
@@ -75,9 +77,9 @@ def _joined(units: list[int], norms: Sequence[Tensor]) -> list[Tensor]:
 
 def _clip_by_global_norm(limit: float) -> Stage:
     def clip(params: list[Tensor], grads: list[Tensor]) -> None:
-        norm = torch.stack([n.float() for n in torch._foreach_norm(grads)]).norm()
+        norm = torch.stack([n.float() for n in foreach.norm(grads)]).norm()
         # As in Keras, an infinite norm makes NaNs: hiding it would hide a divergence.
-        torch._foreach_mul_(grads, _scale(norm, limit) + (norm - norm))
+        foreach.mul_(grads, _scale(norm, limit) + (norm - norm))
 
     return clip
 
@@ -103,10 +105,10 @@ class Accumulation:
         sums = [self._sum(p) for p in params]
         self.count += 1
         if self.count < self.steps:
-            torch._foreach_add_(sums, grads)
+            foreach.add_(sums, grads)
             return False
-        torch._foreach_add_(grads, sums)
-        torch._foreach_div_(grads, self.steps)
+        foreach.add_(grads, sums)
+        foreach.div_(grads, self.steps)
         for total in self._sums.values():
             total.zero_()
         self.count = 0
@@ -147,7 +149,7 @@ class Averages:
         """Take the weights into the averages, after so many earlier updates."""
         # The first average is the weights themselves, as in Keras.
         momentum = self.momentum if iterations else 0.0
-        torch._foreach_lerp_(self.values, self.params, 1.0 - momentum)
+        foreach.lerp_(self.values, self.params, 1.0 - momentum)
         if self.frequency and (iterations + 1) % self.frequency == 0:
             self.overwrite()
 
@@ -159,4 +161,4 @@ class Averages:
     @torch.no_grad()
     def overwrite(self) -> None:
         """Replace the weights by their averages."""
-        torch._foreach_copy_(self.params, self.values)
+        foreach.copy_(self.params, self.values)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
@@ -11,15 +11,13 @@ from torchkeras import initializers
 from torchkeras._core.variable import Variable, to_tensor
 from torchkeras.optimizers.variables import (
     Entry,
+    KerasVariables,
     Weight,
     is_trainable,
     tensors_of,
     to_keras_layout,
     variable_name,
 )
-
-if TYPE_CHECKING:
-    from torchkeras.optimizers.optimizer import Optimizer
 
 
 class UpdateSteps(torch.optim.Optimizer):
@@ -30,9 +28,9 @@ class UpdateSteps(torch.optim.Optimizer):
         groups: the parameter groups.
     """
 
-    owner: Optimizer
+    owner: UserVariables
 
-    def __init__(self, owner: Optimizer, groups: list[dict[str, Any]]) -> None:
+    def __init__(self, owner: UserVariables, groups: list[dict[str, Any]]) -> None:
         super().__init__(groups, {"lr": 0.0})
         self.owner = owner
 
@@ -59,14 +57,17 @@ class UpdateSteps(torch.optim.Optimizer):
         return {**super().__getstate__(), "owner": self.owner}
 
 
-class UserVariables:
+class UserVariables(KerasVariables):
     """The part of an optimizer that serves classes written by users."""
 
     _own_variables: list[Variable]
-    _weights: list[Weight]
+
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        """Update one variable by its gradient: for optimizers of your own."""
+        raise NotImplementedError
 
     def _own_entries(self) -> list[Entry]:
-        return [Entry(v.name, v.detach, v.copy_) for v in self._own_variables]
+        return [Entry(v.name, v.detach, v.assign) for v in self._own_variables]
 
     def _get_variable_index(self, variable: Weight) -> int:
         """Return the position of a weight among those it was built over."""

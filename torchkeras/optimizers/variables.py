@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, no_grad, optim
 
 from torchkeras._core.variable import Variable, WeightView, check_assigned, to_tensor
 
@@ -43,7 +43,7 @@ class Entry(NamedTuple):
 
     name: str
     read: Callable[[], Tensor]
-    write: Callable[[Tensor], None]
+    write: Callable[[Tensor], object]
 
 
 def tensors_of(weight: Weight) -> tuple[Tensor, ...]:
@@ -95,10 +95,11 @@ def beside(weight: Weight, name: str, values: Mapping[int, Tensor]) -> Entry:
 class KerasVariables:
     """The part of an optimizer that shows its state as Keras does."""
 
-    torch: torch.optim.Optimizer
+    torch: optim.Optimizer
     name: str
     built: bool
     _rate: Any
+    _accumulated: int
     _iterations: int
     _weights: list[Weight]
     _optimized: list[Tensor]
@@ -128,7 +129,7 @@ class KerasVariables:
             self._build_or_check(list(weights))
         return [entry.read().detach().cpu().numpy() for entry in self._entries()]
 
-    @torch.no_grad()
+    @no_grad()
     def load_state_from_keras(
         self, weights: Iterable[Weight] | None, arrays: Sequence[Any]
     ) -> None:
@@ -237,6 +238,27 @@ class KerasVariables:
 
     def _write_rate(self, value: Tensor) -> None:
         self.learning_rate = float(value)
+
+    def _updates(self) -> int:
+        return self._iterations // self._accumulated
+
+    def _after_load(self) -> None:
+        """Bring what depends on the loaded state up to date."""
+
+    def _own_entries(self) -> list[Entry]:
+        return []
+
+    # What an optimizer does
+
+    def refresh(self) -> None:
+        """Look at the torch optimizer again, after its state or groups changed."""
+        raise NotImplementedError
+
+    def _build_or_check(self, variables: Sequence[Weight]) -> None:
+        raise NotImplementedError
+
+    def _current_rate(self) -> float:
+        raise NotImplementedError
 
     # What a slot is, and how torch keeps it
 

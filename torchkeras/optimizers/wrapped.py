@@ -90,7 +90,11 @@ class TorchOptimizer(Optimizer):
         Raises:
             ValueError: for a class that is not torch's.
         """
-        example = self.torch if "torch" in self.__dict__ else self._factory([_ANY])
+        factory = self._factory
+        if "torch" in self.__dict__ or factory is None:
+            example = self.torch
+        else:
+            example = factory([_ANY])
         cls = type(example)
         if getattr(torch.optim, cls.__name__, None) is not cls:
             raise ValueError(
@@ -166,8 +170,8 @@ def get(identifier: Any) -> Any:
     Example:
         >>> get("adam").name.startswith("adam")
         True
-        >>> get(torch.optim.AdamW)
-        <TorchOptimizer name=torch_optimizer>
+        >>> type(get(torch.optim.AdamW)).__name__
+        'TorchOptimizer'
     """
     if identifier is None or isinstance(identifier, Optimizer):
         return identifier
@@ -193,7 +197,7 @@ def serialize(optimizer: Optimizer) -> dict[str, Any]:
 
 def deserialize(
     config: Mapping[str, Any] | str, custom_objects: Mapping[str, Any] | None = None
-) -> Optimizer:
+) -> Any:
     """Return the optimizer that a config stands for.
 
     Raises:

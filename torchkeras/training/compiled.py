@@ -72,7 +72,7 @@ class Logs(Mapping[str, float]):
 
 
 def as_numbers(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Turn results into Python floats (arrays into lists), nested dicts into flat ones."""
+    """Turn results into Python floats, arrays into lists, nested dicts into flat."""
     numbers: dict[str, Any] = {}
     for name, value in values.items():
         if isinstance(value, Mapping):
@@ -181,8 +181,8 @@ class TorchLoss(losses.Loss):
             return loss if loss.ndim == 0 else loss.mean()
         if loss.ndim == 0:
             raise ValueError(
-                f"The torch loss {self.name} returns one number, so `sample_weight` and "
-                "`class_weight` cannot be applied. Make it with reduction='none'."
+                f"The torch loss {self.name} returns one number, so `sample_weight` "
+                "and `class_weight` cannot be applied. Make it with reduction='none'."
             )
         weight = sample_weight.reshape(sample_weight.shape[0], *[1] * (loss.ndim - 1))
         return (loss * weight).mean()
@@ -307,7 +307,8 @@ def _flatten(
     targets = tree.flatten(y_true)
     if len(targets) != len(outputs):
         raise ValueError(
-            f"The model has {len(outputs)} output(s), the data {len(targets)} target(s)."
+            f"The model has {len(outputs)} output(s), the data {len(targets)} "
+            "target(s). Give one target for each output."
         )
     return targets, outputs, keys
 
@@ -367,12 +368,22 @@ class CompiledMetrics:
                         continue
                     metric = get_metric(identifier, targets[index], outputs[index])
                     name = _metric_name(identifier, metric)
+                    if isinstance(identifier, str):
+                        metric.name = name  # as in Keras; callbacks look it up
                     name = f"{names[index]}_{name}" if several else name
                     weighted = argument == "weighted_metrics"
                     self._bound.append((index, name, metric, weighted))
         self._can_wait = not several and all(
             getattr(metric, "batchable", False) for _, _, metric, _ in self._bound
         )
+
+    def _log_name(self, prefix: str, name: str, weighted: bool) -> str:
+        """Return a name that no other metric has in the logs, as Keras makes it."""
+        taken = {own for _, own, _, _ in self._bound or ()}
+        if weighted and prefix + name in taken:
+            name = f"weighted_{name}"
+        same = sum(own.startswith(prefix + name) for own in taken)
+        return f"{prefix}{name}_{same}" if prefix + name in taken else prefix + name
 
     @property
     def metrics(self) -> list[Any]:
@@ -473,7 +484,7 @@ def _speaks_keras(metric: Any) -> bool:
 
 
 def update_metric(metric: Any, y_true: Any, y_pred: Any, sample_weight: Any) -> None:
-    """Add a batch to a metric of either kind, with its arguments the right way round."""
+    """Add a batch to a metric of either kind, its arguments the right way round."""
     if _speaks_keras(metric):
         if sample_weight is None:
             metric.update_state(y_true, y_pred)

@@ -105,7 +105,7 @@ class ArrayBatches:
 
     def _is_plain(self) -> bool:
         """Whether a batch is the tuple of its tensors, with nothing to move."""
-        x, y, sample_weight = self.arrays
+        _, y, sample_weight = self.arrays
         return (
             all(t.device == self.device for t in self._tensors)
             and not any(tree.is_nested(part) for part in self.arrays)
@@ -444,9 +444,7 @@ def first_batch(batches: Batches) -> Batch | None:
     if not batches.num_rows:
         return None
     rows = min(batches.batch_size, batches.num_rows)
-    head = tree.map_structure(
-        lambda t: None if t is None else t[:rows], batches.arrays
-    )
+    head = tree.map_structure(lambda t: None if t is None else t[:rows], batches.arrays)
     return to_device(head, batches.device)
 
 

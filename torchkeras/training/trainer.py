@@ -5,20 +5,19 @@ from __future__ import annotations
 import contextlib
 import math
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Generator, Iterable, Mapping
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from torchkeras import optimizers
 from torchkeras._core import config, tree
-from torchkeras._core.errors import describe, positive_integer
+from torchkeras._core.errors import positive_integer
 from torchkeras._core.registry import deserialize_object, serialize_object
 from torchkeras.callbacks import CallbackList, History
 from torchkeras.layers.layer import Layer
-from torchkeras.training import data as data_module
 from torchkeras.training.compiled import (
     CompiledLoss,
     CompiledMetrics,
@@ -40,9 +39,6 @@ from torchkeras.training.data import (
 )
 from torchkeras.training.validation import check_inputs, check_targets
 
-if TYPE_CHECKING:
-    from torchkeras.optimizers import Optimizer
-
 Step = Callable[[Any], Any]
 
 
@@ -50,11 +46,11 @@ class Trainer(Layer):
     """What makes a layer a model: `compile`, `fit`, `evaluate`, `predict`.
 
     A step is `train_step`, `test_step` or `predict_step`; one runner, `_run_epoch`,
-    drives them all. Override a step, `compute_loss` or `compute_metrics` for training of
-    your own.
+    drives them all. Override a step, `compute_loss` or `compute_metrics` for training
+    of your own.
     """
 
-    optimizer: Optimizer | None
+    optimizer: Any
     loss: Any
     stop_training: bool
     compiled: bool
@@ -88,10 +84,10 @@ class Trainer(Layer):
         """Choose how the model is trained.
 
         Args:
-            optimizer: a name, a Keras-named object, or a `torch.optim` instance, class or
-                partial.
-            loss: a name, a Keras-named object, a function of ``(y_true, y_pred)``, or an
-                `nn` loss; a list or a dict for several outputs.
+            optimizer: a name, a Keras-named object, or a `torch.optim` instance, class
+                or partial.
+            loss: a name, a Keras-named object, a function of ``(y_true, y_pred)``, or
+                an `nn` loss; a list or a dict for several outputs.
             loss_weights: a factor for each output's loss.
             metrics: names, Keras-named or torchmetrics objects, or functions of
                 ``(y_true, y_pred)``. ``"accuracy"`` picks binary, categorical or sparse
@@ -118,9 +114,9 @@ class Trainer(Layer):
             metrics, weighted_metrics, self._output_names()
         )
         chosen = optimizers.get(optimizer)
-        if auto_scale_loss and self.dtype_policy.name == "mixed_float16":
-            if not isinstance(chosen, optimizers.LossScaleOptimizer):
-                chosen = optimizers.LossScaleOptimizer(chosen)
+        scaled = auto_scale_loss and self.dtype_policy.name == "mixed_float16"
+        if scaled and not isinstance(chosen, optimizers.LossScaleOptimizer):
+            chosen = optimizers.LossScaleOptimizer(chosen)
         # Set past nn.Module's bookkeeping: losses and metrics are modules, and theirs
         # are not weights of the model.
         self.__dict__.update(
@@ -454,7 +450,7 @@ class Trainer(Layer):
         logs: Any = {}
         for index, data in enumerate(rows):
             for hook in begin:
-                hook(index, None)
+                hook(index, {})
             logs = step(data)
             for hook in end:
                 hook(index, logs)
@@ -563,7 +559,9 @@ class Trainer(Layer):
             self._run_epoch("predict", step, rows, callback_list)
             callback_list.on_predict_end()
         if not outputs:
-            raise ValueError("predict: the data gave no batches, so nothing to predict.")
+            raise ValueError(
+                "predict: the data gave no batches, so nothing to predict."
+            )
         return tree.map_structure(_joined, *outputs)
 
     def _empty_outputs(self, batches: ArrayBatches) -> Any:
@@ -609,7 +607,11 @@ class Trainer(Layer):
             return _as_result(self.train_step(data), return_dict)
 
     def test_on_batch(
-        self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False
+        self,
+        x: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        return_dict: bool = False,
     ) -> Any:
         """Evaluate one batch; metrics go on from earlier calls.
 
@@ -681,7 +683,7 @@ class Trainer(Layer):
         )
         if empty:
             raise ValueError(
-                f"{caller}: the {use} data has no samples; at least one batch is needed."
+                f"{caller}: the {use} data has no samples; at least one is needed."
             )
 
     def _prepare(
@@ -713,7 +715,7 @@ class Trainer(Layer):
             self(x)
 
     @contextlib.contextmanager
-    def _mode(self, training: bool) -> Iterator[None]:
+    def _mode(self, training: bool) -> Generator[None]:
         """Set training or inference mode for a while."""
         before = self.training
         if before != training:
@@ -728,7 +730,11 @@ class Trainer(Layer):
         self.__dict__["_guards_loss"] = active
 
     def _callback_list(
-        self, callbacks: Any, verbose: int | str, add_history: bool = False, **params: Any
+        self,
+        callbacks: Any,
+        verbose: int | str,
+        add_history: bool = False,
+        **params: Any,
     ) -> CallbackList:
         if isinstance(callbacks, CallbackList):
             return callbacks
@@ -741,7 +747,12 @@ class Trainer(Layer):
             **params,
         )
         if self.compiled:
-            self._guard_loss(any(getattr(c, "guards_loss", False) for c in made.callbacks))
+            # A step of the user's own does not look at the loss: the callback does.
+            own = type(self).train_step is not Trainer.train_step
+            self._guard_loss(
+                not own
+                and any(getattr(c, "guards_loss", False) for c in made.callbacks)
+            )
         return made
 
 
@@ -779,8 +790,8 @@ def _warn_if_nan(logs: Mapping[str, Any], epoch: int) -> bool:
         return False
     warnings.warn(
         f"In epoch {epoch + 1} {', '.join(wrong)} is {logs[wrong[0]]}. Lower the "
-        "learning rate, look for NaN in the data, or stop early with the TerminateOnNaN "
-        "callback.",
+        "learning rate, look for NaN in the data, or stop early with the "
+        "TerminateOnNaN callback.",
         stacklevel=3,
     )
     return True
@@ -805,7 +816,11 @@ def _joined(*parts: Any) -> Any:
     if not isinstance(parts[0], Tensor):
         return np.concatenate([np.asarray(p) for p in parts])
     whole = parts[0] if len(parts) == 1 else torch.cat(parts)
-    return whole.cpu().numpy() if whole.dtype != torch.bfloat16 else whole.float().cpu().numpy()
+    return (
+        whole.cpu().numpy()
+        if whole.dtype != torch.bfloat16
+        else whole.float().cpu().numpy()
+    )
 
 
 def _as_result(logs: Mapping[str, Any], return_dict: bool) -> Any:

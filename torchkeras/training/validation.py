@@ -59,6 +59,8 @@ def check_targets(
     if spec is None or isinstance(spec, (list, tuple, dict)):
         return
     loss = get_loss(spec, y, output[0])
+    if loss is None:
+        return
     if isinstance(loss, losses.SparseCategoricalCrossentropy) or (
         getattr(loss, "fn", None) is losses.sparse_categorical_crossentropy
     ):

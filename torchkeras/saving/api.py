@@ -1,0 +1,413 @@
+"""`save_model`, `load_model`, `save_weights`, `load_weights`."""
+
+from __future__ import annotations
+
+import datetime
+import shutil
+import tempfile
+import warnings
+import zipfile
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import h5py
+from torch import Tensor
+
+from torchkeras._core.errors import invalid_argument
+from torchkeras._core.registry import serialize_object
+from torchkeras.layers.layer import Layer
+from torchkeras.saving import hdf5, legacy, loading, slots, strict_json, tensor_file
+from torchkeras.saving.model_file import (
+    CONFIG,
+    METADATA,
+    OWN_VERSION,
+    WEIGHTS,
+    open_model_file,
+)
+from torchkeras.saving.schema import check_config
+from torchkeras.saving.writing import check_target, may_replace, replacing
+from torchkeras.version import __version__
+
+#: The version of Keras whose formats we write.
+_KERAS_VERSION = "3.15.1"
+
+
+def save_model(
+    model: Any,
+    filepath: Any,
+    overwrite: bool = True,
+    zipped: bool | None = None,
+    include_optimizer: bool = True,
+) -> None:
+    """Save a model: its architecture, weights, `compile`'s arguments, optimizer state.
+
+    The file appears whole or not at all: a crash, a full disk or a kill leave what was
+    there before.
+
+    Args:
+        model: the model.
+        filepath: ends in ``.safetensors`` (torch's layout, with the config in the
+            header), ``.keras`` or ``.h5`` (Keras's formats, which Keras opens).
+        overwrite: replace a file that is there; otherwise ask in a terminal, and refuse
+            elsewhere.
+        zipped: accepted for Keras's signature; a model is always one file.
+        include_optimizer: save how the model was compiled and the optimizer's state.
+
+    Raises:
+        ValueError: for another extension, or what JSON cannot hold.
+        FileNotFoundError: when the directory is missing.
+        FileExistsError: when the file is there and must not be replaced.
+        OSError: when it cannot be written.
+
+    Example:
+        >>> import os, tempfile
+        >>> from torchkeras.layers import Dense
+        >>> from torchkeras.models import Sequential
+        >>> model = Sequential([Dense(3, input_shape=(4,))])
+        >>> path = os.path.join(tempfile.mkdtemp(), "model.keras")
+        >>> save_model(model, path)
+        >>> load_model(path).count_params()
+        15
+    """
+    path, extension = check_target("save_model", filepath, tuple(_MODEL_WRITERS))
+    if zipped is False:
+        expected = "True or None: a model is saved as one file"
+        raise ValueError(invalid_argument("save_model", "zipped", expected, zipped))
+    if not hasattr(model, "layers"):
+        raise TypeError(
+            f"save_model: expected a model, got {type(model).__name__}. Put a layer into "
+            "a `Sequential` first."
+        )
+    if not may_replace("save_model", path, overwrite):
+        return
+    if not model.built:
+        warnings.warn(
+            f"The model '{model.name}' is not built: the file will hold no weights. "
+            "Call it on data, or `build(input_shape)` first.",
+            stacklevel=3,
+        )
+    _check_names(model)
+    config = serialize_object(model)
+    compile_config = _compile_config(model) if include_optimizer else None
+    state = _optimizer_state(model) if compile_config else {}
+    with replacing(path) as temporary:
+        _MODEL_WRITERS[extension](temporary, model, config, compile_config, state)
+
+
+def load_model(
+    filepath: Any,
+    custom_objects: Mapping[str, Any] | None = None,
+    compile: bool = True,
+    safe_mode: bool = True,
+) -> Any:
+    """Load a model that `save_model` or Keras (1, 2 or 3) wrote.
+
+    Nothing that the file contains is run, and no other file is read.
+
+    Args:
+        filepath: a ``.safetensors``, ``.keras`` or ``.h5`` file.
+        custom_objects: classes and functions of your own that the file names.
+        compile: compile the model as it was, and restore the optimizer's state.
+        safe_mode: accepted for Keras's signature. Loading is always safe: code stored
+            in a file is never run, with ``safe_mode=False`` neither. Where a file holds
+            the bytecode of a lambda, make the model in Python and `load_weights`.
+
+    Raises:
+        FileNotFoundError: when there is no such file.
+        CorruptFileError: when it is damaged, or not what its name says.
+        UnsafeFileError: when it asks for what loading must not do.
+        ValueError: for another extension, or a file that holds weights only.
+    """
+    with open_model_file("load_model", filepath) as file:
+        model = loading.make_model(file, custom_objects)
+        if compile:
+            loading.compile_model(file, model, custom_objects)
+        return model
+
+
+def save_weights(
+    model: Any,
+    filepath: Any,
+    overwrite: bool = True,
+    max_shard_size: float | None = None,
+    objects_to_skip: Collection[Any] | None = None,
+) -> None:
+    """Save the weights of a model or of a layer.
+
+    Args:
+        model: the model.
+        filepath: ends in ``.weights.h5`` (Keras's format, with the state of the
+            optimizer as there) or ``.safetensors`` (torch's `state_dict`).
+        overwrite: replace a file that is there; otherwise ask in a terminal, and refuse
+            elsewhere.
+        max_shard_size: not supported: weights are one file.
+        objects_to_skip: layers to leave out.
+
+    Raises:
+        ValueError: for another extension, or before the model is built.
+        FileNotFoundError: when the directory is missing.
+        FileExistsError: when the file is there and must not be replaced.
+        OSError: when it cannot be written.
+    """
+    path, extension = check_target("save_weights", filepath, tuple(_WEIGHT_WRITERS))
+    if max_shard_size is not None:
+        expected = "None: weights are saved as one file"
+        raise ValueError(
+            invalid_argument("save_weights", "max_shard_size", expected, max_shard_size)
+        )
+    _check_built("save_weights", model)
+    if may_replace("save_weights", path, overwrite):
+        _check_names(model)
+        with replacing(path) as temporary:
+            _WEIGHT_WRITERS[extension](temporary, model, objects_to_skip or ())
+
+
+def load_weights(
+    model: Any,
+    filepath: Any,
+    skip_mismatch: bool = False,
+    by_name: bool = False,
+    objects_to_skip: Collection[Any] | None = None,
+) -> None:
+    """Load weights into a model; all of them or none.
+
+    Args:
+        model: the model.
+        filepath: a file of weights, or of a whole model, in any of our formats.
+        skip_mismatch: load what fits, and warn about the rest.
+        by_name: match layers by name; only for ``.h5`` files in the older format.
+        objects_to_skip: layers to leave as they are.
+
+    Raises:
+        FileNotFoundError: when there is no such file.
+        CorruptFileError: when it is damaged, or not what its name says.
+        UnsafeFileError: when it asks for what loading must not do.
+        ValueError: when weights are missing, too many or of other shapes, with the
+            list of all of them; the model is as it was.
+    """
+    _check_built("load_weights", model)
+    with open_model_file("load_weights", filepath) as file:
+        if by_name and file.layout != "legacy":
+            raise ValueError(
+                "load_weights: `by_name` works for .h5 files in Keras's older format "
+                f"only; '{file.path}' has names of its own. Leave it out."
+            )
+        found = loading.match(file, model, objects_to_skip or (), by_name)
+        if complaints := found.complaints():
+            text = f"'{file.path}' does not fit the model '{model.name}'."
+            if not skip_mismatch:
+                raise ValueError(
+                    f"load_weights: {text} Nothing was changed; pass skip_mismatch=True "
+                    f"to load what fits.{complaints}"
+                )
+            warnings.warn(f"{text} The rest was loaded.{complaints}", stacklevel=3)
+        loading.copy_weights(file, model, found.fitting)
+        loading.restore_optimizer(file, model)
+
+
+def parse_json(text: str | bytes, source: str = "JSON") -> dict[str, Any]:
+    """Return the config that a JSON text of any Keras holds, checked as a file's is.
+
+    Args:
+        text: the JSON.
+        source: where it comes from, for messages.
+
+    Raises:
+        CorruptFileError: for what is no JSON, or no config.
+        UnsafeFileError: for code in it.
+
+    Example:
+        >>> parse_json('{"class_name": "Dense", "config": {"units": 3}}')
+        {'class_name': 'Dense', 'config': {'units': 3}}
+    """
+    return legacy.modernize(check_config(strict_json.parse(text, source), source))
+
+
+# Checks
+
+
+def _check_built(caller: str, model: Any) -> None:
+    if not isinstance(model, Layer):
+        raise TypeError(f"{caller}: expected a model, got {type(model).__name__}.")
+    if not model.built:
+        raise ValueError(
+            f"{caller}: the model '{model.name}' is not built, so it has no weights yet. "
+            "Call it on data, or `build(input_shape)` first."
+        )
+
+
+def _check_names(model: Any) -> None:
+    """Refuse names that are no parts of a path: a file's groups are named by them."""
+    for layer in model.modules():
+        if not isinstance(layer, Layer):
+            continue
+        name = layer.name
+        if not isinstance(name, str) or name in ("", ".", "..") or "/" in name:
+            raise ValueError(
+                f"Cannot save a layer named {name!r}: a name must be text without '/'. "
+                "Set `layer.name` to another one."
+            )
+
+
+# What is saved
+
+
+def _compile_config(model: Any) -> dict[str, Any] | None:
+    """Return how the model was compiled, None where it was not or that has no JSON."""
+    try:
+        config = model.get_compile_config() or None
+        strict_json.dump(config, "the arguments of `compile`")
+    except (TypeError, ValueError, NotImplementedError) as error:
+        warnings.warn(
+            f"The file will not say how the model '{model.name}' was compiled; compile "
+            f"it again after loading. The reason: {error}",
+            stacklevel=4,
+        )
+        return None
+    return config
+
+
+def _optimizer_state(model: Any) -> dict[str, Tensor]:
+    """Return the optimizer's variables in Keras's order, by names of their own."""
+    optimizer = getattr(model, "optimizer", None)
+    if optimizer is None:
+        return {}
+    taken: dict[str, int] = {}
+    return {
+        slots.unique_name(variable.name, taken): variable.value.detach()
+        for variable in optimizer.variables
+    }
+
+
+# The writers
+
+
+def _write_archive(
+    path: Path,
+    model: Any,
+    config: dict[str, Any],
+    compile_config: dict[str, Any] | None,
+    state: dict[str, Tensor],
+) -> None:
+    if compile_config is not None:
+        config = {**config, "compile_config": compile_config}
+    metadata = {
+        "keras_version": _KERAS_VERSION,
+        "date_saved": f"{datetime.datetime.now():%Y-%m-%d@%H:%M:%S}",
+        OWN_VERSION: __version__,
+    }
+    with (
+        tempfile.TemporaryFile(dir=path.parent) as weights,
+        zipfile.ZipFile(path, "w") as archive,
+    ):
+        archive.writestr(METADATA, strict_json.dump(metadata, METADATA))
+        archive.writestr(CONFIG, strict_json.dump(config, "the model's config"))
+        _write_store(weights, model, state)
+        weights.seek(0)
+        with archive.open(WEIGHTS, "w", force_zip64=True) as member:
+            shutil.copyfileobj(weights, member, 2**20)
+
+
+def _write_store(
+    file: BinaryIO,
+    model: Any,
+    state: Mapping[str, Tensor],
+    skipped: Collection[Any] = (),
+) -> None:
+    """Write weights as Keras 3's store has them."""
+    with hdf5.open_to_write(file) as store:
+        for place in slots.keras_places(model, skipped):
+            group = hdf5.subgroup(store, [*filter(None, place.path.split("/")), "vars"])
+            group.attrs["name"] = place.name
+            for number, slot in enumerate(place.slots):
+                hdf5.write_tensor(group, str(number), slot.tensor)
+        if state:
+            group = hdf5.subgroup(store, ["optimizer", "vars"])
+            group.attrs["name"] = model.optimizer.name
+            for number, value in enumerate(state.values()):
+                hdf5.write_tensor(group, str(number), value)
+
+
+def _write_legacy(
+    path: Path,
+    model: Any,
+    config: dict[str, Any],
+    compile_config: dict[str, Any] | None,
+    state: dict[str, Tensor],
+) -> None:
+    with open(path, "wb+") as raw, hdf5.open_to_write(raw) as file:
+        file.attrs["backend"] = "torch"
+        file.attrs["keras_version"] = _KERAS_VERSION
+        file.attrs[OWN_VERSION] = __version__
+        text = strict_json.dump(legacy.without_module(config), "the model's config")
+        hdf5.write_text(file, "model_config", text)
+        if compile_config is not None:
+            training = legacy.training_config_of(compile_config)
+            text = strict_json.dump(training, "the arguments of `compile`")
+            hdf5.write_text(file, "training_config", text)
+        _write_groups(file.create_group("model_weights"), model)
+        if state:
+            name = model.optimizer.name
+            values = {f"{name}/{key}": value for key, value in state.items()}
+            _write_group(file.create_group("optimizer_weights"), values)
+
+
+def _write_groups(root: h5py.Group, model: Any) -> None:
+    root.attrs["backend"] = "torch"
+    root.attrs["keras_version"] = _KERAS_VERSION
+    groups = slots.legacy_groups(model)
+    hdf5.write_names(root, "layer_names", [name for name, _ in groups])
+    groups.append(("top_level_model_weights", slots.legacy_top_level(model)))
+    for name, weights in groups:
+        values = {slot.path: slot.tensor for slot in weights}
+        _write_group(root.create_group(name), values)
+
+
+def _write_group(group: h5py.Group, values: Mapping[str, Tensor]) -> None:
+    hdf5.write_names(group, "weight_names", list(values))
+    for path, value in values.items():
+        *parents, name = path.split("/")
+        hdf5.write_tensor(hdf5.subgroup(group, parents), name, value)
+
+
+def _write_tensors(
+    path: Path,
+    model: Any,
+    config: dict[str, Any],
+    compile_config: dict[str, Any] | None,
+    state: dict[str, Tensor],
+) -> None:
+    tensors = {key: slot.tensor for key, slot in slots.torch_slots(model).items()}
+    prefix = "optimizer."
+    while any(key.startswith(prefix) for key in tensors):
+        prefix = f"_{prefix}"  # a layer has that name
+    named = {f"{prefix}{name}": value for name, value in state.items()}
+    parts: dict[str, Any] = {"config": config, "optimizer": list(named)}
+    if compile_config is not None:
+        parts["config"] = {**config, "compile_config": compile_config}
+    tensor_file.write(path, {**tensors, **named}, parts)
+
+
+def _write_store_file(path: Path, model: Any, skipped: Collection[Any]) -> None:
+    optimizer = getattr(model, "optimizer", None)
+    state = _optimizer_state(model) if optimizer is not None and optimizer.built else {}
+    with open(path, "wb+") as file:
+        _write_store(file, model, state, skipped)
+
+
+def _write_tensor_file(path: Path, model: Any, skipped: Collection[Any]) -> None:
+    found = slots.torch_slots(model, skipped)
+    tensor_file.write(path, {key: slot.tensor for key, slot in found.items()}, {})
+
+
+_MODEL_WRITERS: dict[str, Callable[..., None]] = {
+    ".safetensors": _write_tensors,
+    ".keras": _write_archive,
+    ".h5": _write_legacy,
+    ".hdf5": _write_legacy,
+}
+_WEIGHT_WRITERS: dict[str, Callable[..., None]] = {
+    ".safetensors": _write_tensor_file,
+    ".weights.h5": _write_store_file,
+}

@@ -1,0 +1,120 @@
+"""Zip archives, of which only members that are asked for are ever read."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+from torchkeras._core.errors import CorruptFileError, UnsafeFileError
+from torchkeras.saving.limits import active, check_expansion, how_to_raise
+
+MAGIC = b"PK\x03\x04"
+
+_ENCRYPTED = 0x1
+
+
+@contextlib.contextmanager
+def _refusing_damage(source: str) -> Iterator[None]:
+    """Turn what zipfile raises on a damaged archive into `CorruptFileError`."""
+    try:
+        yield
+    except (CorruptFileError, UnsafeFileError):
+        raise
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        EOFError,
+        LookupError,
+        NotImplementedError,
+        OSError,
+        RuntimeError,
+        ValueError,
+    ) as error:
+        raise CorruptFileError(f"{source}: damaged archive: {error}") from None
+
+
+class Archive:
+    """An open zip archive whose members have been checked.
+
+    Args:
+        file: the archive.
+        source: its path, for messages.
+    """
+
+    def __init__(self, file: zipfile.ZipFile, source: str) -> None:
+        self._file = file
+        self._source = source
+        self.names = [info.filename for info in file.infolist()]
+
+    def read(self, name: str) -> bytes:
+        """Return the bytes of a member.
+
+        Raises:
+            CorruptFileError: when there is no such member, or it is damaged.
+        """
+        if name not in self.names:
+            raise CorruptFileError(
+                f"{self._source}: there is no member '{name}', only "
+                f"{self.names[:20]}. This is no Keras archive, or a damaged one."
+            )
+        with _refusing_damage(f"{self._source}, {name}"):
+            return self._file.read(name)
+
+
+@contextlib.contextmanager
+def open_to_read(path: Path) -> Iterator[Archive]:
+    """Open an archive and check its list of members.
+
+    Raises:
+        UnsafeFileError: for members that no model has a use for.
+        CorruptFileError: for what is no archive.
+    """
+    source = str(path)
+    with contextlib.ExitStack() as stack:
+        with _refusing_damage(source):
+            file = stack.enter_context(zipfile.ZipFile(path))
+            _check_members(file.infolist(), source, os.path.getsize(path))
+        yield Archive(file, source)
+
+
+def _check_members(members: list[zipfile.ZipInfo], source: str, size: int) -> None:
+    if len(members) > active().members:
+        raise UnsafeFileError(
+            f"{source}: the archive has {len(members):,} members. "
+            f"{how_to_raise('members')}"
+        )
+    seen: set[str] = set()
+    for member in members:
+        name = member.filename
+        if problem := _problem_of(member):
+            raise UnsafeFileError(f"{source}: the member {name[:200]!r} {problem}.")
+        if name.casefold() in seen:
+            raise UnsafeFileError(f"{source}: the member {name!r} is there twice.")
+        seen.add(name.casefold())
+        what = f"{source}: the member '{name}'"
+        if too_large := check_expansion(what, member.file_size, member.compress_size):
+            raise UnsafeFileError(too_large)
+    total = sum(member.file_size for member in members)
+    if too_large := check_expansion(f"{source}: the archive", total, size):
+        raise UnsafeFileError(too_large)
+
+
+def _problem_of(member: zipfile.ZipInfo) -> str | None:
+    name = member.filename
+    windows = PureWindowsPath(name)
+    parts = {*PurePosixPath(name).parts, *windows.parts}
+    if "\\" in name or windows.anchor or name.startswith("/") or ".." in parts:
+        return "has a path that leads out of the archive"
+    mode = member.external_attr >> 16
+    if stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
+        return "is not a regular file"
+    if member.flag_bits & _ENCRYPTED:
+        return "is encrypted"
+    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        return "is compressed in an unknown way"
+    return None

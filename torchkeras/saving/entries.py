@@ -1,0 +1,62 @@
+"""Tensors as files list them: name, shape and dtype first, values when asked for."""
+
+from __future__ import annotations
+
+import dataclasses
+import zlib
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from torchkeras._core.errors import CorruptFileError
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """A tensor in a file.
+
+    Args:
+        name: where it is in the file.
+        shape: its shape.
+        dtype: its dtype.
+        fetch: reads its values.
+        checksum: the checksum of its values; None where the file has none.
+        source: the file and the part of it, for messages.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+    fetch: Callable[[], Tensor]
+    checksum: int | None
+    source: str
+
+    def read(self) -> Tensor:
+        """Return the values, on the CPU.
+
+        Raises:
+            CorruptFileError: when they are not those that were written.
+        """
+        value = self.fetch()
+        if self.checksum is not None and checksum(value) != self.checksum:
+            raise CorruptFileError(
+                f"{self.source}: the values of '{self.name}' are damaged: their checksum "
+                "is not the one that was written with them. Use another copy of the file."
+            )
+        return value
+
+
+def checksum(value: Tensor | bytes) -> int:
+    """Return the CRC-32 of the bytes of a tensor, or of bytes.
+
+    Example:
+        >>> checksum(torch.zeros(2)) == checksum(bytes(8))
+        True
+    """
+    if isinstance(value, bytes):
+        return zlib.crc32(value)
+    if not value.numel():
+        return 0
+    flat = value.detach().cpu().contiguous().reshape(-1)
+    return zlib.crc32(flat.view(torch.uint8).numpy())

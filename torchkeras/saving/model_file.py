@@ -1,0 +1,301 @@
+"""`open_model_file`: the one way in for everything that reads a file.
+
+What a file is, is told by its first bytes, not by what it is called: a file of another
+kind under a name of ours is refused before anything parses it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import h5py
+
+from torchkeras._core.errors import CorruptFileError, UnsafeFileError, did_you_mean
+from torchkeras.saving import archive, hdf5, legacy, strict_json, tensor_file
+from torchkeras.saving.entries import Entry
+from torchkeras.saving.schema import check_config
+from torchkeras.saving.writing import as_path, extension_of
+
+EXTENSIONS = (".safetensors", ".keras", ".h5", ".hdf5")
+
+CONFIG = "config.json"
+METADATA = "metadata.json"
+WEIGHTS = "model.weights.h5"
+#: Present in files that we wrote: they need no guesses about what Keras meant.
+OWN_VERSION = "torchkeras_version"
+
+#: What Keras's store keeps beside weights.
+_OPTIMIZER = "optimizer/vars/"
+_FIRST_KERAS_3_STORE = "_layer_checkpoint_dependencies"
+
+
+@dataclasses.dataclass
+class ModelFile:
+    """An open file: its JSON parts, and what tensors it lists.
+
+    Args:
+        path: where it is.
+        layout: how tensors are named and laid out: by Keras 3's store, by layers as in
+            Keras's older files, or by torch's `state_dict`.
+        entries: the weights by name; in the ``"legacy"`` layout, `groups` has them.
+        groups: the weights of each layer, in order.
+        optimizer: the state of the optimizer, in Keras's order.
+        config: the model's config, None in a file of weights alone.
+        compile_config: the arguments of `compile`.
+        by_theano: whether Keras 1 or 2 wrote it with Theano.
+    """
+
+    path: Path
+    layout: Literal["keras", "legacy", "torch"]
+    entries: dict[str, Entry] = dataclasses.field(default_factory=dict)
+    groups: list[tuple[str, list[Entry]]] = dataclasses.field(default_factory=list)
+    optimizer: list[Entry] = dataclasses.field(default_factory=list)
+    config: dict[str, Any] | None = None
+    compile_config: dict[str, Any] | None = None
+    by_theano: bool = False
+
+
+@contextlib.contextmanager
+def open_model_file(caller: str, filepath: Any) -> Iterator[ModelFile]:
+    """Open a file of a model or of weights.
+
+    Args:
+        caller: the public call, for messages.
+        filepath: the file.
+
+    Raises:
+        FileNotFoundError: when there is no such file.
+        ValueError: for an unknown extension.
+        UnsafeFileError: for a file that must not be read.
+        CorruptFileError: for a file that is damaged, or not what its name says.
+    """
+    path = as_path(caller, filepath)
+    extension = extension_of(caller, path, EXTENSIONS)
+    _check_exists(caller, path)
+    reader = _READERS[_kind_of(path, extension)]
+    with reader(path) as file:
+        yield file
+
+
+def _check_exists(caller: str, path: Path) -> None:
+    if path.is_dir():
+        raise IsADirectoryError(f"{caller}: '{path}' is a directory, expected a file.")
+    if path.is_file():
+        return
+    beside = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
+    raise FileNotFoundError(
+        f"{caller}: there is no file '{path}'.{did_you_mean(path.name, beside)}"
+    )
+
+
+_KINDS = {
+    ".safetensors": "safetensors",
+    ".keras": "archive",
+    ".h5": "hdf5",
+    ".hdf5": "hdf5",
+}
+_NAMES = {
+    "safetensors": "a safetensors file",
+    "archive": "a zip archive, such as a .keras file",
+    "hdf5": "an HDF5 file",
+}
+#: How files begin that people take for a model.
+_OTHERS = {
+    b"<": "a web page: the download failed",
+    b"version https://git-lfs": "a pointer of Git LFS: the file itself was not fetched",
+    b"\x1f\x8b": "compressed by gzip: unpack it first",
+    b"PICKLE": "a pickle",
+}
+
+
+def _kind_of(path: Path, extension: str) -> str:
+    """Return the kind of a file, told by its first bytes, if its name says the same."""
+    with open(path, "rb") as file:
+        head = file.read(64)
+    size = path.stat().st_size
+    if not head:
+        raise CorruptFileError(f"{path}: the file is empty.")
+    kind = None
+    if head.startswith(hdf5.MAGIC):
+        kind = "hdf5"
+    elif head.startswith(archive.MAGIC):
+        kind = "archive"
+    elif tensor_file.looks_right(head, size):
+        kind = "safetensors"
+    expected = _KINDS[extension]
+    if kind == expected:
+        return kind
+    if _is_pickle(head):
+        raise UnsafeFileError(
+            f"{path}: this is a pickle, not {_NAMES[expected]}. Pickles can run code, and "
+            "are never read. If you trust it, read it by torch and save its tensors to a "
+            ".safetensors file."
+        )
+    other = next((o for start, o in _OTHERS.items() if head.startswith(start)), None)
+    found = f" It is {_NAMES.get(kind or '', other)}." if kind or other else ""
+    raise CorruptFileError(
+        f"{path}: this is not {_NAMES[expected]}, or damaged.{found}"
+    )
+
+
+def _is_pickle(head: bytes) -> bool:
+    return head[0] == 0x80 and head[1:2] <= b"\x05"
+
+
+# The readers
+
+
+@contextlib.contextmanager
+def _read_archive(path: Path) -> Iterator[ModelFile]:
+    with archive.open_to_read(path) as members:
+        if any(name.endswith("data.pkl") for name in members.names):
+            raise UnsafeFileError(
+                f"{path}: this is a checkpoint of PyTorch, which holds a pickle. Pickles "
+                "can run code, and are never read. If you trust it, read it by torch and "
+                "save its tensors to a .safetensors file."
+            )
+        parsed = strict_json.parse(members.read(CONFIG), f"{path}, {CONFIG}")
+        own = _was_written_by_us(members, path)
+        source = f"{path}, {WEIGHTS}"
+        with hdf5.open_to_read(io.BytesIO(members.read(WEIGHTS)), source) as store:
+            file = _read_store(path, store, source)
+            _take_configs(file, parsed, f"{path}, {CONFIG}", own)
+            yield file
+
+
+def _was_written_by_us(members: archive.Archive, path: Path) -> bool:
+    if METADATA not in members.names:
+        return False
+    metadata = strict_json.parse(members.read(METADATA), f"{path}, {METADATA}")
+    return isinstance(metadata, dict) and OWN_VERSION in metadata
+
+
+def _take_configs(file: ModelFile, parsed: Any, source: str, own: bool) -> None:
+    config = legacy.modernize(check_config(parsed, source))
+    compile_config = config.pop("compile_config", None)
+    file.config = config
+    file.compile_config = _checked_compile_config(compile_config, source, own)
+
+
+def _checked_compile_config(value: Any, source: str, own: bool) -> Any:
+    if value is None:
+        return None
+    if not isinstance(value, dict):
+        raise CorruptFileError(f"{source}: 'compile_config' must be an object.")
+    if not own and value.get("jit_compile"):
+        # Keras resolves "auto" before it writes; here compiling is the user's choice.
+        value = {**value, "jit_compile": "auto"}
+    return value or None
+
+
+def _read_store(path: Path, store: h5py.Group, source: str) -> ModelFile:
+    """Read the list of a store of Keras 3."""
+    entries: dict[str, Entry] = {}
+    optimizer: dict[int, Entry] = {}
+    for name, entry in hdf5.list_entries(store, source).items():
+        name = name.replace(_FIRST_KERAS_3_STORE, "layers")
+        number = name.removeprefix(_OPTIMIZER)
+        if number != name and number.isdecimal():
+            optimizer[int(number)] = entry
+        elif f"/{_OPTIMIZER}" not in name:  # of a model inside, compiled by itself
+            entries[name] = dataclasses.replace(entry, name=name)
+    ordered = [optimizer[number] for number in sorted(optimizer)]
+    return ModelFile(path, "keras", entries=entries, optimizer=ordered)
+
+
+@contextlib.contextmanager
+def _read_hdf5(path: Path) -> Iterator[ModelFile]:
+    source = str(path)
+    with hdf5.open_to_read(path, source) as file:
+        with hdf5.refusing_damage(source):
+            members, attributes = set(file), set(file.attrs)
+        is_legacy = "model_weights" in members or attributes & {
+            "layer_names",
+            "layer_names0",
+        }
+        if is_legacy:
+            yield _read_legacy(path, file, source)
+        else:
+            yield _read_store(path, file, source)
+
+
+def _read_legacy(path: Path, file: h5py.File, source: str) -> ModelFile:
+    """Read the list of an HDF5 file with a group for each layer of the model."""
+    listed = hdf5.list_entries(file, source)
+    root, prefix = file, ""
+    if "model_weights" in file:
+        root, prefix = hdf5.find_group(file, "model_weights", source), "model_weights/"
+    names = hdf5.read_names(root, "layer_names", source)
+    if "top_level_model_weights" in root and "top_level_model_weights" not in names:
+        names.append("top_level_model_weights")
+    groups = [(n, _group_entries(root, prefix, n, listed, source)) for n in names]
+    optimizer = []
+    if "optimizer_weights" in file:
+        optimizer = _group_entries(file, "", "optimizer_weights", listed, source)
+    backend = hdf5.read_text(root, "backend", source)
+    model = ModelFile(path, "legacy", groups=groups, optimizer=optimizer)
+    model.by_theano = backend == "theano"
+    config = hdf5.read_text(file, "model_config", source)
+    if config is not None:
+        where = f"{source}, model_config"
+        model.config = legacy.modernize(
+            check_config(strict_json.parse(config, where), where)
+        )
+        model.compile_config = _read_training_config(file, source)
+    return model
+
+
+def _group_entries(
+    root: h5py.Group, prefix: str, name: str, listed: dict[str, Entry], source: str
+) -> list[Entry]:
+    group = hdf5.find_group(root, name, source)
+    found = []
+    for weight in hdf5.read_names(group, "weight_names", source):
+        entry = listed.get(f"{prefix}{name}/{weight}")
+        if entry is None:
+            raise CorruptFileError(
+                f"{source}: the group '{prefix}{name}' lists the weight {weight!r} and "
+                "does not have it."
+            )
+        found.append(entry)
+    return found
+
+
+def _read_training_config(file: h5py.File, source: str) -> Any:
+    text = hdf5.read_text(file, "training_config", source)
+    if text is None:
+        return None
+    where = f"{source}, training_config"
+    parsed = strict_json.parse(text, where)
+    check_config({"class_name": "", "config": parsed}, where)
+    own = OWN_VERSION in file.attrs
+    return _checked_compile_config(legacy.compile_config_of(parsed), where, own)
+
+
+@contextlib.contextmanager
+def _read_tensors(path: Path) -> Iterator[ModelFile]:
+    with tensor_file.open_to_read(path) as file:
+        parts, entries = file.parts, dict(file.entries)
+        model = ModelFile(path, "torch")
+        names = parts.get("optimizer") or []
+        if not isinstance(names, list) or not all(str(n) in entries for n in names):
+            raise CorruptFileError(
+                f"{path}: the header lists tensors that are not there."
+            )
+        model.optimizer = [entries.pop(str(name)) for name in names]
+        model.entries = entries
+        if parts.get("config") is not None:
+            _take_configs(model, parts["config"], f"{path}, config", own=True)
+        yield model
+
+
+_READERS: dict[str, Callable[[Path], contextlib.AbstractContextManager[ModelFile]]] = {
+    "archive": _read_archive,
+    "hdf5": _read_hdf5,
+    "safetensors": _read_tensors,
+}

@@ -1,0 +1,91 @@
+"""JSON as files may hold it: bounded in size, number and depth, and unambiguous."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from typing import Any, NoReturn
+
+from torchkeras._core.errors import CorruptFileError
+from torchkeras.saving.limits import active, how_to_raise
+
+#: Strings, an unfinished one included, and brackets. Nothing is ever matched twice: the
+#: time is linear for any text.
+_TOKENS = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[\]{}]', re.DOTALL)
+
+
+def parse(text: str | bytes, source: str) -> Any:
+    """Parse JSON.
+
+    Args:
+        text: the JSON.
+        source: where it comes from, for messages.
+
+    Raises:
+        CorruptFileError: for what is no JSON, or beyond a limit.
+
+    Example:
+        >>> parse('{"units": 3}', "model.keras, config.json")
+        {'units': 3}
+    """
+    data = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
+    if problem := _oversize(data):
+        raise CorruptFileError(f"{source}: the JSON {problem}")
+    try:
+        return _decoder.decode(data.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise CorruptFileError(f"{source}: not valid JSON: {error}") from None
+
+
+def dump(value: Any, source: str) -> str:
+    """Return JSON that `parse` takes.
+
+    Raises:
+        ValueError: for values that JSON does not have.
+    """
+    try:
+        return json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{source} cannot be written as JSON: {error}") from None
+
+
+def _oversize(data: bytes) -> str | None:
+    limits = active()
+    if len(data) > limits.config_bytes:
+        return f"has {len(data):,} bytes. {how_to_raise('config_bytes')}"
+    items = data.count(b"{") + data.count(b"[") + data.count(b",")
+    if items > limits.config_items:
+        return f"has about {items:,} items. {how_to_raise('config_items')}"
+    depth = 0
+    for match in _TOKENS.finditer(data):
+        token = match[0]
+        depth += (token in (b"{", b"[")) - (token in (b"}", b"]"))
+        if depth > limits.config_depth:
+            return f"is nested too deep. {how_to_raise('config_depth')}"
+    return None
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value: dict[str, Any] = {}
+    for key, item in pairs:
+        if key in value:
+            raise ValueError(f"the key {key[:100]!r} is given twice")
+        value[key] = item
+    return value
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON value")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):
+        raise ValueError(f"the number {text[:50]} is too large")
+    return value
+
+
+_decoder = json.JSONDecoder(
+    object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite
+)

@@ -1,0 +1,178 @@
+"""Safetensors: tensors in torch's layout, with the model's config in the header."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from torchkeras._core.errors import CorruptFileError
+from torchkeras.saving import strict_json
+from torchkeras.saving.entries import Entry, checksum
+
+#: The version of what the header holds; readers refuse a later one.
+FORMAT_VERSION = 1
+
+_VERSION = "torchkeras_format"
+_CHECKSUMS = "checksums"
+_DTYPES = {
+    "BOOL": torch.bool,
+    "U8": torch.uint8,
+    "U16": torch.uint16,
+    "U32": torch.uint32,
+    "U64": torch.uint64,
+    "I8": torch.int8,
+    "I16": torch.int16,
+    "I32": torch.int32,
+    "I64": torch.int64,
+    "F8_E4M3": torch.float8_e4m3fn,
+    "F8_E5M2": torch.float8_e5m2,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "F32": torch.float32,
+    "F64": torch.float64,
+    "C64": torch.complex64,
+}
+
+
+def looks_right(head: bytes, size: int) -> bool:
+    """Say whether a file that begins with `head` can be a safetensors file.
+
+    Example:
+        >>> looks_right((2).to_bytes(8, "little") + b"{}", 10)
+        True
+    """
+    length = int.from_bytes(head[:8], "little")
+    return len(head) > 8 and head[8:9] == b"{" and length <= size - 8
+
+
+@contextlib.contextmanager
+def _refusing_damage(source: str) -> Iterator[None]:
+    try:
+        yield
+    except (SafetensorError, OSError, UnicodeError) as error:
+        raise CorruptFileError(f"{source}: damaged safetensors: {error}") from None
+
+
+class TensorFile:
+    """An open safetensors file.
+
+    Args:
+        file: the file.
+        source: its path, for messages.
+    """
+
+    #: The JSON parts of the header, by name; empty for a file that others wrote.
+    parts: dict[str, Any]
+    entries: dict[str, Entry]
+
+    def __init__(self, file: Any, source: str) -> None:
+        self._file = file
+        self._source = source
+        with _refusing_damage(source):
+            self.parts = self._read_parts(file.metadata() or {})
+            names = list(file.keys())
+        checksums = self.parts.pop(_CHECKSUMS, None)
+        known = checksums if isinstance(checksums, dict) else {}
+        self.entries = {n: self._entry(n, known.get(n)) for n in names}
+
+    def _read_parts(self, metadata: Mapping[str, str]) -> dict[str, Any]:
+        version = metadata.get(_VERSION)
+        if version is None:
+            return {}
+        if not version.isdecimal() or int(version) > FORMAT_VERSION:
+            raise CorruptFileError(
+                f"{self._source}: the header is of version {version[:20]!r}, this "
+                f"torchkeras reads up to {FORMAT_VERSION}. Install a later one."
+            )
+        texts = {k: v for k, v in metadata.items() if k not in _PLAIN}
+        expected = metadata.get("checksum")
+        if expected != str(_checksum_of(texts)):
+            raise CorruptFileError(
+                f"{self._source}: the header is damaged: its checksum is not the one "
+                "that was written with it. Use another copy of the file."
+            )
+        return {
+            name: strict_json.parse(text, f"{self._source}, {name}")
+            for name, text in texts.items()
+        }
+
+    def _entry(self, name: str, expected: int | None) -> Entry:
+        with _refusing_damage(f"{self._source}: '{name}'"):
+            part = self._file.get_slice(name)
+            dtype, shape = part.get_dtype(), tuple(part.get_shape())
+        if dtype not in _DTYPES:
+            raise CorruptFileError(
+                f"{self._source}: '{name}' is of the unknown dtype {dtype}."
+            )
+        fetch = functools.partial(self._fetch, name)
+        return Entry(name, shape, _DTYPES[dtype], fetch, expected, self._source)
+
+    def _fetch(self, name: str) -> Tensor:
+        with _refusing_damage(f"{self._source}: '{name}'"):
+            return self._file.get_tensor(name)
+
+
+@contextlib.contextmanager
+def open_to_read(path: Path) -> Iterator[TensorFile]:
+    """Open a safetensors file.
+
+    Raises:
+        CorruptFileError: for what is none.
+    """
+    with contextlib.ExitStack() as stack:
+        with _refusing_damage(str(path)):
+            file = stack.enter_context(safe_open(path, framework="pt", device="cpu"))
+        yield TensorFile(file, str(path))
+
+
+def write(path: Path, tensors: Mapping[str, Tensor], parts: Mapping[str, Any]) -> None:
+    """Write a safetensors file.
+
+    Args:
+        path: where to.
+        tensors: the tensors.
+        parts: JSON values for the header.
+
+    Raises:
+        OSError: when it could not be written.
+    """
+    values: dict[str, Tensor] = {}
+    places: set[int] = set()
+    for name, tensor in tensors.items():
+        value = tensor.detach().cpu().contiguous()
+        if value.numel() and value.data_ptr() in places:
+            value = value.clone()  # the format holds no tensor within another
+        places.add(value.data_ptr())
+        values[name] = value
+    checksums = {name: checksum(value) for name, value in values.items()}
+    texts = {
+        name: strict_json.dump(part, f"{path.name}, {name}")
+        for name, part in {**parts, _CHECKSUMS: checksums}.items()
+    }
+    metadata = {
+        "format": "pt",
+        _VERSION: str(FORMAT_VERSION),
+        "checksum": str(_checksum_of(texts)),
+        **texts,
+    }
+    try:
+        save_file(values, path, metadata)
+    except SafetensorError as error:
+        raise OSError(f"Cannot write '{path}': {error}") from None
+
+
+#: What the header holds that is no JSON.
+_PLAIN = ("format", _VERSION, "checksum")
+
+
+def _checksum_of(texts: Mapping[str, str]) -> int:
+    joined = "\n".join(f"{name}={texts[name]}" for name in sorted(texts))
+    return checksum(joined.encode("utf-8"))
