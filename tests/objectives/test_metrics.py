@@ -74,11 +74,9 @@ def test_untouched_metrics_are_zero(name):
     assert torch.as_tensor(metric.compute()).abs().sum() == 0
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [n for n in NAMES if data(n)[1].shape[-1] == 1])
 def test_a_vector_of_targets_is_a_column(name):
     y_true, y_pred = data(name)
-    if y_pred.shape[-1] != 1:
-        pytest.skip("takes classes")
     expected = make(name)(y_true[:, None], y_pred)
     torch.testing.assert_close(make(name)(y_true, y_pred), expected)
     weight = torch.tensor([1.0, 0.0, 2.0, 1.0, 3.0])

@@ -211,7 +211,7 @@ def run(module, case, weights):
     results = []
     for y_true, y_pred, weight in batches(case, weights):
         metric.update_state(y_true, y_pred, sample_weight=weight)
-        results.append(np.array(metric.result()))
+        results.append(np.asarray(metric.result()).copy())
     return metric, results
 
 

@@ -166,12 +166,11 @@ def test_history_and_weights_are_kerass(run: Run) -> None:
             weight.numpy(), theirs, rtol=1e-3, atol=1e-4, err_msg=weight.path
         )
     x, y = run.data
-    np.testing.assert_allclose(
-        own.evaluate(x, y, verbose=0),
-        reference.evaluate(x, y, verbose=0),
-        rtol=1e-4,
-        atol=1e-5,
+    results, expected = (
+        m.evaluate(x, y, verbose=0, return_dict=True) for m in (own, reference)
     )
+    for name, value in expected.items():
+        assert results[name] == pytest.approx(value, rel=1e-4, abs=1e-5)
     np.testing.assert_allclose(
         own.predict(x, verbose=0), reference.predict(x, verbose=0), rtol=1e-3, atol=1e-4
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -125,7 +126,7 @@ class MaxPooling1D(_MaxPooling):
     """
 
     rank = 1
-    pool = staticmethod(F.max_pool1d)
+    pool = staticmethod(torch.max_pool1d)
 
 
 @layers.register("MaxPool2D")
@@ -153,7 +154,7 @@ class MaxPooling2D(_MaxPooling):
     """
 
     rank = 2
-    pool = staticmethod(F.max_pool2d)
+    pool = staticmethod(torch.max_pool2d)
 
     __init__ = with_defaults(_MaxPooling.__init__, pool_size=(2, 2))
 
@@ -168,7 +169,7 @@ class MaxPooling3D(_MaxPooling):
     """
 
     rank = 3
-    pool = staticmethod(F.max_pool3d)
+    pool = staticmethod(torch.max_pool3d)
 
     __init__ = with_defaults(_MaxPooling.__init__, pool_size=(2, 2, 2))
 

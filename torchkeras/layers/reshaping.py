@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from torchkeras._core.config import standardize_data_format
@@ -41,7 +42,7 @@ class Flatten(Layer):
             return inputs.unsqueeze(1)
         if self._channels_first:
             inputs = inputs.movedim(1, -1)
-        return inputs.flatten(1)
+        return torch.flatten(inputs, 1)
 
 
 @layers.register()

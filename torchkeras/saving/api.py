@@ -21,6 +21,7 @@ from torchkeras.saving import hdf5, legacy, loading, slots, strict_json, tensor_
 from torchkeras.saving.model_file import (
     CONFIG,
     METADATA,
+    OPTIMIZER_GROUP,
     OWN_VERSION,
     WEIGHTS,
     open_model_file,
@@ -350,7 +351,7 @@ def _write_legacy(
         if state:
             name = model.optimizer.name
             values = {f"{name}/{key}": value for key, value in state.items()}
-            _write_group(file.create_group("optimizer_weights"), values)
+            _write_group(file.create_group(OPTIMIZER_GROUP), values)
 
 
 def _write_groups(root: h5py.Group, model: Any) -> None:

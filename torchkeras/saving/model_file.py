@@ -29,6 +29,12 @@ WEIGHTS = "model.weights.h5"
 #: Present in files that we wrote: they need no guesses about what Keras meant.
 OWN_VERSION = "torchkeras_version"
 
+#: Where HDF5 files of models keep the optimizer's state: ours, and Keras's. Keras 3
+#: builds its optimizer over no weights at all when it finds a group of its own name, and
+#: cannot train on; our files leave it to begin anew.
+OPTIMIZER_GROUP = "optimizer_state"
+_KERAS_OPTIMIZER_GROUP = "optimizer_weights"
+
 #: What Keras's store keeps beside weights.
 _OPTIMIZER = "optimizer/vars/"
 _FIRST_KERAS_3_STORE = "_layer_checkpoint_dependencies"
@@ -234,9 +240,11 @@ def _read_legacy(path: Path, file: h5py.File, source: str) -> ModelFile:
     if "top_level_model_weights" in root and "top_level_model_weights" not in names:
         names.append("top_level_model_weights")
     groups = [(n, _group_entries(root, prefix, n, listed, source)) for n in names]
-    optimizer = []
-    if "optimizer_weights" in file:
-        optimizer = _group_entries(file, "", "optimizer_weights", listed, source)
+    optimizer: list[Entry] = []
+    for group in (OPTIMIZER_GROUP, _KERAS_OPTIMIZER_GROUP):
+        if group in file:
+            optimizer = _group_entries(file, "", group, listed, source)
+            break
     backend = hdf5.read_text(root, "backend", source)
     model = ModelFile(path, "legacy", groups=groups, optimizer=optimizer)
     model.by_theano = backend == "theano"

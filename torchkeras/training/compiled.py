@@ -367,11 +367,12 @@ class CompiledMetrics:
                     if identifier is None:
                         continue
                     metric = get_metric(identifier, targets[index], outputs[index])
+                    weighted = argument == "weighted_metrics"
+                    prefix = f"{names[index]}_" if several else ""
                     name = _metric_name(identifier, metric)
                     if isinstance(identifier, str):
                         metric.name = name  # as in Keras; callbacks look it up
-                    name = f"{names[index]}_{name}" if several else name
-                    weighted = argument == "weighted_metrics"
+                    name = self._log_name(prefix, name, weighted)
                     self._bound.append((index, name, metric, weighted))
         self._can_wait = not several and all(
             getattr(metric, "batchable", False) for _, _, metric, _ in self._bound
