@@ -121,6 +121,19 @@ def test_decisions_are_those_of_keras(name, options, series):
     assert torch.equal(ours.weight, theirs.weight)
 
 
+def test_callbacks_of_keras_are_taken():
+    class Theirs(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            model: Any = self.model
+            model.stop_training = logs is not None and logs["loss"] < 1
+
+    listed = callbacks.CallbackList(Theirs(), model=(model := FakeModel()), epochs=2)
+    listed.on_epoch_end(0, {"loss": 2.0})
+    assert not model.stop_training
+    listed.on_epoch_end(1, {"loss": 0.5})
+    assert model.stop_training
+
+
 @pytest.mark.parametrize("append", [False, True])
 @pytest.mark.parametrize(
     "series", [SERIES[0], [{"loss": 0.5, "accuracy": 1.0}, {"loss": 0.25}]]

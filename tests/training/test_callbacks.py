@@ -9,7 +9,6 @@ import itertools
 import math
 import os
 import re
-import subprocess
 import sys
 import warnings
 from collections.abc import Mapping
@@ -186,17 +185,6 @@ def test_callbacks_need_not_call_the_base_constructor():
     own = Own()
     run(own, losses(1.0))
     assert own.seen == 2
-
-
-def test_callbacks_of_another_library_are_taken():
-    import keras
-
-    class Theirs(keras.callbacks.Callback):
-        def on_epoch_end(self, epoch, logs=None):
-            model: Any = self.model
-            model.stop_training = logs is not None and logs["loss"] < 1
-
-    assert run(Theirs(), losses(2.0, 0.5)).stop_training
 
 
 def test_a_method_that_is_no_event_is_refused():
@@ -596,6 +584,16 @@ def test_a_terminal_gets_a_bar(monkeypatch):
     assert len(lines) == 5
 
 
+def test_a_notebook_gets_a_bar_of_any_width(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "ipykernel", SimpleNamespace())
+    monkeypatch.setattr(progress_module, "_INTERVAL", 0.0)
+    monkeypatch.setenv("COLUMNS", "30")
+    epochs_with_bar(5, epochs=1)
+    painted = plain(capsys.readouterr().out.replace("\r", "\n"))
+    running = [line for line in painted if line.startswith("3/5 ━━━━━━━━━━━━────────")]
+    assert running[0].rstrip().endswith(" - accuracy: 0.9000 - loss: 0.5000")
+
+
 def test_one_epoch_has_no_number(capsys):
     epochs_with_bar(5, epochs=1)
     assert capsys.readouterr().out.startswith("5/5 - 0s")
@@ -727,23 +725,19 @@ def test_a_bar_left_by_an_interrupt_does_not_disturb_the_next(monkeypatch):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
-def test_the_bar_in_a_pseudo_terminal():
-    program = (
-        "import pty, sys\n"
-        "pty.spawn([sys.executable, '-c', '''"
-        "from torchkeras.callbacks import progress\n"
-        "progress._INTERVAL = 0.0\n"
-        "bar = progress.ProgressBar(3)\n"
-        "for step in range(3): bar.update(step + 1, dict(loss=0.5))\n"
-        "bar.finish(dict(loss=0.25))''' ])"
-    )
-    shown = subprocess.run(
-        [sys.executable, "-c", program],
-        capture_output=True,
-        stdin=subprocess.DEVNULL,
-        check=True,
-        timeout=120,
-    ).stdout.decode()
+def test_the_bar_in_a_pseudo_terminal(monkeypatch):
+    ours, theirs = os.openpty()
+    monkeypatch.setattr(progress_module, "_INTERVAL", 0.0)
+    with os.fdopen(theirs, "w") as terminal:
+        monkeypatch.setattr(sys, "stdout", terminal)
+        bar = ProgressBar(3)
+        for step in range(3):
+            bar.update(step + 1, {"loss": 0.5})
+        bar.finish({"loss": 0.25})
+        shown = ""
+        while "\n" not in shown:
+            shown += os.read(ours, 10_000).decode(errors="ignore")
+    os.close(ours)
     assert shown.count("\r") >= 3
     final = [line for line in plain(shown.replace("\r\n", "\n")) if line][-1]
     assert re.fullmatch("3/3 ━{20} 0s [0-9]+[um]s/step - loss: 0.2500", final)
@@ -800,6 +794,19 @@ def test_logs_of_a_batch_are_means_so_far():
 
 
 @pytest.mark.filterwarnings("ignore:In epoch")
+def test_evaluation_within_training_leaves_the_guard_on():
+    def evaluate_and_break(epoch, logs):
+        x = np.ones((2, 4), "float32")
+        terminate.model.evaluate(x, x[:, :1], verbose=0)
+        terminate.model.optimizer.learning_rate = 1e30
+
+    terminate = TerminateOnNaN()
+    model, history = trained(terminate, LambdaCallback(on_epoch_end=evaluate_and_break))
+    assert len(history.epoch) == 2
+    assert all(weight.isfinite().all() for weight in model.parameters())
+
+
+@pytest.mark.filterwarnings("ignore:In epoch")
 def test_a_loss_that_is_not_finite_leaves_the_weights_finite(capsys):
     steps: list[int] = []
     count = LambdaCallback(on_train_batch_end=lambda batch, logs: steps.append(batch))
@@ -847,6 +854,22 @@ def test_the_direction_of_a_metric_of_the_model_is_known(metric, monitor, wants_
     model.compile(SGD(1e-5), "mse", metrics=[metric])
     model.fit(x, x[:, :1], epochs=2, validation_split=0.5, verbose=0, callbacks=[stop])
     assert stop._wants_more is wants_more
+
+
+def test_training_that_ends_within_an_epoch_is_validated_whole():
+    stop = LambdaCallback(
+        on_train_batch_end=lambda batch, logs: setattr(
+            stop.model, "stop_training", True
+        )
+    )
+    rows: list[int] = []
+    count = LambdaCallback(on_test_batch_end=lambda batch, logs: rows.append(batch))
+    model, history = trained(stop, count, validation_split=0.5)
+    assert len(history.epoch) == 1
+    assert rows == [0, 1]
+    x = np.zeros((70, 4), "float32")
+    assert model.predict(x, verbose=0).shape == (70, 1)
+    assert model.stop_training
 
 
 def test_the_weights_of_the_best_epoch_come_back():

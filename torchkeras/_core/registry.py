@@ -353,6 +353,8 @@ def find_class(
             f"If {name} is your own, register it with `register_keras_serializable` or "
             f"pass `custom_objects={{{name!r}: {name}}}`."
         )
+        if not _is_ours(module):
+            raise UnsafeFileError(_foreign(f"{module}.{name}", hint))
         raise ValueError(unknown_name(kind, name, known, hint))
     return cls
 
@@ -361,27 +363,41 @@ def _candidates(module: str | None, family: Registry | None) -> list[Registry]:
     """Return the families in which a class of that Keras module can be."""
     if module in ("builtins", None):
         return [family] if family else list(_families.values())
-    if str(module).split(".")[0] not in ("keras", "torchkeras", "tf_keras"):
+    if not _is_ours(module):
         return []
     return list(_families.values()) if module not in _families else [_families[module]]
+
+
+def _is_ours(module: Any) -> bool:
+    """Say whether a config's module is one of Keras's, or left open."""
+    package = str(module or "builtins").split(".")[0]
+    return package in ("builtins", "keras", "tf_keras", "torchkeras")
+
+
+def _foreign(name: str, hint: str) -> str:
+    return (
+        f"The config names {name}, which is neither built in nor registered, and no "
+        f"module is imported because a file names it. {hint}"
+    )
 
 
 def _find_function(
     config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None
 ) -> Any:
-    name = config.get("config")
+    name, module = config.get("config"), config.get("module")
     name = name if isinstance(name, str) else str(name)
+    for registry in _candidates(module, None):
+        member = registry.entries.get(name)
+        if callable(member) and not inspect.isclass(member):
+            return member
     for key in (config.get("registered_name"), name):
         if key and (found := find_custom(key, custom_objects)) is not None:
             return found
-    for registry in _candidates(config.get("module"), None):
-        if callable(member := registry.entries.get(name)):
-            return member
-    raise ValueError(
-        f"Unknown function {config.get('module')}.{name}: a file can name built-in "
-        "functions and those you register with `register_keras_serializable` or pass "
-        f"as `custom_objects={{{name!r}: ...}}`; no module is imported for it."
+    hint = (
+        "If it is your own, register it with `register_keras_serializable` or pass "
+        f"`custom_objects={{{name!r}: ...}}`."
     )
+    raise UnsafeFileError(_foreign(f"the function {module}.{name}", hint))
 
 
 def _from_config(

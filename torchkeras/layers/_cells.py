@@ -633,8 +633,9 @@ class StackedRNNCells(Layer):
     def call(self, inputs: Tensor, states: Any) -> tuple[Tensor, list[Any]]:
         new_states = []
         for cell, own in zip(self.cells, states, strict=True):
-            inputs, own = cell(inputs, own)
-            new_states.append(own)
+            nested = tree.is_nested(own)
+            inputs, new = cell(inputs, own if nested else [own])
+            new_states.append(new if nested else tree.flatten(new)[0])
         return inputs, new_states
 
     def reset_dropout_mask(self) -> None:

@@ -167,7 +167,8 @@ class ConfusionMetric(Metric):
     def _above_any(self, labels: Tensor, scores: Tensor) -> Tensor:
         self._table = self._table.to(scores.device)
         above = scores > self._table.reshape(-1, 1, 1)
-        return torch.einsum("tsc,ksc->ktc", above.to(labels.dtype), labels)
+        # Not a matrix product, which autocast would compute in half precision.
+        return torch.where(above, labels.unsqueeze(1), 0.0).sum(2)
 
     def _above_even(self, labels: Tensor, scores: Tensor) -> Tensor:
         """Sum into the buckets between thresholds, then from the last one down."""

@@ -132,7 +132,7 @@ class Mean(Metric):
         if sample_weight is None:
             # A sample counts once, whatever the number of its values.
             self.total.add_(values.sum(), alpha=1 / max(math.prod(values.shape[1:]), 1))
-            self.count.add_(len(values) if values.ndim else 1)
+            self.count.add_(values.shape[0] if values.ndim else 1)
             return
         if mask is not None:
             sample_weight = apply_mask(sample_weight, mask, values.dtype, "sum")

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, no_grad, optim
 
-from torchkeras._core.variable import Variable, WeightView, check_assigned, to_tensor
+from torchkeras._core.variable import Variable, WeightView, check_assigned
 
 if TYPE_CHECKING:
     from torchkeras.optimizers.stages import Accumulation, Averages
@@ -152,7 +152,7 @@ class KerasVariables:
                 f"{len(arrays)} arrays. Load them into an optimizer of the same class "
                 "and arguments, built over the same weights."
             )
-        values = [to_tensor(array, torch.empty(())) for array in arrays]
+        values = [torch.as_tensor(array) for array in arrays]
         for entry, value in zip(entries, values, strict=True):
             path = f"{self.name}/{entry.name}"
             check_assigned(path, tuple(entry.read().shape), tuple(value.shape))
@@ -237,7 +237,9 @@ class KerasVariables:
         return torch.tensor(self._current_rate())
 
     def _write_rate(self, value: Tensor) -> None:
-        self.learning_rate = float(value)
+        # Files hold float32: a rate equal to that precision keeps its own digits.
+        if np.float32(self._current_rate()) != np.float32(float(value)):
+            self.learning_rate = float(value)
 
     def _updates(self) -> int:
         return self._iterations // self._accumulated

@@ -77,8 +77,8 @@ def save_model(
         raise ValueError(invalid_argument("save_model", "zipped", expected, zipped))
     if not hasattr(model, "layers"):
         raise TypeError(
-            f"save_model: expected a model, got {type(model).__name__}. Put a layer into "
-            "a `Sequential` first."
+            f"save_model: expected a model, got {type(model).__name__}. Put a layer "
+            "into a `Sequential` first."
         )
     if not may_replace("save_model", path, overwrite):
         return
@@ -199,8 +199,8 @@ def load_weights(
             text = f"'{file.path}' does not fit the model '{model.name}'."
             if not skip_mismatch:
                 raise ValueError(
-                    f"load_weights: {text} Nothing was changed; pass skip_mismatch=True "
-                    f"to load what fits.{complaints}"
+                    f"load_weights: {text} Nothing was changed; pass "
+                    f"skip_mismatch=True to load what fits.{complaints}"
                 )
             warnings.warn(f"{text} The rest was loaded.{complaints}", stacklevel=3)
         loading.copy_weights(file, model, found.fitting)
@@ -233,8 +233,8 @@ def _check_built(caller: str, model: Any) -> None:
         raise TypeError(f"{caller}: expected a model, got {type(model).__name__}.")
     if not model.built:
         raise ValueError(
-            f"{caller}: the model '{model.name}' is not built, so it has no weights yet. "
-            "Call it on data, or `build(input_shape)` first."
+            f"{caller}: the model '{model.name}' is not built, so it has no weights "
+            "yet. Call it on data, or `build(input_shape)` first."
         )
 
 

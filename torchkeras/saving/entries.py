@@ -41,8 +41,8 @@ class Entry:
         value = self.fetch()
         if self.checksum is not None and checksum(value) != self.checksum:
             raise CorruptFileError(
-                f"{self.source}: the values of '{self.name}' are damaged: their checksum "
-                "is not the one that was written with them. Use another copy of the file."
+                f"{self.source}: the values of '{self.name}' are damaged: their "
+                "checksum is not the one written with them. Use another copy."
             )
         return value
 
@@ -59,4 +59,4 @@ def checksum(value: Tensor | bytes) -> int:
     if not value.numel():
         return 0
     flat = value.detach().cpu().contiguous().reshape(-1)
-    return zlib.crc32(flat.view(torch.uint8).numpy())
+    return zlib.crc32(flat.view(torch.uint8).numpy().data)

@@ -1,8 +1,8 @@
 """HDF5, written plainly and read with suspicion.
 
-A file is listed before anything in it is read. Whatever could lead out of the file (soft
-and external links, external and virtual datasets, filters that load a plug-in) or make
-reading cost more than the file's size suggests is refused.
+A file is listed before anything in it is read. Whatever could lead out of the file
+(soft and external links, external and virtual datasets, filters that load a plug-in) or
+make reading cost more than the file's size suggests is refused.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any, BinaryIO
 import h5py
 import numpy as np
 import torch
+from h5py import h5a, h5d, h5o, h5t, h5z
 from torch import Tensor
 
 from torchkeras._core.errors import CorruptFileError, UnsafeFileError
@@ -29,10 +30,10 @@ _CHECKSUM = "crc32"
 #: How NumPy, which has no bfloat16, shows a dataset of it.
 _BFLOAT16 = np.dtype("V2")
 _FILTERS = (
-    h5py.h5z.FILTER_DEFLATE,
-    h5py.h5z.FILTER_SHUFFLE,
-    h5py.h5z.FILTER_FLETCHER32,
-    h5py.h5z.FILTER_LZF,
+    h5z.FILTER_DEFLATE,
+    h5z.FILTER_SHUFFLE,
+    h5z.FILTER_FLETCHER32,
+    h5z.FILTER_LZF,
 )
 #: Attributes of more bytes than this do not fit into an object's header.
 _NAMES_PER_ATTRIBUTE = 2_000
@@ -84,7 +85,7 @@ def list_entries(root: h5py.Group, source: str) -> dict[str, Entry]:
 
 def _walk(root: h5py.Group, source: str) -> Iterator[tuple[str, h5py.Dataset]]:
     """Yield datasets with their paths; refuse links and objects met twice."""
-    seen = {h5py.h5o.get_info(root.id).addr}
+    seen = {h5o.get_info(root.id).addr}
     groups = [("", root)]
     while groups:
         prefix, group = groups.pop()
@@ -101,7 +102,7 @@ def _walk(root: h5py.Group, source: str) -> Iterator[tuple[str, h5py.Dataset]]:
                     "another file. Only plain groups and datasets are read."
                 )
             member = group[name]
-            address = h5py.h5o.get_info(member.id).addr
+            address = h5o.get_info(member.id).addr
             if address in seen:
                 raise UnsafeFileError(f"{source}: '{path}' is linked more than once.")
             seen.add(address)
@@ -118,7 +119,7 @@ def _walk(root: h5py.Group, source: str) -> Iterator[tuple[str, h5py.Dataset]]:
 def _check_dataset(dataset: h5py.Dataset, what: str) -> tuple[int, int]:
     """Return the declared and the stored size of a dataset that may be read."""
     plan = dataset.id.get_create_plist()
-    if plan.get_layout() == h5py.h5d.VIRTUAL:
+    if plan.get_layout() == h5d.VIRTUAL:
         raise UnsafeFileError(f"{what} is virtual: its values are in other files.")
     if plan.get_external_count():
         raise UnsafeFileError(f"{what} has external storage: its values are elsewhere.")
@@ -194,9 +195,9 @@ def read_attribute(node: Any, name: str, source: str) -> Any:
     """Return a small attribute of numbers or text, None where there is none."""
     if name not in node.attrs:
         return None
-    attribute = h5py.h5a.open(node.id, name.encode())
+    attribute = h5a.open(node.id, name.encode())
     kind = attribute.get_type().get_class()
-    if kind not in (h5py.h5t.STRING, h5py.h5t.INTEGER, h5py.h5t.FLOAT):
+    if kind not in (h5t.STRING, h5t.INTEGER, h5t.FLOAT):
         raise UnsafeFileError(
             f"{source}: the attribute '{name}' holds neither text nor numbers."
         )
@@ -241,7 +242,7 @@ def read_names(node: Any, name: str, source: str) -> list[str]:
 
 
 def write_names(node: Any, name: str, names: list[str]) -> None:
-    """Write an attribute that lists names, split where an object's header is too small."""
+    """Write an attribute that lists names, split where a header is too small."""
     text = h5py.string_dtype()
     if len(names) <= _NAMES_PER_ATTRIBUTE:
         node.attrs.create(name, np.array(names, dtype=object), dtype=text)

@@ -1,7 +1,7 @@
 """What the configs of Keras 1, 2 and 3 call differently, in tables.
 
-Configs are brought to our own form before anything is made from them. Tables speak only of
-arguments that a built-in class does not have: what it has keeps its name and meaning, and
+Configs are brought to our own form before anything is made from them. Tables speak only
+of arguments that a built-in class does not have: what it has keeps its meaning, and
 classes of the user's own are left alone.
 """
 
@@ -84,7 +84,8 @@ VALUES: dict[str, dict[Any, Any]] = {
 
 #: Keywords of every layer that its constructor takes without naming them.
 _KEYWORDS = frozenset(
-    "batch_input_shape batch_shape batch_size input_dim input_length input_shape".split()
+    "batch_input_shape batch_shape batch_size input_dim input_length "
+    "input_shape".split()
 )
 _ABSENT = (None, False)
 

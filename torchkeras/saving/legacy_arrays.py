@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from torchkeras.saving.entries import Entry
 
-#: Keras 1 kept the kernel, the recurrent kernel and the bias of each gate by themselves;
-#: the gates in the order in which Keras 2 and 3 join them.
+#: Keras 1 kept kernel, recurrent kernel and bias of each gate by themselves: its gates
+#: in the order in which Keras 2 and 3 join them.
 _GATES = {"LSTM": (0, 2, 1, 3), "GRU": (0, 1, 2)}
 _CONVOLUTIONS = ("Conv1D", "Conv2D", "Conv2DTranspose")
 

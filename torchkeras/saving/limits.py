@@ -57,7 +57,7 @@ def limits(**values: int) -> Iterator[None]:
         ...     active().config_bytes == 2**30
         True
     """
-    global _active  # noqa: PLW0603
+    global _active
     known = [field.name for field in dataclasses.fields(Limits)]
     for name, value in values.items():
         if name not in known:
@@ -84,7 +84,7 @@ def how_to_raise(name: str) -> str:
 
 
 def check_expansion(what: str, declared: int, stored: int) -> str | None:
-    """Return what is wrong with a part that takes `stored` bytes and becomes `declared`."""
+    """Return what is wrong with a part that grows when it is read, or None."""
     bound = max(_active.unchecked_bytes, _active.expansion * stored)
     if declared <= bound:
         return None

@@ -11,7 +11,6 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from torchkeras._core.errors import CorruptFileError, UnsafeFileError
 from torchkeras._core.registry import (
@@ -164,10 +163,7 @@ def copy_weights(file: ModelFile, model: Any, pairs: list[tuple[Slot, Entry]]) -
         model.load_state_dict({s.path: v for s, v in values}, strict=False)
         return
     for slot, value in values:
-        if isinstance(slot.weight, Tensor) and not hasattr(slot.weight, "assign"):
-            slot.weight.data.copy_(value)
-        else:
-            slot.weight.assign(value)
+        slot.weight.assign(value)
 
 
 def restore_optimizer(file: ModelFile, model: Any) -> None:
@@ -183,8 +179,8 @@ def restore_optimizer(file: ModelFile, model: Any) -> None:
         optimizer.load_state_from_keras(model.trainable_weights, values)
     except ValueError as error:
         warnings.warn(
-            f"{file.path}: the state of the optimizer was not restored, it begins anew: "
-            f"{error}",
+            f"{file.path}: the state of the optimizer was not restored, it begins "
+            f"anew: {error}",
             stacklevel=4,
         )
 
@@ -204,8 +200,8 @@ def make_model(file: ModelFile, custom_objects: Mapping[str, Any] | None) -> Any
     """
     if file.config is None:
         raise ValueError(
-            f"load_model: '{file.path}' holds weights only. Make the model, and pass the "
-            "file to its `load_weights`."
+            f"load_model: '{file.path}' holds weights only. Make the model, and pass "
+            "the file to its `load_weights`."
         )
     with custom_object_scope(custom_objects or {}):
         if _is_built_in(file.config):

@@ -30,7 +30,7 @@ WEIGHTS = "model.weights.h5"
 OWN_VERSION = "torchkeras_version"
 
 #: Where HDF5 files of models keep the optimizer's state: ours, and Keras's. Keras 3
-#: builds its optimizer over no weights at all when it finds a group of its own name, and
+#: builds its optimizer over no weights at all when it finds a group of its own, and
 #: cannot train on; our files leave it to begin anew.
 OPTIMIZER_GROUP = "optimizer_state"
 _KERAS_OPTIMIZER_GROUP = "optimizer_weights"
@@ -115,8 +115,11 @@ _OTHERS = {
     b"<": "a web page: the download failed",
     b"version https://git-lfs": "a pointer of Git LFS: the file itself was not fetched",
     b"\x1f\x8b": "compressed by gzip: unpack it first",
-    b"PICKLE": "a pickle",
 }
+_NO_PICKLES = (
+    "Pickles can run code, and are never read. If you trust the file, read it by torch "
+    "and save its tensors to a .safetensors file."
+)
 
 
 def _kind_of(path: Path, extension: str) -> str:
@@ -126,7 +129,7 @@ def _kind_of(path: Path, extension: str) -> str:
     size = path.stat().st_size
     if not head:
         raise CorruptFileError(f"{path}: the file is empty.")
-    kind = None
+    kind = ""
     if head.startswith(hdf5.MAGIC):
         kind = "hdf5"
     elif head.startswith(archive.MAGIC):
@@ -138,12 +141,10 @@ def _kind_of(path: Path, extension: str) -> str:
         return kind
     if _is_pickle(head):
         raise UnsafeFileError(
-            f"{path}: this is a pickle, not {_NAMES[expected]}. Pickles can run code, and "
-            "are never read. If you trust it, read it by torch and save its tensors to a "
-            ".safetensors file."
+            f"{path}: this is a pickle, not {_NAMES[expected]}. {_NO_PICKLES}"
         )
     other = next((o for start, o in _OTHERS.items() if head.startswith(start)), None)
-    found = f" It is {_NAMES.get(kind or '', other)}." if kind or other else ""
+    found = f" It is {_NAMES.get(kind, other)}." if kind or other else ""
     raise CorruptFileError(
         f"{path}: this is not {_NAMES[expected]}, or damaged.{found}"
     )
@@ -161,9 +162,7 @@ def _read_archive(path: Path) -> Iterator[ModelFile]:
     with archive.open_to_read(path) as members:
         if any(name.endswith("data.pkl") for name in members.names):
             raise UnsafeFileError(
-                f"{path}: this is a checkpoint of PyTorch, which holds a pickle. Pickles "
-                "can run code, and are never read. If you trust it, read it by torch and "
-                "save its tensors to a .safetensors file."
+                f"{path}: this is a checkpoint of PyTorch. {_NO_PICKLES}"
             )
         parsed = strict_json.parse(members.read(CONFIG), f"{path}, {CONFIG}")
         own = _was_written_by_us(members, path)

@@ -78,7 +78,7 @@ def _check_object(node: Mapping[str, Any], source: str) -> None:
 
 
 def _has_bytecode(inner: Any) -> bool:
-    """Say whether the config of a Lambda layer is of the kind that Keras 1 and 2 wrote."""
+    """Say whether a Lambda layer's config is of the kind that Keras 1 and 2 wrote."""
     return isinstance(inner, Mapping) and (
         isinstance(inner.get("function"), list)
         or inner.get("function_type") == "lambda"

@@ -1,7 +1,7 @@
 """Where a model's weights stand in each kind of file.
 
-Three layouts of files, one table of weights: `Layer.weights`, which shows every weight in
-Keras's order and shape, serves Keras's formats; `state_dict` serves torch's.
+Three layouts of files, one table of weights: `Layer.weights`, which shows every weight
+in Keras's order and shape, serves Keras's formats; `state_dict` serves torch's.
 """
 
 from __future__ import annotations
@@ -167,6 +167,12 @@ def _snake_name(module: nn.Module) -> str:
 
 
 def unique_name(name: str, taken: dict[str, int]) -> str:
+    """Return `name`, then ``name_1``, ``name_2``, ... when it is taken.
+
+    Args:
+        name: the name.
+        taken: how often each name was asked for, which is counted here.
+    """
     count = taken.get(name, -1) + 1
     taken[name] = count
     return f"{name}_{count}" if count else name

@@ -124,7 +124,7 @@ def _sync(path: Path) -> None:
 
 
 def _sync_directory(directory: Path) -> None:
-    """Make the renaming itself last through a power failure, where that can be asked."""
+    """Make the renaming last through a power failure, where that can be asked."""
     with contextlib.suppress(OSError):  # not every file system can be asked
         descriptor = os.open(directory, os.O_RDONLY)
         try:

@@ -454,7 +454,7 @@ class Trainer(Layer):
             logs = step(data)
             for hook in end:
                 hook(index, logs)
-            if self.stop_training:
+            if self.stop_training and mode == "train":
                 break
         return dict(sorted(as_numbers(logs).items())) if mode != "predict" else {}
 
@@ -496,7 +496,6 @@ class Trainer(Layer):
             callbacks, verbose, epochs=1, steps=steps or batches.num_batches
         )
         self.reset_metrics()
-        self.stop_training = False
         with self._mode(False):
             results = self._run_test(batches, steps, callback_list)
         if return_dict:
@@ -552,7 +551,6 @@ class Trainer(Layer):
             outputs.append(self.predict_step(data))
             return {"outputs": outputs[-1]}
 
-        self.stop_training = False
         with self._mode(False), torch.no_grad():
             callback_list.on_predict_begin()
             rows = _rows_of_epoch(batches, steps, None)
@@ -746,13 +744,11 @@ class Trainer(Layer):
             verbose=verbose,
             **params,
         )
-        if self.compiled:
+        if add_history:  # for `fit`, in which `evaluate` may be called
             # A step of the user's own does not look at the loss: the callback does.
-            own = type(self).train_step is not Trainer.train_step
-            self._guard_loss(
-                not own
-                and any(getattr(c, "guards_loss", False) for c in made.callbacks)
-            )
+            looks = type(self).train_step is Trainer.train_step
+            wanted = any(getattr(c, "guards_loss", False) for c in made.callbacks)
+            self._guard_loss(looks and wanted)
         return made
 
 

@@ -1,0 +1,408 @@
+"""Recurrent layers against Keras's own, from the same weights."""
+
+import itertools
+import json
+
+import keras
+import numpy as np
+import pytest
+import torch
+
+from torchkeras import layers
+from torchkeras._core import tree
+
+# Keras's own weights do not know NumPy 2's `copy` argument.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:__array__ implementation doesn't accept a copy:DeprecationWarning"
+)
+
+TOLERANCE = {"atol": 1e-5, "rtol": 1e-5}
+BATCH, STEPS, FEATURES, UNITS = 4, 6, 3, 5
+LENGTHS = np.array([[6], [3], [1], [4]])
+
+MASKS = {
+    "none": None,
+    "right": np.arange(STEPS) < LENGTHS,
+    "left": np.arange(STEPS) >= STEPS - LENGTHS,
+    "holes": np.random.default_rng(5).random((BATCH, STEPS)) < 0.5,
+    "empty": np.arange(STEPS) < np.array([[6], [0], [2], [0]]),
+}
+
+VARIANTS = [
+    ("SimpleRNN", {}),
+    ("SimpleRNN", {"activation": "relu"}),
+    ("SimpleRNN", {"activation": "sigmoid"}),
+    ("SimpleRNN", {"use_bias": False}),
+    ("LSTM", {}),
+    ("LSTM", {"activation": "softsign"}),
+    ("LSTM", {"recurrent_activation": "hard_sigmoid", "unroll": True}),
+    ("LSTM", {"use_bias": False}),
+    ("GRU", {}),
+    ("GRU", {"activation": "softsign"}),
+    ("GRU", {"use_bias": False}),
+    ("GRU", {"reset_after": False}),
+    ("GRU", {"reset_after": False, "use_bias": False, "use_cudnn": False}),
+]
+
+
+def name_of(value):
+    """Return a readable test id."""
+    if isinstance(value, dict):
+        return "-".join(f"{k}={v}" for k, v in value.items()) or "default"
+    return str(value)
+
+
+def states_of(name):
+    """Return random initial states."""
+    count = 2 if name == "LSTM" else 1
+    return [torch.randn(BATCH, UNITS) for _ in range(count)]
+
+
+def equip(theirs, ours, shape=(BATCH, STEPS, FEATURES)):
+    """Build both and give them the same random weights."""
+    for layer in (theirs, ours):
+        if not layer.built:
+            layer.build(shape)
+    weights = [np.random.randn(*w.shape).astype("float32") / 2 for w in theirs.weights]
+    theirs.set_weights(weights)
+    ours.set_weights(weights)
+    for other, weight in zip(theirs.weights, ours.weights, strict=True):
+        assert (other.name, tuple(other.shape)) == (weight.name, tuple(weight.shape))
+
+
+def run(layer, x, **kwargs):
+    """Return the outputs, the gradients of the inputs and those of the weights."""
+    x = torch.tensor(x, requires_grad=True)
+    outputs = tree.flatten(layer(x, **kwargs))
+    weights = [torch.arange(o.numel()).reshape(o.shape).cos() for o in outputs]
+    for weight in layer.trainable_weights:
+        for tensor in getattr(weight, "tensors", (weight.value,)):
+            tensor.grad = None
+    sum((o * w).sum() for o, w in zip(outputs, weights, strict=True)).backward()
+    grads = [getattr(w, "grad", None) for w in layer.trainable_weights]
+    if isinstance(layer, keras.Layer):
+        grads = [w.value.grad for w in layer.trainable_weights]
+    return [o.detach() for o in outputs], x.grad, grads
+
+
+def compare(theirs, ours, x=None, **kwargs):
+    """Compare outputs and gradients."""
+    if x is None:
+        x = np.random.randn(BATCH, STEPS, FEATURES).astype("float32")
+    if kwargs.get("mask") is not None:
+        kwargs["mask"] = torch.tensor(kwargs["mask"])
+    torch.testing.assert_close(
+        run(ours, x, **kwargs), run(theirs, x, **kwargs), **TOLERANCE
+    )
+
+
+def both(name, *args, **kwargs):
+    """Return Keras's class and ours, called with the same arguments."""
+    return getattr(keras.layers, name)(*args, **kwargs), getattr(layers, name)(
+        *args, **kwargs
+    )
+
+
+@pytest.mark.parametrize("mask", MASKS)
+@pytest.mark.parametrize(("name", "kwargs"), VARIANTS, ids=name_of)
+def test_outputs_states_and_gradients(name, kwargs, mask):
+    if kwargs.get("unroll") and MASKS[mask] is not None:
+        pytest.skip("Keras on torch cannot unroll backwards with a mask")
+    for sequences, backwards in itertools.product((False, True), repeat=2):
+        flags = {"return_sequences": sequences, "go_backwards": backwards}
+        theirs, ours = both(name, UNITS, return_state=True, **flags, **kwargs)
+        equip(theirs, ours)
+        compare(theirs, ours, mask=MASKS[mask])
+        compare(theirs, ours, mask=MASKS[mask], initial_state=states_of(name))
+
+
+@pytest.mark.parametrize("kwargs", [{}, {"activation": "softsign"}], ids=name_of)
+@pytest.mark.parametrize("sequences", [False, True])
+@pytest.mark.parametrize("mask", ["right", "left", "holes", "empty"])
+@pytest.mark.parametrize("name", ["SimpleRNN", "LSTM", "GRU"])
+def test_zero_output_for_mask(name, mask, sequences, kwargs):
+    theirs, ours = both(
+        name, UNITS, return_sequences=sequences, zero_output_for_mask=True, **kwargs
+    )
+    equip(theirs, ours)
+    compare(theirs, ours, mask=MASKS[mask])
+
+
+@pytest.mark.parametrize("name", ["SimpleRNN", "LSTM", "GRU"])
+@pytest.mark.parametrize("mask", ["none", "right", "holes"])
+def test_stateful(name, mask):
+    theirs, ours = both(name, UNITS, stateful=True, return_state=True)
+    equip(theirs, ours)
+    for step in range(4):
+        if step == 2:
+            theirs.reset_state()
+            ours.reset_state()
+        x = np.random.randn(BATCH, STEPS, FEATURES).astype("float32")
+        chosen = None if MASKS[mask] is None else torch.tensor(MASKS[mask])
+        # Keras on torch overwrites states that its backward pass needs.
+        with torch.no_grad():
+            expected = theirs(torch.tensor(x), mask=chosen)
+        outputs, _, grads = run(ours, x, mask=chosen)
+        torch.testing.assert_close(outputs, list(expected), **TOLERANCE)
+        assert all(bool(grad.isfinite().all()) for grad in grads)
+        for other, state in zip(theirs.states, ours.states, strict=True):
+            torch.testing.assert_close(state, other.value, **TOLERANCE)
+
+
+@pytest.mark.parametrize("name", ["SimpleRNN", "LSTM", "GRU"])
+def test_cells(name):
+    theirs, ours = both(f"{name}Cell", UNITS)
+    equip(theirs, ours, (BATCH, FEATURES))
+    assert (ours.state_size, ours.output_size) == (theirs.state_size, UNITS)
+    x, states = torch.randn(BATCH, FEATURES), states_of(name)
+    outputs, new_states = ours(x, states)
+    expected, expected_states = theirs(x, states)
+    torch.testing.assert_close(outputs, expected, **TOLERANCE)
+    torch.testing.assert_close(new_states, expected_states, **TOLERANCE)
+    initial = ours.get_initial_state(batch_size=2)
+    assert [tuple(s.shape) for s in initial] == [(2, UNITS)] * len(states)
+
+
+def stack(module, *names):
+    """Return cells of different sizes."""
+    return [getattr(module, f"{n}Cell")(UNITS - i) for i, n in enumerate(names)]
+
+
+@pytest.mark.parametrize("mask", ["none", "right", "holes"])
+@pytest.mark.parametrize(
+    "names", [("LSTM",), ("GRU",), ("LSTM", "GRU"), ("SimpleRNN", "GRU", "LSTM")]
+)
+def test_rnn_of_cells(names, mask):
+    single = len(names) == 1
+    for sequences in (False, True):
+        theirs, ours = (
+            module.RNN(
+                stack(module, *names)[0] if single else stack(module, *names),
+                return_sequences=sequences,
+                return_state=True,
+            )
+            for module in (keras.layers, layers)
+        )
+        equip(theirs, ours)
+        compare(theirs, ours, mask=MASKS[mask])
+
+
+def minimal_cell(base):
+    """Return a cell as people write it, on either library's `Layer`."""
+
+    class MinimalCell(base):
+        def __init__(self, units, **kwargs):
+            super().__init__(**kwargs)
+            self.units = units
+            self.state_size = units
+
+        def build(self, input_shape):
+            self.kernel = self.add_weight(
+                shape=(input_shape[-1], self.units), name="kernel"
+            )
+            self.built = True
+
+        def call(self, inputs, states):
+            output = torch.tanh(inputs @ _tensor(self.kernel) + 0.5 * states[0])
+            return output, [output]
+
+    return MinimalCell(UNITS)
+
+
+def _tensor(weight):
+    return weight if isinstance(weight, torch.Tensor) else weight.value
+
+
+@pytest.mark.parametrize("mask", MASKS)
+@pytest.mark.parametrize("stacked", [False, True])
+def test_rnn_of_own_cells(mask, stacked):
+    theirs, ours = (
+        module.RNN(
+            [minimal_cell(base), module.GRUCell(UNITS)]
+            if stacked
+            else minimal_cell(base),
+            return_sequences=True,
+            return_state=True,
+        )
+        for module, base in ((keras.layers, keras.Layer), (layers, layers.Layer))
+    )
+    equip(theirs, ours)
+    compare(theirs, ours, mask=MASKS[mask])
+
+
+@pytest.mark.parametrize("mask", ["none", "right", "left", "empty"])
+@pytest.mark.parametrize("merge_mode", ["concat", "sum", "mul", "ave", None])
+@pytest.mark.parametrize("name", ["SimpleRNN", "LSTM", "GRU"])
+def test_bidirectional(name, merge_mode, mask):
+    for sequences, states in ((False, False), (True, False), (True, True)):
+        theirs, ours = (
+            module.Bidirectional(
+                getattr(module, name)(
+                    UNITS, return_sequences=sequences, return_state=states
+                ),
+                merge_mode=merge_mode,
+            )
+            for module in (keras.layers, layers)
+        )
+        equip(theirs, ours)
+        compare(theirs, ours, mask=MASKS[mask])
+        initial = [*states_of(name), *states_of(name)]
+        compare(theirs, ours, mask=MASKS[mask], initial_state=initial)
+
+
+def test_bidirectional_with_a_backward_layer():
+    theirs, ours = (
+        module.Bidirectional(
+            module.LSTM(UNITS, return_sequences=True),
+            backward_layer=module.GRU(
+                UNITS + 1, return_sequences=True, go_backwards=True, activation="relu"
+            ),
+        )
+        for module in (keras.layers, layers)
+    )
+    equip(theirs, ours)
+    compare(theirs, ours)
+
+
+RANDOM = {"kernel_initializer": "he_normal", "recurrent_initializer": "glorot_normal"}
+REGULARIZED = {
+    **RANDOM,
+    "bias_initializer": "ones",
+    "kernel_regularizer": "l2",
+    "recurrent_regularizer": keras.regularizers.L1(0.1),
+    "bias_regularizer": "l1",
+    "kernel_constraint": "max_norm",
+    "recurrent_constraint": "unit_norm",
+    "bias_constraint": "non_neg",
+    "dropout": 0.1,
+    "recurrent_dropout": 0.2,
+    "stateful": True,
+    "unroll": True,
+    "return_state": True,
+}
+
+
+def exchanged(theirs):
+    """Compare configs and losses after going there and back."""
+    ours = layers.deserialize(json.loads(json.dumps(keras.layers.serialize(theirs))))
+    back = keras.layers.deserialize(json.loads(json.dumps(layers.serialize(ours))))
+    config, expected = (json.loads(json.dumps(x.get_config())) for x in (ours, theirs))
+    assert json.loads(json.dumps(back.get_config())) == expected
+    # Keras forgets the seed of a SimpleRNN.
+    assert {k: v for k, v in config.items() if k in expected} == expected
+    assert config.keys() - expected.keys() <= {"seed", "activity_regularizer"}
+    return ours
+
+
+@pytest.mark.parametrize("kwargs", [{}, RANDOM, REGULARIZED], ids=["", "init", "all"])
+@pytest.mark.parametrize("name", ["SimpleRNN", "LSTM", "GRU"])
+def test_configs_are_exchanged(name, kwargs):
+    theirs = getattr(keras.layers, name)(UNITS, **kwargs)
+    ours = exchanged(theirs)
+    equip(theirs, ours)
+    assert [w.path for w in ours.weights] == [w.path for w in theirs.weights]
+    if ours.losses:
+        torch.testing.assert_close(
+            torch.stack(ours.losses).sum(), torch.stack([*theirs.losses]).sum()
+        )
+    theirs = getattr(keras.layers, f"{name}Cell")(UNITS)
+    exchanged(theirs)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: keras.layers.RNN(keras.layers.LSTMCell(4), go_backwards=True),
+        lambda: keras.layers.RNN([keras.layers.LSTMCell(4), keras.layers.GRUCell(3)]),
+        lambda: keras.layers.StackedRNNCells([keras.layers.GRUCell(3)]),
+        lambda: keras.layers.Bidirectional(keras.layers.LSTM(4), "sum"),
+        lambda: keras.layers.Bidirectional(
+            keras.layers.LSTM(4), backward_layer=keras.layers.GRU(4, go_backwards=True)
+        ),
+        lambda: keras.layers.TimeDistributed(keras.layers.LSTM(4)),
+    ],
+)
+def test_configs_of_nested_layers_are_exchanged(make):
+    theirs = make()
+    ours = exchanged(theirs)
+    shape = (BATCH, STEPS, FEATURES)
+    if isinstance(theirs, keras.layers.StackedRNNCells):
+        shape = (BATCH, FEATURES)
+    if isinstance(theirs, keras.layers.TimeDistributed):
+        shape = (BATCH, 2, STEPS, FEATURES)
+    equip(theirs, ours, shape)
+    rebuilt = layers.deserialize(json.loads(json.dumps(keras.layers.serialize(theirs))))
+    assert rebuilt.built
+    assert [w.path.split("/")[1:] for w in rebuilt.weights] == [
+        w.path.split("/")[1:] for w in theirs.weights
+    ]
+
+
+def test_an_initial_state_in_the_build_config():
+    theirs = keras.layers.LSTM(UNITS)
+    theirs(torch.ones(2, 3, FEATURES), initial_state=[torch.zeros(2, UNITS)] * 2)
+    ours = layers.deserialize(keras.layers.serialize(theirs))
+    assert ours.built
+    equip(theirs, ours)
+
+
+def _timed(module, inner):
+    return module.TimeDistributed(inner(module))
+
+
+@pytest.mark.parametrize(
+    ("inner", "shape"),
+    [
+        (lambda m: m.Dense(4, activation="tanh"), (2, 5, 3)),
+        (lambda m: m.Conv2D(4, 3, padding="same"), (2, 3, 6, 6, 2)),
+        (lambda m: m.LSTM(4), (2, 3, 5, 2)),
+        (lambda m: m.BatchNormalization(momentum=0.7), (3, 4, 2)),
+        (lambda m: m.Flatten(), (2, 3, 4, 5)),
+    ],
+    ids=["Dense", "Conv2D", "LSTM", "BatchNormalization", "Flatten"],
+)
+@pytest.mark.parametrize("training", [False, True])
+def test_time_distributed(inner, shape, training):
+    theirs, ours = (_timed(module, inner) for module in (keras.layers, layers))
+    theirs.build(shape)
+    ours.build(shape)
+    ours.set_weights(theirs.get_weights())
+    for _ in range(2):
+        x = np.random.randn(*shape).astype("float32")
+        compare(theirs, ours, x, training=training)
+        torch.testing.assert_close(
+            ours.get_weights(), theirs.get_weights(), **TOLERANCE
+        )
+
+
+def test_time_distributed_passes_masks_in():
+    theirs, ours = (
+        _timed(module, lambda m: m.LSTM(4)) for module in (keras.layers, layers)
+    )
+    shape = (2, 3, 5, 2)
+    equip(theirs, ours, shape)
+    mask = np.arange(5) < np.array([[[5], [3], [1]], [[2], [4], [5]]])
+    compare(theirs, ours, np.random.randn(*shape).astype("float32"), mask=mask)
+
+
+def test_training_with_regularizers_constraints_and_masks():
+    kwargs = {"kernel_regularizer": "l2", "recurrent_constraint": "max_norm"}
+    theirs, ours = both("LSTM", UNITS, **kwargs)
+    equip(theirs, ours)
+    x = torch.randn(BATCH, STEPS, FEATURES)
+    mask = torch.tensor(MASKS["right"])
+    for layer, rate in ((theirs, 0.1), (ours, 0.1)):
+        for _ in range(20):
+            loss = layer(x, mask=mask).square().sum() + sum(layer.losses)
+            weights = layer.trainable_weights
+            for weight in weights:
+                for tensor in getattr(weight, "tensors", (weight.value,)):
+                    tensor.grad = None
+            loss.backward()
+            for weight in weights:
+                grad = weight.value.grad if layer is theirs else weight.grad
+                weight.assign(weight.value.detach() - rate * grad)
+                if weight.constraint is not None:
+                    weight.assign(weight.constraint(weight.value.detach()))
+    for weight, other in zip(ours.get_weights(), theirs.get_weights(), strict=True):
+        np.testing.assert_allclose(weight, other, atol=1e-4)
