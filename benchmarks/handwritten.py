@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,8 +24,6 @@ class SentenceNet(nn.Module):
         self.embedding = nn.Embedding(VOCABULARY, 64)
         self.lstm = nn.LSTM(64, 64, batch_first=True)
         self.head = nn.Linear(64, 1)
-        # Keras's start; from torch's N(0, 1) the losses would not compare.
-        nn.init.uniform_(self.embedding.weight, -0.05, 0.05)
 
     def forward(self, words: Tensor) -> Tensor:
         """Return the logit of each row of `words`."""
@@ -86,10 +85,26 @@ NETS: dict[str, Callable[[], nn.Module]] = {
 }
 
 
+def start_as_keras(net: nn.Module) -> None:
+    """Draw the weights as Keras does, so that the losses can be compared."""
+    for name, weight in net.named_parameters():
+        if "bias" in name:
+            nn.init.zeros_(weight)
+        elif "embedding" in name:
+            nn.init.uniform_(weight, -0.05, 0.05)
+        elif "weight_hh" in name:
+            nn.init.orthogonal_(weight)
+        else:
+            nn.init.xavier_uniform_(weight)
+        if "bias_ih" in name:
+            forget_gate = weight.detach().chunk(4)[1]
+            forget_gate.fill_(1)
+
+
 class Usual:
     """`DataLoader`, torchmetrics, default Adam and `.item()` at each step."""
 
-    optimizer_options: Mapping = MappingProxyType({})
+    optimizer_options: Mapping[str, Any] = MappingProxyType({})
 
     def __init__(self, workload: Workload) -> None:
         """Make the net and the tensors."""
@@ -100,6 +115,7 @@ class Usual:
             x = np.ascontiguousarray(x.transpose(0, 3, 1, 2))
         self.x, self.y = torch.from_numpy(x), torch.from_numpy(y)
         self.net = NETS[workload.net]()
+        start_as_keras(self.net)
         binary = workload.classes == 1
         self.activation = nn.Sigmoid() if binary else nn.Softmax(dim=-1)
         self.loss = nn.BCEWithLogitsLoss() if binary else nn.CrossEntropyLoss()

@@ -58,17 +58,14 @@ class Result:
         return lines
 
     def unlearned(self) -> list[str]:
-        """The contenders that learn less than the tuned loop, in words.
-
-        Their weights start differently, so a lower loss is no fault.
-        """
+        """The contenders whose loss is far from the tuned loop's, in words."""
         if "tuned" not in self.value:
             return []
         expected = self.value["tuned"]
         return [
             f"{name} ends at a loss of {value:.3f}, the tuned loop at {expected:.3f}"
             for name, value in self.value.items()
-            if not 0 <= value <= 0.2 + 1.25 * expected
+            if not abs(value - expected) <= 0.2 + 0.25 * expected
         ]
 
 

@@ -4,7 +4,7 @@ import contextlib
 import importlib
 import os
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from types import ModuleType
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy as np
 from benchmarks.workloads import LENGTH, VOCABULARY, Workload
 
 
-def mlp_tiny(keras: ModuleType) -> list:
+def mlp_tiny(keras: ModuleType) -> list[Any]:
     """20-16-16-1."""
     return [
         keras.Input((20,)),
@@ -23,7 +23,7 @@ def mlp_tiny(keras: ModuleType) -> list:
     ]
 
 
-def mlp_mnist(keras: ModuleType) -> list:
+def mlp_mnist(keras: ModuleType) -> list[Any]:
     """784-512-512-10 with dropout."""
     return [
         keras.Input((784,)),
@@ -35,7 +35,7 @@ def mlp_mnist(keras: ModuleType) -> list:
     ]
 
 
-def convnet(keras: ModuleType) -> list:
+def convnet(keras: ModuleType) -> list[Any]:
     """The MNIST convnet of keras.io."""
     return [
         keras.Input((28, 28, 1)),
@@ -49,7 +49,7 @@ def convnet(keras: ModuleType) -> list:
     ]
 
 
-def lstm(keras: ModuleType, mask_zero: bool = False) -> list:
+def lstm(keras: ModuleType, mask_zero: bool = False) -> list[Any]:
     """Embedding, LSTM and one probability."""
     return [
         keras.Input((LENGTH,), dtype="int64"),
@@ -59,7 +59,7 @@ def lstm(keras: ModuleType, mask_zero: bool = False) -> list:
     ]
 
 
-MODELS: dict[str, Callable[[ModuleType], list]] = {
+MODELS: dict[str, Callable[[ModuleType], list[Any]]] = {
     "mlp_tiny": mlp_tiny,
     "mlp_mnist": mlp_mnist,
     "convnet": convnet,
@@ -148,7 +148,7 @@ class TorchKerasModel(KerasModel):
 
 
 @contextlib.contextmanager
-def terminal() -> Iterator[None]:
+def terminal() -> Generator[None, None, None]:
     """Point the standard streams at a pseudo-terminal that something reads."""
     reader, writer = os.openpty()
     with (

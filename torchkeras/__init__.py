@@ -36,13 +36,15 @@ from torchkeras.regularizers import Regularizer
 from torchkeras.version import __version__, version
 
 if _TYPE_CHECKING:
-    from torchkeras import datasets, metrics, utils
+    from torchkeras import backend, datasets, metrics, preprocessing, utils
     from torchkeras.metrics import Metric
 
 _LAZY = {
     "Metric": "torchkeras.metrics",
+    "backend": "torchkeras",
     "datasets": "torchkeras",
     "metrics": "torchkeras",
+    "preprocessing": "torchkeras",
     "utils": "torchkeras",
 }
 
@@ -62,6 +64,7 @@ __all__ = [
     "Variable",
     "__version__",
     "activations",
+    "backend",
     "callbacks",
     "config",
     "constraints",
@@ -74,6 +77,7 @@ __all__ = [
     "mixed_precision",
     "models",
     "optimizers",
+    "preprocessing",
     "regularizers",
     "saving",
     "tree",

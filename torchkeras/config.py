@@ -1,6 +1,7 @@
 """Global settings under Keras's names."""
 
 from torchkeras._core.config import (
+    backend,
     epsilon,
     floatx,
     image_data_format,
@@ -12,6 +13,7 @@ from torchkeras._core.config import (
 from torchkeras._core.dtypes import dtype_policy, set_dtype_policy
 
 __all__ = [
+    "backend",
     "dtype_policy",
     "epsilon",
     "floatx",

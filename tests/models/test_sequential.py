@@ -115,7 +115,9 @@ def test_a_stack_inside_torch() -> None:
     model = nn.Sequential(stack(), nn.Linear(2, 1))
     assert model(X).shape == (3, 1)
     assert len(list(model.parameters())) == 6
-    assert isinstance(model[0][0].linear, nn.Linear)
+    inner = model[0]
+    assert isinstance(inner, Sequential)
+    assert isinstance(inner[0].linear, nn.Linear)
 
 
 @pytest.mark.parametrize(

@@ -86,6 +86,7 @@ def test_a_mean_over_nothing_but_ignored_labels_is_zero():
     value = loss(torch.tensor([-1, -1]), outputs)
     value.backward()
     assert value == 0
+    assert outputs.grad is not None
     assert torch.isfinite(outputs.grad).all()
 
 
@@ -102,7 +103,9 @@ def test_one_weight_per_sample_applies_to_its_time_steps():
     y = torch.ones(2, 2, 3)
     weights = torch.tensor([1.0, 0.0])
     assert loss(y, 0 * y, weights).tolist() == [[1.0, 1.0], [0.0, 0.0]]
-    y._keras_mask = torch.tensor([[True, False], [True, True]])
+    y._keras_mask = torch.tensor(  # type: ignore[attr-defined]
+        [[True, False], [True, True]]
+    )
     assert loss(0 * y, y, weights).tolist() == [[1.0, 0.0], [0.0, 0.0]]
 
 
@@ -117,6 +120,7 @@ def test_saturated_outputs_keep_their_gradient():
     value = losses.BinaryCrossentropy()(torch.tensor([0.0, 1.0]), outputs)
     value.backward()
     assert value.item() == pytest.approx(200.0)
+    assert logits.grad is not None
     assert logits.grad.abs().min() > 0.4
 
 

@@ -144,7 +144,7 @@ class Positives(metrics.Metric):
     def update_state(self, y_true, y_pred, sample_weight=None):
         self.seen.assign_add((y_pred > 0.5).sum())
         self.per_class.assign(
-            self.per_class + torch.stack([(1 - y_true), y_true]).sum(1)
+            self.per_class.value + torch.stack([(1 - y_true), y_true]).sum(1)
         )
 
     def result(self):
@@ -163,7 +163,7 @@ def test_a_metric_of_ones_own():
     metric.reset_state()
     assert float(metric.result()["seen"]) == 0
     again.update_state(Y, P)
-    assert float(again.seen) == 9
+    assert float(again.seen.value) == 9
     assert list(again.parameters()) == []
     assert again.state_dict() == {}
 

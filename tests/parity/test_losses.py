@@ -151,7 +151,8 @@ def evaluate(loss, case, extra):
     if "weighted" in extra:
         weight = torch.tensor(rng.uniform(0.5, 2.0, case.values).astype("float32"))
     if "masked" in extra:
-        output._keras_mask = torch.tensor(rng.uniform(size=case.values) > 0.4)
+        mask = torch.tensor(rng.uniform(size=case.values) > 0.4)
+        output._keras_mask = mask  # type: ignore[attr-defined]
     value = loss(torch.tensor(y_true), output, weight)
     (gradient,) = torch.autograd.grad(value.sum(), output)
     return value.detach().numpy(), gradient.numpy()

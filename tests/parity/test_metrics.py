@@ -46,7 +46,7 @@ COARSE = (bits(N, 1), np.round(floats(N, 1) * 4) / 4)
 @dataclasses.dataclass
 class Case:
     cls: str
-    data: tuple[Any, Any]
+    data: tuple[Any, ...]
     kwargs: dict[str, Any] = dataclasses.field(default_factory=dict)
     #: The shapes of weights, less the batch axis.
     weights: tuple[tuple[int, ...], ...] = ((),)
@@ -249,7 +249,8 @@ def test_masks_count_as_in_keras(cls, weights):
         for y_true, y_pred, weight in batches(Case(cls, data), weights):
             if weight is not None and weight.ndim == 1:
                 weight = weight[:, None].repeat(1, 2)
-            y_pred._keras_mask = torch.tensor(rng.uniform(size=(len(y_true), 2)) > 0.3)
+            mask = torch.tensor(rng.uniform(size=(len(y_true), 2)) > 0.3)
+            y_pred._keras_mask = mask  # type: ignore[attr-defined]
             metric.update_state(y_true, y_pred, sample_weight=weight)
         results.append(float(metric.result()))
     assert results[0] == pytest.approx(results[1], rel=1e-5)

@@ -148,7 +148,8 @@ def test_history_and_weights_are_kerass(run: Run) -> None:
     reference = keras.Sequential(run.make(keras))
     reference.set_weights(own.get_weights())
     histories = []
-    for model in (own, reference):
+    models: list[Any] = [own, reference]
+    for model in models:
         model.compile(**run.compile)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Keras's, of torch's internals
@@ -166,11 +167,9 @@ def test_history_and_weights_are_kerass(run: Run) -> None:
             weight.numpy(), theirs, rtol=1e-3, atol=1e-4, err_msg=weight.path
         )
     x, y = run.data
-    results, expected = (
-        m.evaluate(x, y, verbose=0, return_dict=True) for m in (own, reference)
-    )
+    results, expected = (m.evaluate(x, y, verbose=0, return_dict=True) for m in models)
     for name, value in expected.items():
         assert results[name] == pytest.approx(value, rel=1e-4, abs=1e-5)
     np.testing.assert_allclose(
-        own.predict(x, verbose=0), reference.predict(x, verbose=0), rtol=1e-3, atol=1e-4
+        *(m.predict(x, verbose=0) for m in models), rtol=1e-3, atol=1e-4
     )

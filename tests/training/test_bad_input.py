@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -281,7 +281,11 @@ ROWS = [
         for name, make, match in [
             ("units=0", lambda: layers.Dense(0), "`units` must be a positive"),
             ("units=-3", lambda: layers.Dense(-3), "`units` must be a positive"),
-            ("units=3.5", lambda: layers.Dense(3.5), "`units` must be a positive"),
+            (
+                "units=3.5",
+                lambda: layers.Dense(cast("Any", 3.5)),
+                "`units` must be a positive",
+            ),
             ("rate=2", lambda: layers.Dropout(2.0), "`rate` must be"),
             ("lr=-1", lambda: optimizers.SGD(-1.0), "learning_rate"),
             ("lr=nan", lambda: optimizers.Adam(float("nan")), "learning_rate"),
@@ -310,7 +314,7 @@ ROWS = [
     Row(
         "y given with a loader",
         regressor,
-        lambda m: m.fit(DataLoader([(X[0], Y[0])]), Y, verbose=0),
+        lambda m: m.fit(DataLoader(TensorDataset(torch.from_numpy(X))), Y, verbose=0),
         "`y` must not be given",
     ),
 ]
@@ -413,6 +417,7 @@ def test_an_error_of_the_generator_comes_out_as_it_is() -> None:  # A24
         model.fit(source(), epochs=3, steps_per_epoch=3, verbose=0)
     assert caught.value is boom
     assert model.training is False
+    assert model.history is not None
     assert len(model.history.history["loss"]) == 1
 
 
@@ -453,6 +458,7 @@ def test_ctrl_c_leaves_a_usable_model() -> None:  # A27
     with pytest.raises(KeyboardInterrupt):
         model.fit(X, Y, epochs=3, callbacks=[stop], verbose=0)
     assert model.training is False
+    assert model.history is not None
     assert len(model.history.history["loss"]) == 1
     assert len(model.fit(X, Y, epochs=2, verbose=0).history["loss"]) == 2
 

@@ -1,6 +1,7 @@
 """fit, evaluate and predict against a hand-written loop, over every kind of data."""
 
 import copy
+from typing import Any
 
 import numpy as np
 import pytest
@@ -277,10 +278,11 @@ def test_class_weight_is_a_sample_weight() -> None:
     weights = {0: 1.0, 1: 3.0, 2: 0.5}
     sample_weight = np.array([weights[label] for label in LABELS])
     results = []
-    for arguments in (
+    choices: list[dict[str, Any]] = [
         {"class_weight": weights},
         {"sample_weight": sample_weight},
-    ):
+    ]
+    for arguments in choices:
         model = model_of(3, "softmax")
         model.set_weights([np.full(w.shape, 0.1) for w in model.weights])
         model.compile(

@@ -20,6 +20,11 @@ _settings: dict[str, Any] = {
 }
 
 
+def backend() -> str:
+    """Return ``"torch"``, the one backend."""
+    return "torch"
+
+
 def floatx() -> str:
     """Return the default float type, ``"float32"`` unless it was changed.
 

@@ -48,7 +48,7 @@ class InputSpec:
     def problem(self, shape: tuple[int | None, ...], dtype: Any = None) -> str | None:
         """Say what an input of that shape lacks, or None when it fits."""
         rank = len(shape)
-        if self.allow_last_axis_squeeze and self.shape and rank == self.ndim - 1:
+        if self.allow_last_axis_squeeze and rank + 1 == len(self.shape or ()):
             shape, rank = (*shape, 1), rank + 1
         if self.ndim is not None and rank != self.ndim:
             return f"expected {self.ndim} axes"

@@ -27,6 +27,13 @@ def auto_name(prefix: str) -> str:
     return f"{prefix}_{count}" if count else prefix
 
 
+def get_uid(prefix: str = "") -> int:
+    """Return a number that no automatic name with this prefix has: 1, 2, ..."""
+    uid = max(_counters[prefix], 1)
+    _counters[prefix] = uid + 1
+    return uid
+
+
 def reset() -> None:
     """Start counting again, so that the next ``Dense`` is called ``dense``."""
     _counters.clear()

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from typing import Any, TypeVar
 
 import numpy as np
@@ -158,7 +158,8 @@ def register_keras_serializable(
 
     def enter(member: T) -> T:
         registered = f"{package}>{name or member.__name__}"
-        if inspect.isclass(member) and not hasattr(member, "get_config"):
+        given: Any = member
+        if inspect.isclass(given) and not hasattr(given, "get_config"):
             raise ValueError(
                 f"Cannot register {member.__name__}: a class that files name needs a "
                 "`get_config` method. Add one, or inherit from a torchkeras class."
@@ -198,7 +199,7 @@ def find_custom(name: str, custom_objects: Mapping[str, Any] | None = None) -> A
 
 
 @contextlib.contextmanager
-def custom_object_scope(objects: Mapping[str, Any]) -> Iterator[None]:
+def custom_object_scope(objects: Mapping[str, Any]) -> Generator[None]:
     """Make objects of your own known by name within a ``with`` block.
 
     Example:

@@ -139,6 +139,11 @@ for _name in (
 KerasTensor.__hash__ = object.__hash__  # `__eq__` above would have removed it
 
 
+def is_keras_tensor(x: Any) -> bool:
+    """Return whether `x` is symbolic: a `KerasTensor`."""
+    return isinstance(x, KerasTensor)
+
+
 def is_symbolic(structure: Any) -> bool:
     """Say whether a nested structure holds a `KerasTensor`."""
     return any(isinstance(leaf, KerasTensor) for leaf in tree.flatten(structure))
@@ -222,7 +227,8 @@ class Probe:
             if id(inner) in self._seen and not hasattr(inner, "built"):
                 continue
             self._seen.add(id(inner))
-            for table in (inner._parameters, inner._buffers):
+            tables: list[dict[str, Any]] = [inner._parameters, inner._buffers]
+            for table in tables:
                 for name, tensor in table.items():
                     if tensor is not None and tensor.device.type != "meta":
                         self._restore.append((table, name, tensor))

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from torchkeras import activations, constraints, initializers, regularizers
 from torchkeras._core import tree
-from torchkeras._core.dtypes import to_torch_dtype
+from torchkeras._core.dtypes import DTYPES
 from torchkeras._core.errors import (
     invalid_argument,
     number_in,
@@ -185,10 +185,9 @@ class Cell(_Random):
     def get_initial_state(self, batch_size: int | None = None) -> list[Tensor]:
         """Return states of zeros for a batch."""
         device = self._tensor("weight_hh_l0").device if self.built else None
-        dtype = to_torch_dtype(self.compute_dtype)
-        shape = (batch_size or 0, self.units)
+        dtype = DTYPES[self.compute_dtype]
         return [
-            torch.zeros(shape, dtype=dtype, device=device)
+            torch.zeros(batch_size or 0, self.units, dtype=dtype, device=device)
             for _ in range(self._num_states)
         ]
 
@@ -278,7 +277,7 @@ class Cell(_Random):
     ) -> tuple[Tensor, list[Tensor]]:
         raise NotImplementedError
 
-    # Dropout: one mask for a whole sequence, kept until the layer has read it
+    # Dropout: masks that stay the same until the layer begins with new sequences
 
     def _input_masks(self, inputs: Tensor) -> list[Tensor] | None:
         if not (self.dropout and self.training):
@@ -649,6 +648,7 @@ class StackedRNNCells(Layer):
 
 
 def check_cell(owner: str, cell: Any) -> None:
+    """Refuse what is no cell."""
     for attribute in ("call", "state_size"):
         if not hasattr(cell, attribute):
             expected = f"a cell, which has a `{attribute}`"
@@ -656,6 +656,7 @@ def check_cell(owner: str, cell: Any) -> None:
 
 
 def output_size_of(cell: Any) -> int:
+    """Return the size of the outputs, that of the first state where nothing is said."""
     size = getattr(cell, "output_size", None)
     if size is None:
         sizes = cell.state_size
@@ -664,6 +665,7 @@ def output_size_of(cell: Any) -> int:
 
 
 def first_states(cell: Any, batch_size: int | None) -> Any:
+    """Return the initial states of a cell: zeros where it does not give them."""
     if hasattr(cell, "get_initial_state"):
         return cell.get_initial_state(batch_size=batch_size)
     return tree.map_structure(
@@ -672,6 +674,7 @@ def first_states(cell: Any, batch_size: int | None) -> Any:
 
 
 def reset_masks(cells: Iterable[Any]) -> None:
+    """Let cells draw new dropout masks."""
     for cell in cells:
         for kind in ("dropout", "recurrent_dropout"):
             reset = getattr(cell, f"reset_{kind}_mask", None)

@@ -281,7 +281,7 @@ class Layer(nn.Module):
             )
             return
         inputs = args[0] if args else None
-        masks = self.compute_mask(inputs, mask)
+        masks: Any = self.compute_mask(inputs, mask)
         if masks is None:
             return
         if isinstance(outputs, Tensor):

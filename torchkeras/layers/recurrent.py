@@ -98,7 +98,8 @@ class RNN(Layer):
         if isinstance(self.cell, Layer) and not self.cell.built:
             self.cell.build((input_shape[0], *input_shape[2:]))
         if isinstance(self.cell, Cell):
-            self.input_spec = InputSpec(ndim=3, axes={-1: input_shape[-1]})
+            features = self.cell._tensor("weight_ih_l0").shape[1]
+            self.input_spec = InputSpec(ndim=3, axes={-1: features})
         if not self.stateful or self.states is not None:
             return
         if input_shape[0] is None:
@@ -107,8 +108,9 @@ class RNN(Layer):
                 f"fixed batch size, got an input of shape {tuple(input_shape)}. Give "
                 "it, as in `Input(batch_shape=(32, 10, 8))`."
             )
-        states = tree.flatten(first_states(self.cell, input_shape[0]))
-        for index, state in enumerate(states):
+        states = self.get_initial_state(input_shape[0])
+        self._state_structure = tree.map_structure(lambda _: 0, states)
+        for index, state in enumerate(tree.flatten(states)):
             self.register_buffer(f"state_{index}", state, persistent=False)
 
     def _finish_build(self, shapes: dict[str, Any]) -> None:
@@ -126,11 +128,11 @@ class RNN(Layer):
         if self.go_backwards:
             sequences = sequences.flip(1)
             mask = None if mask is None else mask.flip(1)
+        if self.training:
+            reset_masks([self.cell])
         outputs, states = self._advance(
             self.cell, sequences, states, mask, self.return_sequences
         )
-        if self.training:
-            reset_masks([self.cell])
         if self.stateful:
             self._keep(states)
         if self.dtype_policy.is_mixed:
@@ -244,10 +246,10 @@ class RNN(Layer):
         ]
         if not all_steps:
             shown = mask[:, -1:] if self.zero_output_for_mask else any_seen
-            return last.squeeze(1) * shown, states
+            return torch.where(shown, last.squeeze(1), 0), states
         outputs = _take_steps(outputs, (seen - 1).clamp(min=0))
         shown = mask if self.zero_output_for_mask else seen > 0
-        return outputs * shown.unsqueeze(-1), states
+        return torch.where(shown.unsqueeze(-1), outputs, 0), states
 
     def _check_shapes(
         self, cell: Cell, sequences: Tensor, states: list[Tensor]
@@ -279,15 +281,11 @@ class RNN(Layer):
                 # Training saves them, and `_keep` overwrites them.
                 states = tree.map_structure(torch.clone, states)
             else:
-                states = first_states(self.cell, sequences.shape[0])
+                states = self.get_initial_state(sequences.shape[0])
         else:
-            states = initial_state
-            self._check_number(states)
-        states = list(states) if isinstance(states, (list, tuple)) else [states]
-        return tree.map_structure(
-            lambda state: torch.as_tensor(state).to(sequences.device, sequences.dtype),
-            states,
-        )
+            self._check_number(initial_state)
+            states = _as_list(initial_state)
+        return [_fit(state, sequences) for state in states]
 
     def _check_number(self, states: Any) -> None:
         expected, got = len(tree.flatten(self.state_size)), len(tree.flatten(states))
@@ -312,7 +310,7 @@ class RNN(Layer):
         if "state_0" not in self._buffers:
             return None
         leaves = (b for name, b in self._buffers.items() if name.startswith("state_"))
-        return tree.map_structure(lambda _: next(leaves), self.state_size)
+        return tree.map_structure(lambda _: next(leaves), self._state_structure)
 
     def _keep(self, states: list[Any]) -> None:
         with torch.no_grad():
@@ -330,8 +328,7 @@ class RNN(Layer):
 
     def get_initial_state(self, batch_size: int) -> list[Any]:
         """Return the states that a batch begins with."""
-        states = first_states(self.cell, batch_size)
-        return list(states) if isinstance(states, (list, tuple)) else [states]
+        return _as_list(first_states(self.cell, batch_size))
 
     # What Keras's layers say of themselves
 
@@ -349,7 +346,10 @@ class RNN(Layer):
         output = (batch, *steps, output_size_of(self.cell))
         if not self.return_state:
             return output
-        return (output, *_with_batch(self.state_size, batch))
+        states = tree.map_structure(
+            lambda state: (batch, *state.shape[1:]), self.get_initial_state(1)
+        )
+        return (output, *states)
 
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()
@@ -375,11 +375,15 @@ def _is_stack(cell: Any) -> bool:
     return type(cell) is StackedRNNCells and all(map(_is_split, cell.cells))
 
 
-def _with_batch(sizes: Any, batch: int | None) -> list[Any]:
-    return [
-        _with_batch(size, batch) if tree.is_nested(size) else (batch, size)
-        for size in sizes
-    ]
+def _as_list(states: Any) -> list[Any]:
+    return list(states) if isinstance(states, (list, tuple)) else [states]
+
+
+def _fit(state: Any, sequences: Tensor) -> Any:
+    """Bring a state to the device and the dtype of the sequences."""
+    if isinstance(state, (list, tuple)):
+        return [_fit(inner, sequences) for inner in state]
+    return torch.as_tensor(state).to(sequences.device, sequences.dtype)
 
 
 def _as_mask(mask: Any, sequences: Tensor) -> Tensor | None:

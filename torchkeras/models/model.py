@@ -107,6 +107,12 @@ class Model(Trainer):
         call = getattr(layer, "_symbolic_call", None)
         return None if call is None else call[1]
 
+    def reset_states(self) -> None:
+        """Let stateful layers begin the next batch with states of zeros."""
+        for layer in self.modules():
+            if isinstance(layer, Layer) and getattr(layer, "stateful", False):
+                layer.reset_state()
+
     # What it is
 
     @property

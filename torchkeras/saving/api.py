@@ -17,7 +17,15 @@ from torch import Tensor
 from torchkeras._core.errors import invalid_argument
 from torchkeras._core.registry import serialize_object
 from torchkeras.layers.layer import Layer
-from torchkeras.saving import hdf5, legacy, loading, slots, strict_json, tensor_file
+from torchkeras.saving import (
+    hdf5,
+    legacy,
+    loading,
+    optimizer_state,
+    slots,
+    strict_json,
+    tensor_file,
+)
 from torchkeras.saving.model_file import (
     CONFIG,
     METADATA,
@@ -91,9 +99,8 @@ def save_model(
     _check_names(model)
     config = serialize_object(model)
     compile_config = _compile_config(model) if include_optimizer else None
-    state = _optimizer_state(model) if compile_config else {}
     with replacing(path) as temporary:
-        _MODEL_WRITERS[extension](temporary, model, config, compile_config, state)
+        _MODEL_WRITERS[extension](temporary, model, config, compile_config)
 
 
 def load_model(
@@ -203,8 +210,7 @@ def load_weights(
                     f"skip_mismatch=True to load what fits.{complaints}"
                 )
             warnings.warn(f"{text} The rest was loaded.{complaints}", stacklevel=3)
-        loading.copy_weights(file, model, found.fitting)
-        loading.restore_optimizer(file, model)
+        loading.load_into(file, model, found.fitting)
 
 
 def parse_json(text: str | bytes, source: str = "JSON") -> dict[str, Any]:
@@ -269,7 +275,7 @@ def _compile_config(model: Any) -> dict[str, Any] | None:
     return config
 
 
-def _optimizer_state(model: Any) -> dict[str, Tensor]:
+def _state(model: Any) -> dict[str, Tensor]:
     """Return the optimizer's variables in Keras's order, by names of their own."""
     optimizer = getattr(model, "optimizer", None)
     if optimizer is None:
@@ -289,7 +295,6 @@ def _write_archive(
     model: Any,
     config: dict[str, Any],
     compile_config: dict[str, Any] | None,
-    state: dict[str, Tensor],
 ) -> None:
     if compile_config is not None:
         config = {**config, "compile_config": compile_config}
@@ -304,7 +309,7 @@ def _write_archive(
     ):
         archive.writestr(METADATA, strict_json.dump(metadata, METADATA))
         archive.writestr(CONFIG, strict_json.dump(config, "the model's config"))
-        _write_store(weights, model, state)
+        _write_store(weights, model, _state(model) if compile_config else {})
         weights.seek(0)
         with archive.open(WEIGHTS, "w", force_zip64=True) as member:
             shutil.copyfileobj(weights, member, 2**20)
@@ -335,7 +340,6 @@ def _write_legacy(
     model: Any,
     config: dict[str, Any],
     compile_config: dict[str, Any] | None,
-    state: dict[str, Tensor],
 ) -> None:
     with open(path, "wb+") as raw, hdf5.open_to_write(raw) as file:
         file.attrs["backend"] = "torch"
@@ -348,10 +352,8 @@ def _write_legacy(
             text = strict_json.dump(training, "the arguments of `compile`")
             hdf5.write_text(file, "training_config", text)
         _write_groups(file.create_group("model_weights"), model)
-        if state:
-            name = model.optimizer.name
-            values = {f"{name}/{key}": value for key, value in state.items()}
-            _write_group(file.create_group(OPTIMIZER_GROUP), values)
+        if compile_config is not None:
+            _write_group(file.create_group(OPTIMIZER_GROUP), _state(model))
 
 
 def _write_groups(root: h5py.Group, model: Any) -> None:
@@ -377,22 +379,22 @@ def _write_tensors(
     model: Any,
     config: dict[str, Any],
     compile_config: dict[str, Any] | None,
-    state: dict[str, Tensor],
 ) -> None:
     tensors = {key: slot.tensor for key, slot in slots.torch_slots(model).items()}
     prefix = "optimizer."
     while any(key.startswith(prefix) for key in tensors):
         prefix = f"_{prefix}"  # a layer has that name
-    named = {f"{prefix}{name}": value for name, value in state.items()}
-    parts: dict[str, Any] = {"config": config, "optimizer": list(named)}
+    parts: dict[str, Any] = {"config": config}
     if compile_config is not None:
         parts["config"] = {**config, "compile_config": compile_config}
-    tensor_file.write(path, {**tensors, **named}, parts)
+        parts["optimizer"], state = optimizer_state.pack(model, prefix.rstrip("."))
+        tensors |= state
+    tensor_file.write(path, tensors, parts)
 
 
 def _write_store_file(path: Path, model: Any, skipped: Collection[Any]) -> None:
     optimizer = getattr(model, "optimizer", None)
-    state = _optimizer_state(model) if optimizer is not None and optimizer.built else {}
+    state = _state(model) if optimizer is not None and optimizer.built else {}
     with open(path, "wb+") as file:
         _write_store(file, model, state, skipped)
 

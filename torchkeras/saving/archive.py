@@ -7,7 +7,7 @@ import os
 import stat
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from torchkeras._core.errors import CorruptFileError, UnsafeFileError
@@ -19,7 +19,7 @@ _ENCRYPTED = 0x1
 
 
 @contextlib.contextmanager
-def _refusing_damage(source: str) -> Iterator[None]:
+def _refusing_damage(source: str) -> Generator[None]:
     """Turn what zipfile raises on a damaged archive into `CorruptFileError`."""
     try:
         yield
@@ -67,7 +67,7 @@ class Archive:
 
 
 @contextlib.contextmanager
-def open_to_read(path: Path) -> Iterator[Archive]:
+def open_to_read(path: Path) -> Generator[Archive]:
     """Open an archive and check its list of members.
 
     Raises:

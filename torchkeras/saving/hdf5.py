@@ -10,14 +10,14 @@ from __future__ import annotations
 import contextlib
 import functools
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import h5py
 import numpy as np
 import torch
-from h5py import h5a, h5d, h5o, h5t, h5z
+from h5py import h5a, h5d, h5o, h5t, h5z  # pyright: ignore[reportAttributeAccessIssue]
 from torch import Tensor
 
 from torchkeras._core.errors import CorruptFileError, UnsafeFileError
@@ -40,7 +40,7 @@ _NAMES_PER_ATTRIBUTE = 2_000
 
 
 @contextlib.contextmanager
-def refusing_damage(source: str) -> Iterator[None]:
+def refusing_damage(source: str) -> Generator[None]:
     """Turn what h5py raises on a damaged file into `CorruptFileError`.
 
     Args:
@@ -55,7 +55,7 @@ def refusing_damage(source: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def open_to_read(file: Path | BinaryIO, source: str) -> Iterator[h5py.File]:
+def open_to_read(file: Path | BinaryIO, source: str) -> Generator[h5py.File]:
     """Open an HDF5 file for reading."""
     with contextlib.ExitStack() as stack:
         with refusing_damage(source):
@@ -295,7 +295,7 @@ class _PatientFile:
 
 
 @contextlib.contextmanager
-def open_to_write(file: BinaryIO) -> Iterator[h5py.File]:
+def open_to_write(file: BinaryIO) -> Generator[h5py.File]:
     """Write an HDF5 file into an open, empty file.
 
     Raises:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Generator
 
 from torchkeras._core.errors import did_you_mean, positive_integer
 
@@ -43,7 +43,7 @@ def active() -> Limits:
 
 
 @contextlib.contextmanager
-def limits(**values: int) -> Iterator[None]:
+def limits(**values: int) -> Generator[None]:
     """Change limits within a ``with`` block, for a large file that you trust.
 
     Args:

@@ -7,7 +7,7 @@ import dataclasses
 import importlib
 import itertools
 import warnings
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Generator, Mapping
 from typing import Any
 
 import torch
@@ -19,7 +19,7 @@ from torchkeras._core.registry import (
     family_of,
     find_class,
 )
-from torchkeras.saving import legacy_arrays, slots
+from torchkeras.saving import legacy_arrays, optimizer_state, slots
 from torchkeras.saving.entries import Entry
 from torchkeras.saving.model_file import ModelFile
 from torchkeras.saving.slots import Slot
@@ -155,33 +155,43 @@ def _match_in_order(
 # Copying
 
 
-def copy_weights(file: ModelFile, model: Any, pairs: list[tuple[Slot, Entry]]) -> None:
-    """Read all tensors of the pairs, then put them into the model."""
+def load_into(file: ModelFile, model: Any, pairs: list[tuple[Slot, Entry]]) -> None:
+    """Read all tensors, the optimizer's too, then put them into the model."""
     values = [(slot, entry.read()) for slot, entry in pairs]
+    state = _read_state(file) if getattr(model, "optimizer", None) is not None else None
     if file.layout == "torch":
         # Modules may have hooks on loading, so it is theirs to do.
         model.load_state_dict({s.path: v for s, v in values}, strict=False)
-        return
-    for slot, value in values:
-        slot.weight.assign(value)
+    else:
+        for slot, value in values:
+            slot.weight.assign(value)
+    _restore_optimizer(file, model, state)
 
 
-def restore_optimizer(file: ModelFile, model: Any) -> None:
-    """Put the optimizer's state into the optimizer of a compiled model."""
-    optimizer = getattr(model, "optimizer", None)
-    if optimizer is None or not file.optimizer:
+def _read_state(file: ModelFile) -> Any:
+    if file.optimizer_state is not None:
+        return file.optimizer_state()
+    return [entry.read() for entry in file.optimizer]
+
+
+def _restore_optimizer(file: ModelFile, model: Any, state: Any) -> None:
+    if not state:
         return
-    values = [entry.read() for entry in file.optimizer]
-    if len(values) <= 2:
-        # Saved before the first step: the count and the rate, and nothing for weights.
-        values += [v.value for v in optimizer.variables[len(values) :]]
     try:
-        optimizer.load_state_from_keras(model.trainable_weights, values)
-    except ValueError as error:
+        if file.layout == "torch":
+            optimizer_state.restore(model, state)
+            return
+        weights = model.trainable_weights
+        if len(state) <= 2:
+            # Saved before the first step: the count and the rate, nothing for weights.
+            weights = None
+            state += [v.value for v in model.optimizer.variables[len(state) :]]
+        model.optimizer.load_state_from_keras(weights, state)
+    except _FAILURES as error:
         warnings.warn(
             f"{file.path}: the state of the optimizer was not restored, it begins "
             f"anew: {error}",
-            stacklevel=4,
+            stacklevel=5,
         )
 
 
@@ -208,7 +218,7 @@ def make_model(file: ModelFile, custom_objects: Mapping[str, Any] | None) -> Any
             with torch.device("meta"):
                 _fitting(file, _from_config(file, file.config))
         model = _from_config(file, file.config)
-    copy_weights(file, model, _fitting(file, model))
+    load_into(file, model, _fitting(file, model))
     return model
 
 
@@ -248,7 +258,7 @@ def _from_config(file: ModelFile, config: Any) -> Any:
 
 
 @contextlib.contextmanager
-def _explaining(file: ModelFile, what: str) -> Iterator[None]:
+def _explaining(file: ModelFile, what: str) -> Generator[None]:
     """Name the file in whatever goes wrong with its config."""
     try:
         yield
@@ -271,4 +281,4 @@ def compile_model(
     advice = "the model cannot be compiled as it was (compile=False leaves that out)"
     with custom_object_scope(custom_objects or {}), _explaining(file, advice):
         model.compile_from_config(config)
-    restore_optimizer(file, model)
+    _restore_optimizer(file, model, _read_state(file))

@@ -8,15 +8,24 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import io
-from collections.abc import Callable, Iterator
+import warnings
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any, Literal
 
 import h5py
 
 from torchkeras._core.errors import CorruptFileError, UnsafeFileError, did_you_mean
-from torchkeras.saving import archive, hdf5, legacy, strict_json, tensor_file
+from torchkeras.saving import (
+    archive,
+    hdf5,
+    legacy,
+    optimizer_state,
+    strict_json,
+    tensor_file,
+)
 from torchkeras.saving.entries import Entry
 from torchkeras.saving.schema import check_config
 from torchkeras.saving.writing import as_path, extension_of
@@ -50,7 +59,8 @@ class ModelFile:
             Keras's older files, or by torch's `state_dict`.
         entries: the weights by name; in the ``"legacy"`` layout, `groups` has them.
         groups: the weights of each layer, in order.
-        optimizer: the state of the optimizer, in Keras's order.
+        optimizer: the optimizer's state, in Keras's order.
+        optimizer_state: reads the optimizer's state, in the ``"torch"`` layout.
         config: the model's config, None in a file of weights alone.
         compile_config: the arguments of `compile`.
         by_theano: whether Keras 1 or 2 wrote it with Theano.
@@ -61,13 +71,14 @@ class ModelFile:
     entries: dict[str, Entry] = dataclasses.field(default_factory=dict)
     groups: list[tuple[str, list[Entry]]] = dataclasses.field(default_factory=list)
     optimizer: list[Entry] = dataclasses.field(default_factory=list)
+    optimizer_state: Callable[[], Any] | None = None
     config: dict[str, Any] | None = None
     compile_config: dict[str, Any] | None = None
     by_theano: bool = False
 
 
 @contextlib.contextmanager
-def open_model_file(caller: str, filepath: Any) -> Iterator[ModelFile]:
+def open_model_file(caller: str, filepath: Any) -> Generator[ModelFile]:
     """Open a file of a model or of weights.
 
     Args:
@@ -158,7 +169,7 @@ def _is_pickle(head: bytes) -> bool:
 
 
 @contextlib.contextmanager
-def _read_archive(path: Path) -> Iterator[ModelFile]:
+def _read_archive(path: Path) -> Generator[ModelFile]:
     with archive.open_to_read(path) as members:
         if any(name.endswith("data.pkl") for name in members.names):
             raise UnsafeFileError(
@@ -214,7 +225,7 @@ def _read_store(path: Path, store: h5py.Group, source: str) -> ModelFile:
 
 
 @contextlib.contextmanager
-def _read_hdf5(path: Path) -> Iterator[ModelFile]:
+def _read_hdf5(path: Path) -> Generator[ModelFile]:
     source = str(path)
     with hdf5.open_to_read(path, source) as file:
         with hdf5.refusing_damage(source):
@@ -227,6 +238,13 @@ def _read_hdf5(path: Path) -> Iterator[ModelFile]:
             yield _read_legacy(path, file, source)
         else:
             yield _read_store(path, file, source)
+
+
+_OTHER_SIGMOID = (
+    "{}: Keras 1 and 2 computed 'hard_sigmoid' as clip(0.2 * x + 0.5, 0, 1), Keras 3 "
+    "and torchkeras as relu6(x + 3) / 6. Predictions will differ from those of the "
+    "version that saved the model."
+)
 
 
 def _read_legacy(path: Path, file: h5py.File, source: str) -> ModelFile:
@@ -250,6 +268,9 @@ def _read_legacy(path: Path, file: h5py.File, source: str) -> ModelFile:
     config = hdf5.read_text(file, "model_config", source)
     if config is not None:
         where = f"{source}, model_config"
+        version = hdf5.read_text(file, "keras_version", source) or "1"
+        if version.startswith(("1", "2")) and '"hard_sigmoid"' in config:
+            warnings.warn(_OTHER_SIGMOID.format(path), stacklevel=6)
         model.config = legacy.modernize(
             check_config(strict_json.parse(config, where), where)
         )
@@ -285,17 +306,20 @@ def _read_training_config(file: h5py.File, source: str) -> Any:
 
 
 @contextlib.contextmanager
-def _read_tensors(path: Path) -> Iterator[ModelFile]:
+def _read_tensors(path: Path) -> Generator[ModelFile]:
     with tensor_file.open_to_read(path) as file:
         parts, entries = file.parts, dict(file.entries)
         model = ModelFile(path, "torch")
-        names = parts.get("optimizer") or []
-        if not isinstance(names, list) or not all(str(n) in entries for n in names):
-            raise CorruptFileError(
-                f"{path}: the header lists tensors that are not there."
-            )
-        model.optimizer = [entries.pop(str(name)) for name in names]
+        state = parts.get("optimizer")
+        names = optimizer_state.names_in(state)
+        if missing := [name for name in names if name not in entries]:
+            raise CorruptFileError(f"{path}: there are no tensors {missing[:10]}.")
+        beside = {name: entries.pop(name) for name in dict.fromkeys(names)}
         model.entries = entries
+        if state is not None:
+            model.optimizer_state = functools.partial(
+                optimizer_state.unpack, state, lambda name: beside[name].read()
+            )
         if parts.get("config") is not None:
             _take_configs(model, parts["config"], f"{path}, config", own=True)
         yield model

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +54,7 @@ def looks_right(head: bytes, size: int) -> bool:
 
 
 @contextlib.contextmanager
-def _refusing_damage(source: str) -> Iterator[None]:
+def _refusing_damage(source: str) -> Generator[None]:
     try:
         yield
     except (SafetensorError, OSError, UnicodeError) as error:
@@ -121,7 +121,7 @@ class TensorFile:
 
 
 @contextlib.contextmanager
-def open_to_read(path: Path) -> Iterator[TensorFile]:
+def open_to_read(path: Path) -> Generator[TensorFile]:
     """Open a safetensors file.
 
     Raises:

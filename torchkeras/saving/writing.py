@@ -7,7 +7,7 @@ import os
 import secrets
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +93,7 @@ def may_replace(caller: str, path: Path, overwrite: bool) -> bool:
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path) -> Generator[Path]:
     """Give a path to write to, and put what was written in place of `path` at the end.
 
     At every moment, also after a crash, `path` is what it was or what it is to be. A

@@ -1,6 +1,7 @@
-"""Tools around models: data files, label matrices, custom objects, seeds."""
+"""Tools around models: data files, labels, sequences, custom objects, seeds."""
 
 from torchkeras._core.config import set_random_seed
+from torchkeras._core.dtypes import standardize_dtype
 from torchkeras._core.registry import (
     custom_object_scope,
     get_custom_objects,
@@ -8,20 +9,27 @@ from torchkeras._core.registry import (
     get_registered_object,
     register_keras_serializable,
 )
+from torchkeras._core.symbolic import is_keras_tensor
 from torchkeras.utils.data_files import get_file
 from torchkeras.utils.numerical import normalize, to_categorical
+from torchkeras.utils.sequences import pad_sequences
+from torchkeras.utils.session import clear_session
 
 CustomObjectScope = custom_object_scope
 
 __all__ = [
     "CustomObjectScope",
+    "clear_session",
     "custom_object_scope",
     "get_custom_objects",
     "get_file",
     "get_registered_name",
     "get_registered_object",
+    "is_keras_tensor",
     "normalize",
+    "pad_sequences",
     "register_keras_serializable",
     "set_random_seed",
+    "standardize_dtype",
     "to_categorical",
 ]
