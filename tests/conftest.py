@@ -16,6 +16,11 @@ torch.set_num_threads(1)
 torch.set_float32_matmul_precision("highest")
 
 
+def pytest_make_parametrize_id(val):
+    """Name a callable by its name: an address differs between test processes."""
+    return getattr(val, "__name__", None)
+
+
 @pytest.fixture(autouse=True)
 def seeded():
     """Start every test from the same random state."""

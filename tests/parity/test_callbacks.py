@@ -110,7 +110,6 @@ def run(callback: Any, series: list[dict[str, float]]) -> FakeModel:
         ("LearningRateScheduler", {"schedule": lambda epoch, lr: lr * 0.9}),
         ("LearningRateScheduler", {"schedule": lambda epoch: 0.5 / (epoch + 1)}),
     ],
-    ids=str,
 )
 def test_decisions_are_those_of_keras(name, options, series):
     ours = run(getattr(callbacks, name)(**options), series)
