@@ -462,6 +462,14 @@ LAYER = '{"class_name": "Flatten", "config": {}}'
 JSON = {
     "deep": '{"class_name": "Sequential", "config": ' + '{"a":' * 20_000,
     "deep-closed": "[" * 20_000 + "]" * 20_000,
+    "deep-lists": '{"class_name": "Sequential", "config": '
+    + "[" * 190
+    + "]" * 190
+    + "}",
+    "deep-objects": '{"class_name": "Sequential", "config": '
+    + '{"class_name": "Sequential", "config": ' * 190
+    + "1"
+    + "}" * 191,
     "not-utf8": b"\xff\xfe{}",
     "list": "[1, 2]",
     "text": '"Sequential"',
@@ -547,7 +555,11 @@ SAFETENSORS = {
     "S31-dtype": tensors(one(dtype="F33"), EIGHT),
     "S31-negative": tensors(one(shape=[-2]), EIGHT),
     "S31-metadata": tensors({**one(), "__metadata__": {"a": 1}}, EIGHT),
-    "S31-twice": tensors(b'{"a":1,"a":2}', EIGHT),
+    "S31-twice": tensors(
+        b'{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},'
+        b'"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}',
+        EIGHT,
+    ),
     "short": b"\x10",
     "header-version": tensors(
         {**one(), "__metadata__": {"torchkeras_format": "99"}}, EIGHT

@@ -52,16 +52,18 @@ class CallbackList(Callback):
         for wanted, cls in ((add_history, History), (add_progbar, ProgbarLogger)):
             if wanted and not any(isinstance(c, cls) for c in self.callbacks):
                 self.callbacks.append(cls())
-        self._handlers: dict[str, Handlers] = {}
+        self._handlers: dict[str, Handlers]
         self._collect()
         if model is not None:
             self.set_model(model)
         self.set_params(params)
 
     def _collect(self) -> None:
-        for event in EVENTS:
-            handlers = (handler_of(callback, event) for callback in self.callbacks)
-            self._handlers[event] = [h for h in handlers if h is not None]
+        self._handlers = {event: [] for event in EVENTS}
+        for callback in self.callbacks:
+            for event, handlers in self._handlers.items():
+                if (handler := handler_of(callback, event)) is not None:
+                    handlers.append(handler)
 
     def append(self, callback: Any) -> None:
         """Add a callback."""

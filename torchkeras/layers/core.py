@@ -104,10 +104,11 @@ class Dense(Layer):
         self.input_spec = InputSpec(min_ndim=2, axes={-1: inputs})
 
     def call(self, inputs: Tensor) -> Tensor:
-        outputs = self.linear(inputs)
-        if may_rectify_in_place(self.linear, self.activation):
+        linear, activation = self.linear, self.activation
+        outputs = linear(inputs)
+        if may_rectify_in_place(linear, activation):
             return outputs.relu_()
-        return self.activation(outputs)
+        return activation(outputs)
 
 
 @layers.register()

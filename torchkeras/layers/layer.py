@@ -504,9 +504,10 @@ class Layer(nn.Module):
         return view
 
     def __getattr__(self, name: str) -> Any:
-        views = self.__dict__.get("_views")
-        if views and name in views:
-            return views[name]
+        # The module inside first: it is asked for in every call.
+        for table in ("_modules", "_views"):
+            if (found := self.__dict__.get(table, {}).get(name)) is not None:
+                return found
         return super().__getattr__(name)
 
     def _tensors(self) -> Iterator[Tensor]:

@@ -97,10 +97,7 @@ def _walk(root: h5py.Group, source: str) -> Iterator[tuple[str, h5py.Dataset]]:
             path = f"{prefix}{name}"
             link = group.get(name, getlink=True)
             if not isinstance(link, h5py.HardLink):
-                raise UnsafeFileError(
-                    f"{source}: '{path}' is a {type(link).__name__}, which may lead to "
-                    "another file. Only plain groups and datasets are read."
-                )
+                raise UnsafeFileError(_leads_away(source, path, link))
             member = group[name]
             address = h5o.get_info(member.id).addr
             if address in seen:
@@ -114,6 +111,13 @@ def _walk(root: h5py.Group, source: str) -> Iterator[tuple[str, h5py.Dataset]]:
                 raise UnsafeFileError(
                     f"{source}: '{path}' is neither a group nor a dataset."
                 )
+
+
+def _leads_away(source: str, path: str, link: Any) -> str:
+    return (
+        f"{source}: '{path}' is a link ({type(link).__name__}), which may lead to "
+        "another file. Only plain groups and datasets are read."
+    )
 
 
 def _check_dataset(dataset: h5py.Dataset, what: str) -> tuple[int, int]:
@@ -178,10 +182,7 @@ def find_group(root: h5py.Group, name: str, source: str) -> h5py.Group:
     with refusing_damage(source):
         link = root.get(name, getlink=True)
         if link is not None and not isinstance(link, h5py.HardLink):
-            raise UnsafeFileError(
-                f"{source}: '{name}' is a {type(link).__name__}, which may lead to "
-                "another file. Only plain groups and datasets are read."
-            )
+            raise UnsafeFileError(_leads_away(source, name, link))
         group = root.get(name)
         if not isinstance(group, h5py.Group):
             raise CorruptFileError(f"{source}: there is no group '{name}'.")

@@ -25,8 +25,8 @@ class Limits:
     """
 
     config_bytes: int = 64 * 2**20
-    config_items: int = 2_000_000
-    config_depth: int = 500
+    config_items: int = 1_000_000
+    config_depth: int = 200
     layers: int = 100_000
     members: int = 10_000
     objects: int = 1_000_000

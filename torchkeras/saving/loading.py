@@ -264,6 +264,9 @@ def _explaining(file: ModelFile, what: str) -> Generator[None]:
         yield
     except UnsafeFileError as error:
         raise UnsafeFileError(f"{file.path}: {what}: {error}") from None
+    except KeyError as error:
+        missing = f"{file.path}: {what}: the key {error} is missing"
+        raise CorruptFileError(missing) from error
     except _FAILURES as error:
         raise CorruptFileError(f"{file.path}: {what}: {error}") from error
 

@@ -129,6 +129,10 @@ def open_to_read(path: Path) -> Generator[TensorFile]:
     """
     with contextlib.ExitStack() as stack:
         with _refusing_damage(str(path)):
+            # The library takes the last of two equal keys; here a name is given once.
+            with open(path, "rb") as raw:
+                length = int.from_bytes(raw.read(8), "little")
+                strict_json.parse(raw.read(length), f"{path}, header")
             file = stack.enter_context(safe_open(path, framework="pt", device="cpu"))
         yield TensorFile(file, str(path))
 

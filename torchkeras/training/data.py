@@ -76,7 +76,7 @@ class ArrayBatches:
     def __init__(
         self, arrays: Batch, batch_size: int, shuffle: bool, device: torch.device
     ) -> None:
-        self._tensors = _present(arrays)
+        self._tensors = _present(*arrays)
         self.arrays = arrays
         self.batch_size = batch_size
         self.shuffle = shuffle
@@ -88,7 +88,7 @@ class ArrayBatches:
             self.arrays = tree.map_structure(
                 lambda t: t if t is None else t.to(device), arrays
             )
-            self._tensors = _present(self.arrays)
+            self._tensors = _present(*self.arrays)
 
     def __iter__(self) -> Iterator[Any]:
         if self.num_rows <= self.batch_size and not self.shuffle:
@@ -382,12 +382,12 @@ def weigh_classes(y: Any, sample_weight: Any, class_weight: Mapping[int, float])
     return weights if sample_weight is None else weights * sample_weight
 
 
-def _present(structure: Any) -> list[Tensor]:
-    return [tensor for tensor in tree.flatten(structure) if tensor is not None]
+def _present(*parts: Any) -> list[Tensor]:
+    return [t for part in parts for t in tree.flatten(part) if t is not None]
 
 
 def _check_lengths(caller: str, arrays: Batch) -> None:
-    rows = {len(t) if t.ndim else 0 for part in arrays for t in _present(part)}
+    rows = {len(t) if t.ndim else 0 for t in _present(*arrays)}
     if len(rows) <= 1:
         return
     names = ("x", "y", "sample_weight")
