@@ -79,6 +79,7 @@ KERNEL = ("kernel", "bias")
 RECURRENT = ("kernel", "recurrent_kernel", "bias")
 AFFINE = ("gamma", "beta")
 MOVING = (*AFFINE, "moving_mean", "moving_variance")
+RENORM = (*MOVING, "moving_stddev", "renorm_mean", "renorm_stddev")
 IMAGE = (2, 8, 8, 3)
 STEPS = (2, 8, 3)
 SHORT = (2, 3, 3)
@@ -149,6 +150,8 @@ CASES = [
          masks=True),
     Case(layers.BatchNormalization, {"momentum": 0.9}, IMAGE, IMAGE, MOVING,
          trainable=2, masks=True),
+    Case(layers.BatchNormalization, {"renorm": True, "renorm_clipping": {"rmax": 2.0}},
+         STEPS, STEPS, RENORM, trainable=2, masks=True),
     Case(layers.LayerNormalization, {}, STEPS, STEPS, AFFINE, masks=True),
     Case(layers.LayerNormalization, {"axis": [1, 3], "center": False}, IMAGE, IMAGE,
          AFFINE[:1], masks=True),

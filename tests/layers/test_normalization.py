@@ -74,10 +74,12 @@ def test_layer_normalization_over_any_axes(axis):
     torch.testing.assert_close(layer(x), expected)
 
 
-def test_half_precision_inputs_keep_statistics_in_single():
-    layer = layers.BatchNormalization(dtype="mixed_bfloat16")
+@pytest.mark.parametrize("renorm", [False, True])
+@pytest.mark.parametrize("mask", [None, torch.ones(64, dtype=torch.bool)])
+def test_half_precision_inputs_keep_statistics_in_single(renorm, mask):
+    layer = layers.BatchNormalization(renorm=renorm, dtype="mixed_bfloat16")
     x = torch.randn(64, 4).bfloat16() + 1
-    outputs = layer(x, training=True)
+    outputs = layer(x, training=True, mask=mask)
     assert outputs.dtype == torch.bfloat16
     assert layer.norm.running_mean.dtype == torch.float32
     np.testing.assert_allclose(

@@ -95,6 +95,17 @@ CASES = [
     ("BatchNormalization", {"axis": 2}, (2, 5, 4, 3)),
     ("BatchNormalization", {"trainable": False}, (6, 4)),
     ("BatchNormalization", {}, (1, 4)),
+    *[
+        ("BatchNormalization", {"renorm": True, **kwargs}, shape)
+        for kwargs, shape in (
+            ({"momentum": 0.8, "renorm_momentum": 0.6}, (6, 4)),
+            ({"renorm_clipping": {"rmin": 0.9, "rmax": 1.1, "dmax": 0.2}}, (6, 5, 4)),
+            ({"renorm_clipping": {"rmax": 1.5}, "scale": False}, (2, 5, 5, 4)),
+            ({"axis": 1, "renorm_clipping": {"dmax": 0.0}}, (2, 4, 5, 5)),
+            ({"center": False, "scale": False}, (6, 4)),
+            ({"trainable": False}, (6, 4)),
+        )
+    ],
     ("LayerNormalization", {"axis": [1, 2]}, (2, 5, 4)),
     ("LayerNormalization", {"axis": [-2, -1]}, (2, 5, 4)),
     ("LayerNormalization", {"axis": [1, 3]}, (2, 5, 4, 3)),
@@ -210,8 +221,9 @@ def test_training_and_moving_statistics(name, kwargs, shape):
     compare(theirs, ours, x, training=False)
 
 
-def test_masked_batch_normalization():
-    theirs, ours = pair("BatchNormalization", {}, (3, 5, 4))
+@pytest.mark.parametrize("renorm", [False, True])
+def test_masked_batch_normalization(renorm):
+    theirs, ours = pair("BatchNormalization", {"renorm": renorm}, (3, 5, 4))
     mask = torch.rand(3, 5) > 0.4
     for _ in range(3):
         x = np.random.randn(3, 5, 4).astype("float32")

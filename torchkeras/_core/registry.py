@@ -356,7 +356,7 @@ def find_class(
         )
         if not _is_ours(module):
             raise UnsafeFileError(_foreign(f"{module}.{name}", hint))
-        raise ValueError(unknown_name(kind, name, known, hint))
+        raise UnsafeFileError(unknown_name(kind, name, known, hint))
     return cls
 
 

@@ -20,7 +20,7 @@ from torchkeras._core.errors import (
 from torchkeras._core.registry import serialize_object
 from torchkeras._core.variable import IDENTITY, TRANSPOSED, Layout
 from torchkeras.layers.layer import Layer, empty_module, layers
-from torchkeras.layers.regularization import _noise, _Random
+from torchkeras.layers.regularization import RandomLayer, dropout_noise
 
 _TANH = (activations.tanh, torch.tanh, F.tanh)
 _SIGMOID = (activations.sigmoid, torch.sigmoid, F.sigmoid)
@@ -49,7 +49,7 @@ _SWAPPED_PAIR = Layout(
 _WEIGHTS = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
 
 
-class Cell(_Random):
+class Cell(RandomLayer):
     """One step of a recurrent layer, with the weights of one of torch's modules.
 
     Where torch has a kernel for it, `_run_sequences` does all steps at once. `_project`
@@ -301,7 +301,7 @@ class Cell(_Random):
         if rate == 1.0:
             return list(like.new_zeros(shape).unbind())
         generator = self._generator(like.device)
-        return list(_noise(like, shape, rate, generator).unbind())
+        return list(dropout_noise(like, shape, rate, generator).unbind())
 
     def reset_dropout_mask(self) -> None:
         """Draw new masks for the inputs at the next step."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -58,6 +59,70 @@ class _BatchNorm(nn.modules.batchnorm._BatchNorm):
             self.eps,
             torch.backends.cudnn.enabled,
         )
+
+
+#: Where the correction of batch renormalization may lie when it is not clipped.
+_UNCLIPPED = {"rmin": 0.0, "rmax": math.inf, "dmax": math.inf}
+
+
+class _Renorm(nn.Module):
+    """The correction of batch renormalization, and the averages it is made from.
+
+    Source: https://arxiv.org/abs/1702.03275, whose `r` and `d` it returns. As in Keras
+    it averages standard deviations, and the moving variance follows from theirs.
+    """
+
+    moving_std: Tensor
+    renorm_mean: Tensor
+    renorm_std: Tensor
+
+    def __init__(
+        self, size: int, momentum: float, clipping: Mapping[str, float], dtype: Any
+    ) -> None:
+        super().__init__()
+        self.momentum = momentum
+        self.clipping = clipping
+        for name in ("moving_std", "renorm_mean", "renorm_std"):
+            self.register_buffer(name, torch.empty(size, dtype=dtype))
+
+    @torch.no_grad()
+    def forward(
+        self, norm: _BatchNorm, mean: Tensor, variance: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        limits, std = self.clipping, (variance + norm.eps).sqrt()
+        scale = self.renorm_std.clamp(min=math.sqrt(norm.eps))
+        r = (std / scale).clamp(limits["rmin"], limits["rmax"])
+        d = ((mean - self.renorm_mean) / scale).clamp(-limits["dmax"], limits["dmax"])
+        _move(self.renorm_mean, mean, self.momentum)
+        _move(self.renorm_std, std, self.momentum)
+        _move(norm.running_mean, mean, norm.momentum)
+        _move(self.moving_std, std, norm.momentum)
+        norm.running_var.copy_(self.moving_std.square().sub_(norm.eps).relu_())
+        return r, d
+
+
+def _move(average: Tensor, value: Tensor, momentum: float) -> None:
+    average.lerp_(value.to(average.dtype), momentum)
+
+
+def _clipping_limits(owner: str, clipping: Any) -> dict[str, float]:
+    """Check `renorm_clipping` and return all three limits."""
+    expected = f"a dictionary with keys among {list(_UNCLIPPED)}"
+    message = invalid_argument(owner, "renorm_clipping", expected, clipping)
+    if not isinstance(clipping, Mapping):
+        raise TypeError(message)
+    if not _UNCLIPPED.keys() >= clipping.keys():
+        raise ValueError(message)
+    given = {
+        key: number_in(owner, f"renorm_clipping['{key}']", value, 0.0)
+        for key, value in clipping.items()
+        if value is not None and value != math.inf
+    }
+    limits = {**_UNCLIPPED, **given}
+    if limits["rmax"] < limits["rmin"]:
+        expected = "'rmax' to be at least 'rmin'"
+        raise ValueError(invalid_argument(owner, "renorm_clipping", expected, clipping))
+    return limits
 
 
 class _Normalization(Layer):
@@ -141,9 +206,12 @@ class BatchNormalization(_Normalization):
         gamma_regularizer: a penalty on the gain.
         beta_constraint: a projection of the offset after each update.
         gamma_constraint: a projection of the gain after each update.
-        renorm: not supported.
-        renorm_clipping: not supported.
-        renorm_momentum: not supported.
+        renorm: whether training corrects the normalized values towards slow averages,
+            by batch renormalization (https://arxiv.org/abs/1702.03275), for small
+            batches.
+        renorm_clipping: the limits of the correction ``values * r + d``: a dictionary
+            with any of ``"rmin"``, ``"rmax"`` and ``"dmax"``.
+        renorm_momentum: what the averages of the correction keep in a step.
         synchronized: take mean and variance over all processes, by
             `nn.SyncBatchNorm`, whose moving variance is the unbiased one.
 
@@ -152,8 +220,7 @@ class BatchNormalization(_Normalization):
         in ``layer.norm``.
 
     Raises:
-        ValueError: for illegal arguments.
-        NotImplementedError: for ``renorm=True``.
+        ValueError: for illegal arguments, and for `renorm` with `synchronized`.
 
     Example:
         >>> layer = BatchNormalization()
@@ -164,6 +231,7 @@ class BatchNormalization(_Normalization):
     """
 
     norm: _BatchNorm
+    correction: _Renorm
 
     def __init__(
         self,
@@ -201,18 +269,22 @@ class BatchNormalization(_Normalization):
         owner = "BatchNormalization"
         if isinstance(axis, bool) or not hasattr(axis, "__index__"):
             raise TypeError(invalid_argument(owner, "axis", "an integer", axis))
-        if renorm:
-            raise NotImplementedError(
-                f"{owner}: `renorm=True` is not supported. Where batches are small, "
-                "LayerNormalization does not depend on them."
+        if renorm and synchronized:
+            raise ValueError(
+                f"{owner}: `renorm=True` cannot go with `synchronized=True`, which "
+                "takes no correction. Leave one of them out."
             )
         self.axis = int(axis)
         self.momentum = number_in(owner, "momentum", momentum, 0.0, 1.0)
         self.moving_mean_initializer = initializers.get(moving_mean_initializer)
         self.moving_variance_initializer = initializers.get(moving_variance_initializer)
         self.renorm = renorm
-        self.renorm_clipping = renorm_clipping
-        self.renorm_momentum = renorm_momentum
+        self.renorm_clipping = (renorm_clipping or {}) if renorm else renorm_clipping
+        if renorm:
+            self._limits = _clipping_limits(owner, self.renorm_clipping)
+        self.renorm_momentum = number_in(
+            owner, "renorm_momentum", renorm_momentum, 0.0, 1.0
+        )
         self.synchronized = synchronized
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
@@ -237,45 +309,79 @@ class BatchNormalization(_Normalization):
             "running_var",
             self.moving_variance_initializer,
         )
+        if self.renorm:
+            self._build_correction(size)
         self.input_spec = InputSpec(ndim=rank, axes={axis: size})
         self._channels_axis = axis
         # Rows of channels are one block of memory; images keep their memory format.
         self._flattens = rank == 3 and axis == 2
         self._to_front, self._to_back = _swap_orders(rank, axis)
 
+    def _build_correction(self, size: int | None) -> None:
+        def standard_deviation(shape: tuple[int, ...], dtype: Any) -> Tensor:
+            return self.moving_variance_initializer(shape, dtype=dtype).sqrt()
+
+        self.correction = empty_module(
+            self, _Renorm, size, 1 - self.renorm_momentum, self._limits
+        )
+        for name, tensor, initializer in (
+            ("moving_stddev", "moving_std", standard_deviation),
+            ("renorm_mean", "renorm_mean", self.moving_mean_initializer),
+            ("renorm_stddev", "renorm_std", standard_deviation),
+        ):
+            self.show_weight(name, self.correction, tensor, initializer)
+
     def call(self, inputs: Tensor, mask: Tensor | None = None) -> Tensor:
         norm, training = self.norm, self.training and self._trainable
         if norm.training != training:  # frozen, or thawed, since the mode was set
             norm.train(training)
-        if mask is not None and training:
-            return self._normalize_masked(inputs, mask)
+        if training and (self.renorm or mask is not None):
+            return self._normalize_by_moments(inputs, mask)
         if self._to_front is None:
             return norm(inputs)
         if self._flattens:
             return norm(inputs.flatten(0, 1)).view(inputs.shape)
         return norm(inputs.permute(self._to_front)).permute(self._to_back)
 
-    def _normalize_masked(self, inputs: Tensor, mask: Tensor) -> Tensor:
-        """Take mean and variance over the elements that the mask leaves in."""
+    def _normalize_by_moments(self, inputs: Tensor, mask: Tensor | None) -> Tensor:
+        """Do in training what torch's batch norm cannot: masks and renormalization."""
+        norm = self.norm
+        # As in Keras, half precision is too narrow for the sums.
+        wide = inputs.to(torch.promote_types(inputs.dtype, torch.float32))
+        mean, variance = self._moments(wide, mask)
+        scale = torch.rsqrt(variance + norm.eps)
+        gain = norm.weight if self.scale else torch.ones_like(scale)
+        offset = norm.bias if self.center else torch.zeros_like(scale)
+        if self.renorm:
+            r, d = self.correction(norm, mean, variance)
+            offset = offset + d * gain
+            gain = gain * r
+        else:
+            with torch.no_grad():
+                _move(norm.running_mean, mean, norm.momentum)
+                _move(norm.running_var, variance, norm.momentum)
+        shape = [1] * inputs.ndim
+        shape[self._channels_axis] = -1
+        outputs = (wide - mean.view(shape)) * (scale * gain).view(shape)
+        return (outputs + offset.view(shape)).to(inputs.dtype)
+
+    def _moments(self, inputs: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Return mean and variance of the elements that the mask leaves in."""
+        axes = [a for a in range(inputs.ndim) if a != self._channels_axis]
+        if mask is None:
+            variance, mean = torch.var_mean(inputs, axes, correction=0)
+            return mean, variance
         if mask.ndim != inputs.ndim - 1:
             raise ValueError(
                 f"Layer '{self.name}': expected a mask of {inputs.ndim - 1} axes for "
                 f"an input of shape {tuple(inputs.shape)}, got {tuple(mask.shape)}."
             )
-        norm = self.norm
-        axes = [a for a in range(inputs.ndim) if a != self._channels_axis]
         mask = mask.bool().unsqueeze(-1)
         count = mask.expand_as(inputs).sum(axes, keepdim=True) + config.epsilon()
         mean = inputs.where(mask, 0).sum(axes, keepdim=True) / count
-        centered = inputs - mean
-        variance = centered.where(mask, 0).square().sum(axes, keepdim=True) / count
-        with torch.no_grad():
-            norm.running_mean.lerp_(mean.flatten(), norm.momentum)
-            norm.running_var.lerp_(variance.flatten(), norm.momentum)
-        outputs = centered * torch.rsqrt(variance + norm.eps)
-        if self.scale:
-            outputs = outputs * norm.weight.view(mean.shape)
-        return outputs + norm.bias.view(mean.shape) if self.center else outputs
+        centered = (inputs - mean).where(mask, 0)
+        variance = centered.square().sum(axes, keepdim=True) / count
+        return mean.flatten(), variance.flatten()
 
 
 def _swap_orders(

@@ -19,7 +19,7 @@ from torchkeras.layers.layer import Layer, layers
 _CUT_FROM = 4096
 
 
-class _Random(Layer):
+class RandomLayer(Layer):
     """The base of layers that draw random numbers, from their own seed if given."""
 
     seed: int | None
@@ -48,7 +48,7 @@ class _Random(Layer):
 
 
 @layers.register()
-class Dropout(_Random):
+class Dropout(RandomLayer):
     """Sets a random part of the inputs to zero in training, and scales up the rest.
 
     On a CPU, large inputs are dropped at the rate rounded to a multiple of ``2**-16``.
@@ -98,12 +98,12 @@ class Dropout(_Random):
             return torch.zeros_like(inputs)
         if noise_shape is not None:
             sizes = _full_shape(self.name, noise_shape, inputs.shape)
-            return inputs * _noise(inputs, sizes, self.rate, generator)
+            return inputs * dropout_noise(inputs, sizes, self.rate, generator)
         if _cuts(inputs):
             return inputs * _cut_noise(inputs, self.rate, generator)
         if generator is None:
             return F.dropout(inputs, self.rate)
-        return inputs * _noise(inputs, inputs.shape, self.rate, generator)
+        return inputs * dropout_noise(inputs, inputs.shape, self.rate, generator)
 
 
 def _standardize_noise_shape(
@@ -134,7 +134,7 @@ def _full_shape(
     return tuple(full if size is None else size for size, full in pairs)
 
 
-def _noise(
+def dropout_noise(
     like: Tensor, shape: Sequence[int], rate: float, generator: torch.Generator | None
 ) -> Tensor:
     """Return zeros at the rate, and elsewhere what keeps the mean."""
@@ -153,7 +153,7 @@ def _cuts(inputs: Tensor) -> bool:
 def _cut_noise(
     inputs: Tensor, rate: float, generator: torch.Generator | None
 ) -> Tensor:
-    """Do what `_noise` does, with 16 random bits for each element."""
+    """Do what `dropout_noise` does, with 16 random bits for each element."""
     count = inputs.numel()
     words = torch.empty((count + 3) // 4, dtype=torch.int64)
     words.random_(-(2**63), None, generator=generator)
@@ -266,7 +266,7 @@ class SpatialDropout3D(SpatialDropout2D):
 
 
 @layers.register()
-class GaussianNoise(_Random):
+class GaussianNoise(RandomLayer):
     """Adds random numbers from a normal distribution in training.
 
     Args:

@@ -213,6 +213,23 @@ def _legacy_slots(weights: list[Any]) -> list[Slot]:
 # Torch's state_dict
 
 
+def stable_names(model: nn.Module) -> dict[str, str]:
+    """Return names for the keys of `state_dict` that do not depend on layers' names.
+
+    Names that nobody gave count up, and are others in each model of one kind. These
+    begin, as in Keras's store, with the class of each layer.
+    """
+    places = {id(place.layer): place.path for place in keras_places(model)}
+    names = {}
+    for prefix, module in model.named_modules():
+        if id(module) in places:
+            base = f"{places[id(module)]}:"
+            start = f"{prefix}." if prefix else ""
+            inner = {k for k in model.state_dict() if k.startswith(start)}
+            names |= {key: base + key.removeprefix(start) for key in inner}
+    return names
+
+
 def torch_slots(model: nn.Module, skipped: Iterable[Any] = ()) -> dict[str, Slot]:
     """Return the tensors of a model by their keys in `state_dict`; shared ones once.
 
