@@ -27,6 +27,9 @@ class Model(Trainer):
         trainable: whether the weights are trained.
         dtype: a dtype or a dtype policy.
 
+    Raises:
+        NotImplementedError: for a functional model, ``Model(inputs, outputs)``.
+
     Example:
         >>> import torch
         >>> from torchkeras.layers import Dense
@@ -44,7 +47,12 @@ class Model(Trainer):
     inputs: list[KerasTensor] | None
     outputs: list[KerasTensor] | None
 
-    def __init__(self, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        if args or {"inputs", "outputs"} & set(kwargs):
+            raise NotImplementedError(
+                f"{type(self).__name__}: models made of `inputs` and `outputs` are not "
+                "supported yet. Use `Sequential`, or subclass `Model` and write `call`."
+            )
         super().__init__(**kwargs)
         self.inputs = None
         self.outputs = None

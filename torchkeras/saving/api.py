@@ -325,7 +325,7 @@ def _write_store(
     with hdf5.open_to_write(file) as store:
         for place in slots.keras_places(model, skipped):
             group = hdf5.subgroup(store, [*filter(None, place.path.split("/")), "vars"])
-            group.attrs["name"] = place.name
+            group.attrs["name"] = place.layer.name
             for number, slot in enumerate(place.slots):
                 hdf5.write_tensor(group, str(number), slot.tensor)
         if state:
@@ -384,7 +384,7 @@ def _write_tensors(
     prefix = "optimizer."
     while any(key.startswith(prefix) for key in tensors):
         prefix = f"_{prefix}"  # a layer has that name
-    parts: dict[str, Any] = {"config": config}
+    parts: dict[str, Any] = {"config": config, "names": slots.stable_names(model)}
     if compile_config is not None:
         parts["config"] = {**config, "compile_config": compile_config}
         parts["optimizer"], state = optimizer_state.pack(model, prefix.rstrip("."))
@@ -401,7 +401,8 @@ def _write_store_file(path: Path, model: Any, skipped: Collection[Any]) -> None:
 
 def _write_tensor_file(path: Path, model: Any, skipped: Collection[Any]) -> None:
     found = slots.torch_slots(model, skipped)
-    tensor_file.write(path, {key: slot.tensor for key, slot in found.items()}, {})
+    tensors = {key: slot.tensor for key, slot in found.items()}
+    tensor_file.write(path, tensors, {"names": slots.stable_names(model)})
 
 
 _MODEL_WRITERS: dict[str, Callable[..., None]] = {

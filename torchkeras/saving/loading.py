@@ -105,12 +105,18 @@ def match(
     if file.layout == "legacy":
         return _match_groups(file, model, by_name)
     find = slots.keras_slots if file.layout == "keras" else slots.torch_slots
-    wanted = find(model, skipped)
-    known = {**find(model), **wanted} if skipped else wanted
+    wanted, entries = find(model, skipped), file.entries
+    known = find(model).keys() if skipped else wanted.keys()
+    if file.names:
+        names = slots.stable_names(model)
+        stable = {file.names[key]: entry for key, entry in entries.items()}
+        if len(stable.keys() & names.values()) > len(entries.keys() & known):
+            wanted = {names[key]: slot for key, slot in wanted.items()}
+            known, entries = {names[key] for key in known}, stable
     return Match(
-        pairs=[(s, file.entries[p]) for p, s in wanted.items() if p in file.entries],
-        missing=[str(s) for p, s in wanted.items() if p not in file.entries],
-        extra=[path for path in file.entries if path not in known],
+        pairs=[(s, entries[path]) for path, s in wanted.items() if path in entries],
+        missing=[str(s) for path, s in wanted.items() if path not in entries],
+        extra=[entry.name for path, entry in entries.items() if path not in known],
     )
 
 
@@ -165,7 +171,7 @@ def load_into(file: ModelFile, model: Any, pairs: list[tuple[Slot, Entry]]) -> N
     else:
         for slot, value in values:
             slot.weight.assign(value)
-    _restore_optimizer(file, model, state)
+    _restore_optimizer(file, model, state, pairs)
 
 
 def _read_state(file: ModelFile) -> Any:
@@ -174,12 +180,15 @@ def _read_state(file: ModelFile) -> Any:
     return [entry.read() for entry in file.optimizer]
 
 
-def _restore_optimizer(file: ModelFile, model: Any, state: Any) -> None:
+def _restore_optimizer(
+    file: ModelFile, model: Any, state: Any, pairs: list[tuple[Slot, Entry]]
+) -> None:
     if not state:
         return
     try:
         if file.layout == "torch":
-            optimizer_state.restore(model, state)
+            names = {slot.path: entry.name for slot, entry in pairs}
+            optimizer_state.restore(model, state, names)
             return
         weights = model.trainable_weights
         if len(state) <= 2:
@@ -284,4 +293,4 @@ def compile_model(
     advice = "the model cannot be compiled as it was (compile=False leaves that out)"
     with custom_object_scope(custom_objects or {}), _explaining(file, advice):
         model.compile_from_config(config)
-    _restore_optimizer(file, model, _read_state(file))
+    _restore_optimizer(file, model, _read_state(file), match(file, model).pairs)

@@ -59,6 +59,8 @@ class ModelFile:
             Keras's older files, or by torch's `state_dict`.
         entries: the weights by name; in the ``"legacy"`` layout, `groups` has them.
         groups: the weights of each layer, in order.
+        names: other names of the weights, in the ``"torch"`` layout, that do not depend
+            on how layers are called.
         optimizer: the optimizer's state, in Keras's order.
         optimizer_state: reads the optimizer's state, in the ``"torch"`` layout.
         config: the model's config, None in a file of weights alone.
@@ -70,6 +72,7 @@ class ModelFile:
     layout: Literal["keras", "legacy", "torch"]
     entries: dict[str, Entry] = dataclasses.field(default_factory=dict)
     groups: list[tuple[str, list[Entry]]] = dataclasses.field(default_factory=list)
+    names: dict[str, str] = dataclasses.field(default_factory=dict)
     optimizer: list[Entry] = dataclasses.field(default_factory=list)
     optimizer_state: Callable[[], Any] | None = None
     config: dict[str, Any] | None = None
@@ -316,6 +319,8 @@ def _read_tensors(path: Path) -> Generator[ModelFile]:
             raise CorruptFileError(f"{path}: there are no tensors {missing[:10]}.")
         beside = {name: entries.pop(name) for name in dict.fromkeys(names)}
         model.entries = entries
+        if isinstance(names_of := parts.get("names"), dict):
+            model.names = {key: str(names_of.get(key, key)) for key in entries}
         if state is not None:
             model.optimizer_state = functools.partial(
                 optimizer_state.unpack, state, lambda name: beside[name].read()

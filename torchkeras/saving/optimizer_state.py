@@ -79,28 +79,31 @@ def unpack(packed: Any, read: Callable[[str], Tensor]) -> Any:
     return {key: unpack(item, read) for key, item in packed.items()}
 
 
-def restore(model: Any, state: Any) -> None:
+def restore(model: Any, state: Any, names: Mapping[str, str]) -> None:
     """Put an unpacked state into the optimizer of a model, built over its weights.
+
+    Args:
+        model: the model.
+        state: the state.
+        names: what the state calls the model's weights.
 
     Raises:
         ValueError: when it does not fit; nothing is changed then.
     """
     optimizer = model.optimizer
     optimizer.build(model.trainable_weights)
-    names = _names_of_parameters(model)
-    parameters = _parameters(optimizer)
     own = optimizer.state_dict()
     if not isinstance(state, dict) or not isinstance(state.get("state"), dict):
         raise ValueError("it is of another form")
-    by_index = {
-        index: state["state"][names[id(parameter)]]
-        for index, parameter in enumerate(parameters)
-        if names[id(parameter)] in state["state"]
-    }
+    keys = _names_of_parameters(model)
+    by_index = {}
+    for index, parameter in enumerate(_parameters(optimizer)):
+        name = names.get(keys[id(parameter)], "")
+        if name in state["state"]:
+            by_index[index] = state["state"][name]
+            _check_beside(name, parameter, by_index[index])
     if len(by_index) < len(state["state"]):
         raise ValueError("it belongs to weights that the model does not train")
-    for index, values in by_index.items():
-        _check_beside(names[id(parameters[index])], parameters[index], values)
     rest = {key: state.get(key) for key in own if key not in ("state", "param_groups")}
     for key, value in rest.items():
         _check_alike(key, own[key], value)

@@ -52,13 +52,13 @@ class Place:
     """A layer's place in Keras's store.
 
     Args:
+        layer: the layer.
         path: the path of its group.
-        name: the layer's name.
         slots: its own weights, without those of layers inside it.
     """
 
+    layer: Layer
     path: str
-    name: str
     slots: list[Slot]
 
 
@@ -95,12 +95,11 @@ def _visit(module: nn.Module, path: str, seen: set[int]) -> Iterator[Place]:
     if id(module) in seen:
         return
     seen.add(id(module))
-    group = f"{path}/vars".lstrip("/")
-    slots = [
-        Slot(f"{group}/{number}", weight, getattr(weight, "path", group))
-        for number, weight in enumerate(_own_weights(module))
-    ]
-    yield Place(path, getattr(module, "name", _snake_name(module)), slots)
+    if isinstance(module, Layer):
+        group = f"{path}/vars".lstrip("/")
+        weights = enumerate(_own_weights(module))
+        slots = [Slot(f"{group}/{number}", w, w.path) for number, w in weights]
+        yield Place(module, path, slots)
     for name, child in _children(module):
         yield from _visit(child, f"{path}/{name}".lstrip("/"), seen)
 
@@ -140,20 +139,18 @@ def _has_layers_only(module: nn.Module) -> bool:
     return bool(bases & {"Sequential", "Functional"})
 
 
-def _own_weights(module: nn.Module) -> list[Any]:
+def _own_weights(layer: Layer) -> list[Any]:
     """Return the weights of a layer that belong to no layer inside it.
 
     Those of torch modules inside a layer are the layer's own.
     """
-    if not isinstance(module, Layer):
-        return []
     inner = {
         _identity(weight)
-        for layer in module.modules()
-        if isinstance(layer, Layer) and layer is not module
-        for weight in layer.weights
+        for module in layer.modules()
+        if isinstance(module, Layer) and module is not layer
+        for weight in module.weights
     }
-    return [weight for weight in module.weights if _identity(weight) not in inner]
+    return [weight for weight in layer.weights if _identity(weight) not in inner]
 
 
 def _identity(weight: Any) -> Any:
@@ -220,13 +217,13 @@ def stable_names(model: nn.Module) -> dict[str, str]:
     begin, as in Keras's store, with the class of each layer.
     """
     places = {id(place.layer): place.path for place in keras_places(model)}
+    owners = {n: places[id(m)] for n, m in model.named_modules() if id(m) in places}
     names = {}
-    for prefix, module in model.named_modules():
-        if id(module) in places:
-            base = f"{places[id(module)]}:"
-            start = f"{prefix}." if prefix else ""
-            inner = {k for k in model.state_dict() if k.startswith(start)}
-            names |= {key: base + key.removeprefix(start) for key in inner}
+    for key in model.state_dict():
+        owner = key
+        while owner not in owners:  # the model itself is called ""
+            owner = owner.rpartition(".")[0]
+        names[key] = f"{owners[owner]}:{key.removeprefix(f'{owner}.')}"
     return names
 
 
