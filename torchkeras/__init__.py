@@ -5,6 +5,7 @@ sets, utilities) is loaded when it is first used.
 """
 
 import importlib as _importlib
+import sys as _sys
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any as _Any
 
@@ -89,7 +90,11 @@ __all__ = [
 def __getattr__(name: str) -> _Any:
     home = _LAZY.get(name)
     if home is None:
-        raise AttributeError(f"module 'torchkeras' has no attribute {name!r}")
+        raise AttributeError(
+            f"module 'torchkeras' has no attribute {name!r}",
+            name=name,
+            obj=_sys.modules[__name__],
+        )
     if home == "torchkeras":
         return _importlib.import_module(f"torchkeras.{name}")
     return getattr(_importlib.import_module(home), name)

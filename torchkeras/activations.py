@@ -106,7 +106,7 @@ def softmax(x: Any, axis: int | tuple[int, ...] | None = -1) -> Tensor:
     if not isinstance(axis, int):
         return torch.exp(log_softmax(x, axis))
     if x.ndim and x.size(axis) == 1:
-        _warn_of_ones(axis, x)
+        _warn_of_ones(axis)
     output: Any = torch.softmax(x, axis)
     if axis in (-1, x.ndim - 1):
         output._keras_logits = x
@@ -114,11 +114,11 @@ def softmax(x: Any, axis: int | tuple[int, ...] | None = -1) -> Tensor:
     return output
 
 
-def _warn_of_ones(axis: int, x: Tensor) -> None:
+def _warn_of_ones(axis: int) -> None:
     if not torch.compiler.is_compiling():
         warnings.warn(
-            f"softmax: axis {axis} of the input, of shape {tuple(x.shape)}, has size "
-            "1, so every output is 1. For one probability use the sigmoid activation.",
+            f"softmax: axis {axis} of the input has size 1, so every output is 1. For "
+            "one probability use the sigmoid activation.",
             stacklevel=3,
         )
 

@@ -211,8 +211,8 @@ def test_torch_modules_among_the_layers(extension, tmp_path):
     model, other = make(), make()
     model.save_weights(tmp_path / f"w{extension}")
     other.load_weights(tmp_path / f"w{extension}")
-    for key, value in model.state_dict().items():
-        assert torch.equal(value, other.state_dict()[key])
+    states = (m.state_dict().values() for m in (model, other))
+    assert all(torch.equal(old, new) for old, new in zip(*states, strict=True))
 
 
 def test_safetensors_hold_what_torch_calls_them(tmp_path):

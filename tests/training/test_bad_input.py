@@ -430,6 +430,14 @@ def test_a_short_generator_warns_and_ends() -> None:  # A26
     assert len(history.history["loss"]) == 1
 
 
+def test_a_used_up_generator_warns_and_ends() -> None:  # A26
+    model = regressor()
+    with pytest.warns(UserWarning, match="after 0 batches"):
+        history = model.fit(((X, Y) for _ in range(2)), epochs=4, verbose=0)
+    assert len(history.history["loss"]) == 1
+    assert history.epoch == [0]
+
+
 @pytest.mark.parametrize("as_loader", [False, True])
 def test_arrays_and_loaders_begin_again(as_loader: bool) -> None:  # A26
     model = regressor()

@@ -315,7 +315,9 @@ class Layer(nn.Module):
         def convert(leaf: Any) -> Any:
             if isinstance(leaf, WeightView):
                 leaf = leaf.value
-            if isinstance(leaf, (np.ndarray, np.generic)):
+            if not isinstance(leaf, (Tensor, KerasTensor)) and hasattr(
+                leaf, "__array__"
+            ):
                 leaf = torch.as_tensor(_readable(self.name, leaf))
                 device = next((t.device for t in self._tensors()), None)
                 leaf = leaf.to(device or config.default_device())

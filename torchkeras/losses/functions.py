@@ -341,8 +341,8 @@ def _distributions(
     classes = y_pred.shape[axis]
     if classes == 1:
         warnings.warn(
-            f"{loss}: y_pred of shape {tuple(y_pred.shape)} has one class, for which "
-            "the loss is always the same. Use `binary_crossentropy` for two classes.",
+            f"{loss}: y_pred has one class, for which the loss is always the same. Use "
+            "`binary_crossentropy` for two classes.",
             SyntaxWarning,
             stacklevel=4,
         )

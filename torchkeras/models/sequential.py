@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
-from torchkeras._core import dtypes
-from torchkeras._core.errors import describe
+from torchkeras._core import dtypes, tree
+from torchkeras._core.errors import describe, invalid_argument
 from torchkeras._core.naming import to_snake_case
 from torchkeras._core.registry import deserialize_object, root, serialize_object
 from torchkeras._core.symbolic import KerasTensor, call_symbolic
@@ -49,7 +49,11 @@ class Sequential(Model):
         self.supports_masking = True
         # The input has no weights and is no step of the stack.
         self.__dict__["_input_layer"] = None
+        self.__dict__["_rank"] = 0
         self._symbolic_outputs: dict[nn.Module, KerasTensor] = {}
+        if isinstance(layers, nn.Module) and not isinstance(layers, Iterable):
+            expected = "a list of layers, such as [Dense(4), Dense(1)]"
+            raise TypeError(invalid_argument("Sequential", "layers", expected, layers))
         for layer in layers if layers is not None else ():
             self.add(layer)
 
@@ -143,6 +147,7 @@ class Sequential(Model):
         """Run the whole stack symbolically."""
         tensor = self._input_layer.output  # type: ignore[union-attr]
         self.inputs, self.outputs = [tensor], [tensor]
+        self.__dict__["_rank"] = tensor.ndim
         self._symbolic_outputs.clear()
         self.built = False
         for layer in self.layers:
@@ -197,9 +202,39 @@ class Sequential(Model):
             self._plain_dtypes = first._plain_dtypes
 
     def call(self, inputs: Any) -> Any:
+        if inputs.ndim != self._rank:
+            inputs = self._with_rank(inputs)
         for layer in self._modules.values():
             inputs = layer(inputs)  # type: ignore[misc]
         return inputs
+
+    def _convert(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Turn arrays into tensors; a structure around a single one is left out."""
+        args, kwargs = super()._convert(args, kwargs)
+        leaves = tree.flatten(args[:1])
+        if len(leaves) != 1 or not isinstance(leaves[0], (Tensor, KerasTensor)):
+            got = describe(args[0]) if args else "none"
+            raise ValueError(
+                f"Sequential '{self.name}': expected one array or tensor, got "
+                f"{len(leaves)} inputs: {got}."
+            )
+        return (leaves[0], *args[1:]), kwargs
+
+    def _with_rank(self, inputs: Any) -> Any:
+        """Add or drop a last axis of size 1, as Keras does, to fit the input's axes."""
+        expected = self._input_layer.batch_shape  # type: ignore[union-attr]
+        if inputs.ndim == self._rank - 1 and expected[-1] == 1:
+            return inputs.unsqueeze(-1)
+        if inputs.ndim == self._rank + 1 and inputs.shape[-1] == 1:
+            return inputs.squeeze(-1)
+        one_sample = inputs.ndim == self._rank - 1
+        hint = " For one sample write x[None]." if one_sample else ""
+        raise ValueError(
+            f"Sequential '{self.name}': expected an input of shape {expected}, got "
+            f"{tuple(inputs.shape)}.{hint}"
+        )
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         """Return the shape of the outputs, layer by layer."""

@@ -149,37 +149,21 @@ def _wrap(text: str, width: int) -> list[str]:
 
 
 def _totals(model: Any) -> list[str]:
-    weights = model.weights
-    groups = {
-        "Total params": weights,
-        "Trainable params": [w for w in weights if w.trainable],
-        "Non-trainable params": [w for w in weights if not w.trainable],
-    }
-    lines = [
-        f" {label}: {_amount(sum(w.numel() for w in own), _bytes(own))}"
-        for label, own in groups.items()
-    ]
     optimizer = getattr(model, "optimizer", None)
-    tensors = _optimizer_tensors(optimizer)
-    if tensors:
-        count = sum(t.numel() for t in tensors)
-        size = sum(t.nbytes for t in tensors)
-        lines.append(f" Optimizer params: {_amount(count, size)}")
-    return lines
+    state = optimizer.variables if getattr(optimizer, "built", False) else []
+    groups = {
+        "Total params": [*model.weights, *state],
+        "Trainable params": [w for w in model.weights if w.trainable],
+        "Non-trainable params": [w for w in model.weights if not w.trainable],
+    }
+    if state:
+        groups["Optimizer params"] = state
+    return [f" {label}: {_amount(own)}" for label, own in groups.items()]
 
 
-def _optimizer_tensors(optimizer: Any) -> list[Any]:
-    real = getattr(optimizer, "torch", None)
-    if real is None:
-        return []
-    return [t for s in real.state.values() for t in s.values() if hasattr(t, "nbytes")]
-
-
-def _bytes(weights: list[Any]) -> int:
-    return sum(w.value.nbytes for w in weights)
-
-
-def _amount(count: int, size: float) -> str:
+def _amount(weights: list[Any]) -> str:
+    count = sum(w.numel() for w in weights)
+    size = float(sum(w.value.nbytes for w in weights))
     units = ["B", "KB", "MB", "GB", "TB"]
     power = min(int(math.log(size, 1024)), len(units) - 1) if size else 0
     return f"{count:,} ({size / 1024**power:.2f} {units[power]})"

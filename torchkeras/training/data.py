@@ -321,7 +321,13 @@ def as_tensors(argument: str, value: Any) -> Any:
     if isinstance(value, (list, tuple)) and not _is_one_array(value):
         parts = [as_tensors(f"{argument}[{i}]", v) for i, v in enumerate(value)]
         return type(value)(parts) if type(value) in (list, tuple) else tuple(parts)
-    array = np.asarray(value)
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise ValueError(
+            f"`{argument}` must be an array, and its rows have different lengths. Give "
+            "them one length by `utils.pad_sequences`."
+        ) from error
     if array.dtype.kind not in "biufc":
         raise ValueError(
             f"`{argument}` must hold numbers, got an array of dtype {array.dtype} and "
@@ -367,6 +373,12 @@ def weigh_classes(y: Any, sample_weight: Any, class_weight: Mapping[int, float])
     Raises:
         ValueError: for targets that are not those of one classification.
     """
+    if not isinstance(class_weight, Mapping):
+        expected = "a dict of a weight for each class, such as {0: 1.0, 1: 5.0}"
+        hint = "Write class_weight=dict(enumerate(weights))."
+        raise TypeError(
+            invalid_argument("fit", "class_weight", expected, class_weight, hint)
+        )
     if not isinstance(y, Tensor):
         raise ValueError(
             "`class_weight` needs the targets of a model with a single output, got "

@@ -391,13 +391,10 @@ class Trainer(Layer):
             "fit", x, y, sample_weight, batch_size, bool(shuffle), class_weight
         )
         self._require_rows("fit", batches, "training")
-        validation = None
-        if validation_data is not None:
-            size = validation_batch_size or batch_size
-            vx, vy, vw = unpack_x_y_sample_weight(validation_data)
-            validation = self._batches("fit", vx, vy, vw, size)
-            self._require_rows("fit", validation, "validation")
-        elif fraction:
+        validation = self._validation_batches(
+            validation_data, validation_batch_size or batch_size
+        )
+        if validation is None and fraction:
             batches, validation = batches.split(fraction)  # type: ignore[union-attr]
         self._prepare("fit", batches, validation)
         steps = steps_per_epoch or batches.num_batches
@@ -417,10 +414,13 @@ class Trainer(Layer):
                 callback_list.on_epoch_begin(epoch)
                 rows = _rows_of_epoch(batches, steps_per_epoch, rows)
                 self.train()
-                logs = self._run_epoch("train", self.train_step, rows, callback_list)
-                warned = warned or _warn_if_nan(logs, epoch)
-                if rows_ended(rows, steps_per_epoch):
+                trained = self._run_epoch("train", self.train_step, rows, callback_list)
+                if _ended(rows, steps_per_epoch):
                     self.stop_training = True
+                    if not trained:
+                        break  # a used-up generator gives no epoch to record
+                logs = trained
+                warned = warned or _warn_if_nan(logs, epoch)
                 if validation is not None and _is_due(validation_freq, epoch):
                     self.eval()
                     self.reset_metrics()
@@ -511,7 +511,7 @@ class Trainer(Layer):
         rows = _rows_of_epoch(batches, steps, None)
         with torch.no_grad():
             logs = self._run_epoch("test", self.test_step, rows, callbacks)
-        rows_ended(rows, steps)
+        _ended(rows, steps)
         callbacks.on_test_end(logs)
         return logs
 
@@ -668,6 +668,14 @@ class Trainer(Layer):
             caller=caller,
         )
 
+    def _validation_batches(self, data: Any, batch_size: int | None) -> Batches | None:
+        if data is None:
+            return None
+        x, y, sample_weight = unpack_x_y_sample_weight(data)
+        batches = self._batches("fit", x, y, sample_weight, batch_size)
+        self._require_rows("fit", batches, "validation")
+        return batches
+
     def _device(self) -> torch.device:
         for parameter in self.parameters():
             return parameter.device
@@ -766,12 +774,13 @@ def _rows_of_epoch(batches: Batches, steps: int | None, before: Any) -> Any:
     return StepIterator(batches, steps or 2**62, unfinished)
 
 
-def rows_ended(rows: Any, steps: int | None) -> bool:
+def _ended(rows: Any, steps: int | None) -> bool:
     """Say whether the data gave fewer batches than were asked for, and warn."""
-    if not isinstance(rows, StepIterator) or steps is None or rows.given >= steps:
+    if not isinstance(rows, StepIterator) or rows.given >= (steps or 1):
         return False
+    wanted = "" if steps is None else f" of {steps}"
     warnings.warn(
-        f"The data ended after {rows.given} of {steps} batches. Let the generator give "
+        f"The data ended after {rows.given}{wanted} batches. Let the generator give "
         "steps_per_epoch * epochs batches, or pass arrays or a DataLoader, which begin "
         "again.",
         stacklevel=3,

@@ -40,7 +40,7 @@ def to_categorical(
                [0., 0., 1.],
                [0., 1., 0.]])
     """
-    labels = x if isinstance(x, Tensor) else np.asarray(x).astype(np.int64)
+    labels = x if isinstance(x, Tensor) else _class_numbers(x)
     if labels.ndim > 1 and labels.shape[-1] == 1:
         labels = labels[..., 0]
     num_classes = _check_classes(labels, num_classes)
@@ -48,6 +48,16 @@ def to_categorical(
         dtype = getattr(torch, config.floatx())
         return F.one_hot(labels.long(), num_classes).to(dtype)
     return np.eye(num_classes)[labels]
+
+
+def _class_numbers(x: ArrayLike) -> NDArray[np.int64]:
+    try:
+        return np.asarray(x).astype(np.int64)
+    except (TypeError, ValueError) as error:
+        hint = "Number classes first: np.unique(x, return_inverse=True)[1]."
+        raise ValueError(
+            invalid_argument("to_categorical", "x", "class numbers", x, hint)
+        ) from error
 
 
 def _check_classes(labels: NDArray[np.int64] | Tensor, num_classes: int | None) -> int:

@@ -1,0 +1,387 @@
+"""Faults while saving and loading: what was there stays, and the message helps."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+
+import h5py
+import numpy as np
+import pytest
+
+from torchkeras import layers, models, saving
+
+MODELS = ["model.safetensors", "model.keras", "model.h5"]
+FILES = [*MODELS, "w.safetensors", "w.weights.h5"]
+
+
+def make(units=(5, 3), names=("a", "b"), seed=None):
+    model = models.Sequential([layers.Input((4,))])
+    for size, name in zip(units, names, strict=True):
+        model.add(layers.Dense(size, name=name))
+    if seed is not None:
+        generator = np.random.default_rng(seed)
+        model.set_weights([generator.random(w.shape) for w in model.get_weights()])
+    return model
+
+
+def save(model, path):
+    (model.save if path.name.startswith("model") else model.save_weights)(path)
+
+
+@pytest.fixture(params=FILES)
+def path(request, tmp_path):
+    """A file with a compiled model, or its weights."""
+    model = make()
+    model.compile("adam", "mse")
+    model.fit(np.ones((4, 4)), np.ones((4, 3)), verbose=0)
+    save(model, tmp_path / request.param)
+    return tmp_path / request.param
+
+
+def load(path):
+    """Load a model from a file of a model, weights from another."""
+    if path.name.startswith("model"):
+        return models.load_model(path)
+    model = make()
+    model.load_weights(path)
+    return model
+
+
+def state_of(model):
+    values = [w.copy() for w in model.get_weights()]
+    if model.optimizer is not None:
+        values += [v.numpy() for v in model.optimizer.variables]
+    return values
+
+
+def unchanged(model, before):
+    pairs = zip(state_of(model), before, strict=True)
+    return all(np.array_equal(old, new) for old, new in pairs)
+
+
+# A33: a full disk
+
+FULL_DISK = """
+import resource, signal, sys
+from torchkeras import layers, models
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+model = models.Sequential([layers.Input((64,)), layers.Dense(256, name="d")])
+model.compile("adam", "mse")
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), int(sys.argv[2])))
+try:
+    save = model.save if "model" in sys.argv[1] else model.save_weights
+    save(sys.argv[1])
+except OSError as error:
+    print("OSError:", error)
+"""
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_full_disk(name, tmp_path):
+    path = tmp_path / name
+    path.write_bytes(b"what was there before")
+    for size in (100, 30_000):
+        command = [sys.executable, "-c", FULL_DISK, str(path), str(size)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.stdout.startswith("OSError: "), done.stderr
+        assert done.returncode == 0
+        assert path.read_bytes() == b"what was there before"
+        assert os.listdir(tmp_path) == [name]
+
+
+# A34: a kill at any moment
+
+KILLED = """
+import sys
+import numpy as np
+from torchkeras import layers, models
+model = models.Sequential([layers.Input((64,)), layers.Dense(512, name="d")])
+print("ready", flush=True)
+for value in range(10**6):
+    model.set_weights([np.full((64, 512), value), np.full(512, value)])
+    model.save(sys.argv[1])
+"""
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_kill_while_saving(name, tmp_path):
+    path = tmp_path / name
+    for _ in range(3):
+        command = [sys.executable, "-c", KILLED, str(path)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
+            assert child.stdout.readline() == "ready\n"
+            while not path.exists():
+                time.sleep(0.001)
+            time.sleep(random.random() / 20)
+            child.send_signal(signal.SIGKILL)
+        kernel, bias = models.load_model(path).get_weights()
+        assert (kernel == kernel[0, 0]).all()
+        assert (bias == kernel[0, 0]).all()
+
+
+# A35: places and names
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_missing_directory(name, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"directory '.*nowhere' .*not exist"):
+        save(make(), tmp_path / "nowhere" / name)
+
+
+def test_unknown_extensions(tmp_path):
+    model = make()
+    endings = r"must end in \.safetensors, \.keras, \.h5, \.hdf5, got '.*'"
+    for name in ("model", "model.txt", "model.pt", "keras"):
+        with pytest.raises(ValueError, match=f"save_model: .*{endings}"):
+            model.save(tmp_path / name)
+        with pytest.raises(ValueError, match=f"load_model: .*{endings}"):
+            models.load_model(tmp_path / name)
+        with pytest.raises(ValueError, match=f"load_weights: .*{endings}"):
+            model.load_weights(tmp_path / name)
+    with pytest.raises(ValueError, match=r"end in \.safetensors, \.weights\.h5, got"):
+        model.save_weights(tmp_path / "w.h5")
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_file_that_is_not_there(path):
+    wrong = path.with_name(path.name.replace("e", "i", 1))
+    with pytest.raises(FileNotFoundError, match=f"no file.*Did you mean '{path.name}'"):
+        load(wrong)
+    with pytest.raises(FileNotFoundError, match="there is no file"):
+        load(path.with_name("gone") / path.name)
+
+
+def test_a_directory_in_the_place_of_a_file(path):
+    path.unlink()
+    path.mkdir()
+    for call in (load, lambda p: save(make(), p)):
+        with pytest.raises(IsADirectoryError, match="is a directory"):
+            call(path)
+
+
+# A36: damaged files
+
+
+def test_empty_and_truncated_files(path):
+    data = path.read_bytes()
+    for size in (0, 1, 7, 9, 100, len(data) // 2, len(data) - 1):
+        path.write_bytes(data[:size])
+        with pytest.raises(saving.CorruptFileError, match=path.name):
+            load(path)
+
+
+def test_flipped_bytes(path):
+    """Wherever a byte is wrong, no wrong model comes out."""
+    model = load(path)
+    data = path.read_bytes()
+    before = state_of(model)
+    refused = 0
+    generator = random.Random(0)
+    for _ in range(60):
+        position = generator.randrange(len(data))
+        damaged = bytearray(data)
+        damaged[position] ^= 1 << generator.randrange(8)
+        path.write_bytes(damaged)
+        try:
+            other = load(path)
+        except ValueError as error:  # missing and extra weights after a wrong name
+            assert path.name in str(error)
+            refused += 1
+        else:
+            # Padding, or what is written beside the model.
+            weights = before[: len(other.get_weights())]
+            for old, new in zip(weights, other.get_weights(), strict=True):
+                np.testing.assert_array_equal(old, new)
+    assert refused > 10
+
+
+def test_damaged_values_are_named(path):
+    data = path.read_bytes()
+    model = make()
+    model.load_weights(path)
+    values = model.layers[0].get_weights()[0]
+    if path.suffix == ".safetensors":
+        values = np.ascontiguousarray(values.T)
+    start = data.index(values.tobytes())
+    path.write_bytes(data[:start] + b"\x01\x02" + data[start + 2 :])
+    before = state_of(model)
+    with pytest.raises(saving.CorruptFileError, match="damaged") as caught:
+        model.load_weights(path)
+    place = {
+        ".keras": "model.weights.h5",
+        ".safetensors": "a.linear.weight",
+        "model.h5": "model_weights/a/a/kernel",
+        "w.weights.h5": "layers/dense/vars/0",
+    }
+    expected = place.get(path.name) or place[path.suffix]
+    assert expected in str(caught.value)
+    assert unchanged(model, before)
+
+
+def test_damaged_state_of_the_optimizer_leaves_the_weights_alone(tmp_path):
+    model = make(seed=0)
+    model.compile("adam", "mse")
+    model.fit(np.ones((4, 4)), np.ones((4, 3)), verbose=0)
+    for name in ("model.safetensors", "model.h5", "w.weights.h5"):
+        path = tmp_path / name
+        save(model, path)
+        data = path.read_bytes()
+        moment = model.optimizer.torch.state[model.layers[0].linear.bias]["exp_avg_sq"]
+        start = data.index(moment.numpy().tobytes())
+        path.write_bytes(data[:start] + b"\x01\x02" + data[start + 2 :])
+        other = make(seed=1)
+        other.compile("adam", "mse")
+        before = state_of(other)
+        with pytest.raises(saving.CorruptFileError, match="damaged"):
+            other.load_weights(path)
+        assert unchanged(other, before)
+
+
+# A37, A38: weights that do not fit
+
+
+def test_all_differing_shapes_are_listed(path):
+    model = make(units=(6, 2), seed=1)
+    model.compile("sgd", "mse")
+    before = state_of(model)
+    with pytest.raises(ValueError, match="Nothing was changed") as caught:
+        model.load_weights(path)
+    message = str(caught.value)
+    turned = path.suffix == ".safetensors"
+    for expected, got in (
+        (((6, 4), (5, 4)) if turned else ((4, 6), (4, 5))),
+        ((6,), (5,)),
+        (((2, 6), (3, 5)) if turned else ((6, 2), (5, 3))),
+        ((2,), (3,)),
+    ):
+        assert f"expected shape {expected}, the file has {got}" in message
+    assert path.name in message
+    assert unchanged(model, before)
+    with pytest.warns(UserWarning, match="The rest was loaded"):
+        model.load_weights(path, skip_mismatch=True)
+    assert unchanged(model, before)
+
+
+def test_missing_and_extra_layers_are_listed(path):
+    model = make((5, 3, 2), ("a", "c", "b"), seed=1)
+    model.layers[2] = None
+    before = state_of(model)
+    with pytest.raises(ValueError, match="Nothing was changed") as caught:
+        model.load_weights(path)
+    assert "missing in the file" in str(caught.value)
+    assert unchanged(model, before)
+    with pytest.warns(UserWarning, match=r"missing in the file:\n"):
+        model.load_weights(path, skip_mismatch=True)
+    source = make()
+    source.load_weights(path)
+    np.testing.assert_array_equal(
+        model.layers[0].get_weights()[0], source.layers[0].get_weights()[0]
+    )
+
+
+def test_extra_layers_are_listed(path):
+    model = make((5,), ("a",), seed=1)
+    with pytest.raises(ValueError, match="that the model does not have:\n"):
+        model.load_weights(path)
+    with pytest.warns(UserWarning, match="that the model does not have:\n"):
+        model.load_weights(path, skip_mismatch=True)
+    source = make()
+    source.load_weights(path)
+    np.testing.assert_array_equal(
+        model.layers[0].get_weights()[0], source.layers[0].get_weights()[0]
+    )
+
+
+def test_dtypes_that_lose_what_a_file_holds(tmp_path):
+    model = make()
+    model.save_weights(tmp_path / "w.weights.h5")
+    with h5py.File(tmp_path / "w.weights.h5", "r+") as file:
+        group = file["layers/dense/vars"]
+        del group["0"]
+        group["0"] = np.ones((4, 5), np.complex64)
+    with pytest.raises(
+        ValueError, match=r"expected torch\.float32, the file has torch"
+    ):
+        model.load_weights(tmp_path / "w.weights.h5")
+
+
+@pytest.mark.parametrize("name", ["model.keras", "model.safetensors", "w.weights.h5"])
+def test_by_name_is_for_old_files(name, tmp_path):
+    model = make()
+    save(model, tmp_path / name)
+    with pytest.raises(ValueError, match=r"`by_name` works for \.h5 files"):
+        model.load_weights(tmp_path / name, by_name=True)
+
+
+def test_by_name(tmp_path):
+    model = make((5, 3, 2), ("a", "b", "c"), seed=0)
+    model.save(tmp_path / "model.h5")
+    other = make((2, 7), ("c", "x"), seed=1)
+    with pytest.raises(ValueError, match=r"expected shape \(4, 2\), the file has \(3"):
+        other.load_weights(tmp_path / "model.h5", by_name=True)
+    other = make((5, 7), ("a", "x"), seed=1)
+    kept = other.layers[1].get_weights()[0]
+    other.load_weights(tmp_path / "model.h5", by_name=True)
+    np.testing.assert_array_equal(
+        other.layers[0].get_weights()[0], model.layers[0].get_weights()[0]
+    )
+    np.testing.assert_array_equal(other.layers[1].get_weights()[0], kept)
+
+
+# A file and its config that contradict each other
+
+
+def test_a_config_of_another_model(tmp_path):
+    path = tmp_path / "model.keras"
+    make((5, 3)).save(path)
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    config = json.loads(members["config.json"])
+    config["config"]["layers"][-1]["config"]["units"] = 7
+    members["config.json"] = json.dumps(config)
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+    with pytest.raises(
+        saving.CorruptFileError, match=r"expected shape \(5, 7\), the file has \(5, 3\)"
+    ):
+        models.load_model(path)
+
+
+@pytest.mark.parametrize(
+    ("data", "what"),
+    [
+        (b"<!DOCTYPE html>", "a web page: the download failed"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "a pointer of Git LFS"),
+        (b"\x1f\x8b\x08", "compressed by gzip"),
+        (b"\x89HDF\r\n\x1a\n", "an HDF5 file"),
+        (b"PK\x03\x04", "a zip archive"),
+        (b"nonsense", "or damaged"),
+    ],
+)
+def test_files_of_another_kind(data, what, tmp_path):
+    for name in MODELS:
+        (tmp_path / name).write_bytes(data)
+        with pytest.raises(saving.CorruptFileError, match="damaged") as caught:
+            models.load_model(tmp_path / name)
+        is_right = {"an HDF5 file": "model.h5", "a zip archive": "model.keras"}
+        assert what in str(caught.value) or is_right[what] == name
+
+
+def test_an_optimizer_of_another_kind_begins_anew(tmp_path):
+    model = make()
+    model.compile("adam", "mse")
+    model.fit(np.ones((4, 4)), np.ones((4, 3)), verbose=0)
+    for name in ("model.safetensors", "w.weights.h5"):
+        save(model, tmp_path / name)
+        other = make(seed=1)
+        other.compile("rmsprop", "mse")
+        with pytest.warns(UserWarning, match="optimizer was not restored"):
+            other.load_weights(tmp_path / name)
+        for old, new in zip(model.get_weights(), other.get_weights(), strict=True):
+            np.testing.assert_array_equal(old, new)
