@@ -3,11 +3,13 @@
 import copy
 import json
 
+import keras
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+import torchkeras
 from torchkeras import layers
 from torchkeras.models import Model, Sequential, model_from_json
 
@@ -264,6 +266,30 @@ def test_summary() -> None:
     assert "\n".join(lines) == SUMMARY
 
 
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_summary_counts_the_optimizer_as_keras_does(optimizer) -> None:
+    def totals(library) -> list[str]:
+        model = library.Sequential(
+            [library.layers.Input((4,)), library.layers.Dense(2)]
+        )
+        model.compile(optimizer, "mse")
+        model.train_on_batch(np.ones((3, 4)), np.ones((3, 2)))
+        lines: list[str] = []
+        model.summary(print_fn=lambda text, **_: lines.append(text))
+        return [line for line in "".join(lines).splitlines() if "params:" in line]
+
+    assert totals(torchkeras) == totals(keras)
+
+
+def test_summary_breaks_long_names_at_spaces() -> None:
+    model = Sequential([layers.Input((4,)), layers.BatchNormalization(name="n" * 24)])
+    lines: list[str] = []
+    model.summary(print_fn=lines.append, line_length=80)
+    first, second = lines[0].splitlines()[4:6]
+    assert first.startswith(f"│ {'n' * 24}  ")
+    assert second.startswith("│ (BatchNormalization)  ")
+
+
 def test_summary_runs_nothing() -> None:
     class Loud(layers.Layer):
         def call(self, inputs):
@@ -272,6 +298,70 @@ def test_summary_runs_nothing() -> None:
 
     model = Sequential([layers.Input((4,)), Loud()])
     model.summary(print_fn=lambda _: None)
+
+
+class Frame:
+    """What a data frame has in common with arrays."""
+
+    def __init__(self, values):
+        self.values = values
+
+    def __array__(self, dtype=None, copy=None):
+        return np.asarray(self.values, dtype)
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda x: [x],
+        lambda x: {"x": x},
+        lambda x: x[..., None],
+        Frame,
+    ],
+    ids=["list", "dict", "one more axis", "frame"],
+)
+def test_one_input_in_another_dress(wrap) -> None:
+    model = Sequential([layers.Dense(2, input_shape=(4,))])
+    x = X.numpy()
+    torch.testing.assert_close(model(wrap(x)), model(X))
+
+
+@pytest.mark.parametrize("kind", [np.asarray, torch.as_tensor])
+def test_a_last_axis_of_one_may_be_left_out(kind) -> None:
+    model = Sequential([layers.Dense(2, input_shape=[1])])
+    x = kind(np.arange(3, dtype="float32"))
+    assert model(x).shape == (3, 2)
+    assert model.predict(x, verbose=0).shape == (3, 2)
+
+
+@pytest.mark.parametrize(
+    ("x", "match"),
+    [
+        (X[0], r"expected an input of shape \(None, 4\), got \(4,\). For one sample"),
+        (X[:, None], r"expected an input of shape \(None, 4\), got \(3, 1, 4\)"),
+        ([X, X], r"a stack takes one array or tensor, got 2: \['Tensor of shape"),
+    ],
+    ids=["one sample", "an axis too many", "two inputs"],
+)
+def test_inputs_that_do_not_fit_are_refused(x, match) -> None:
+    model = Sequential([layers.Dense(2, input_shape=(4,))])
+    with pytest.raises(ValueError, match=match):
+        model(x)
+
+
+def test_a_layer_is_no_list_of_layers() -> None:
+    with pytest.raises(TypeError, match="`layers` must be a list of layers"):
+        Sequential(layers.Dense(2))
+
+
+def test_reset_states_reaches_every_stateful_layer() -> None:
+    lstm = layers.LSTM(3, stateful=True, batch_input_shape=(2, 5, 4))
+    model = Sequential([lstm, layers.Dense(1)])
+    model(torch.ones(2, 5, 4))
+    states = lstm.states or []
+    assert any(state.any() for state in states)
+    model.reset_states()
+    assert not any(state.any() for state in states)
 
 
 def test_summary_of_frozen_and_unbuilt_layers() -> None:

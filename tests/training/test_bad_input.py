@@ -205,6 +205,31 @@ ROWS = [
         "`sample_weight` must hold numbers",
     ),
     Row(
+        "rows of different lengths",
+        regressor,
+        lambda m: m.fit([[1.0, 2.0], [3.0]], Y[:2], verbose=0),
+        "`x` must be an array, and its rows have different lengths.*pad_sequences",
+    ),
+    Row(
+        "class weights in an array",
+        classifier,
+        lambda m: m.fit(X, LABELS, class_weight=np.ones(3), verbose=0),
+        r"`class_weight` must be a dict.*got ndarray.*dict\(enumerate",
+        TypeError,
+    ),
+    Row(
+        "several arrays for one input",
+        regressor,
+        lambda m: m.fit([X, X], Y, verbose=0),
+        "a stack takes one array or tensor, got 2",
+    ),
+    Row(
+        "one sample without its batch",
+        regressor,
+        lambda m: m.predict(X[0], verbose=0),
+        r"expected an input of shape \(None, 4\), got \(4,\). For one sample",
+    ),
+    Row(
         "A19 fit before compile",
         uncompiled,
         lambda m: m.fit(X, Y, verbose=0),

@@ -274,6 +274,17 @@ def test_an_nn_loss_takes_labels() -> None:
         assert model.evaluate(X, targets, verbose=0) == pytest.approx(expected)
 
 
+def test_class_weight_is_not_for_validation() -> None:
+    model = model_of(3, "softmax")
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    history = model.fit(
+        X, LABELS, validation_split=0.5, class_weight={0: 9.0}, verbose=0
+    )
+    half = len(X) // 2
+    loss = model.evaluate(X[half:], LABELS[half:], verbose=0, return_dict=True)["loss"]
+    assert history.history["val_loss"][0] == pytest.approx(loss, abs=1e-6)
+
+
 def test_class_weight_is_a_sample_weight() -> None:
     weights = {0: 1.0, 1: 3.0, 2: 0.5}
     sample_weight = np.array([weights[label] for label in LABELS])

@@ -37,6 +37,11 @@ def test_to_categorical_refuses_a_label_out_of_range(labels, kind):
         to_categorical(kind(labels), 3)
 
 
+def test_to_categorical_refuses_text():
+    with pytest.raises(ValueError, match=r"must be class numbers, got.*np\.unique"):
+        to_categorical(["cat", "dog"])
+
+
 def test_to_categorical_of_nothing_needs_num_classes():
     assert to_categorical([], 3).shape == (0, 3)
     with pytest.raises(ValueError, match="Pass `num_classes`"):

@@ -28,10 +28,9 @@ def auto_name(prefix: str) -> str:
 
 
 def get_uid(prefix: str = "") -> int:
-    """Return a number that no automatic name with this prefix has: 1, 2, ..."""
-    uid = max(_counters[prefix], 1)
-    _counters[prefix] = uid + 1
-    return uid
+    """Count one more name with this prefix, and return how many there are."""
+    _counters[prefix] += 1
+    return _counters[prefix]
 
 
 def reset() -> None:

@@ -27,6 +27,7 @@ from torchkeras._core.symbolic import (
     infer_outputs,
     is_symbolic,
 )
+from torchkeras._core.tracking import ContainedModules, may_hold_modules
 from torchkeras._core.variable import IDENTITY, Layout, Variable, WeightView
 
 layers = Registry("layer", "keras.layers")
@@ -83,6 +84,8 @@ class Layer(nn.Module):
     _mask_position: ClassVar[int] = -1
     #: Whether `compute_mask` can make a mask where none came in, as `Embedding` does.
     _makes_mask: ClassVar[bool] = False
+    #: Whether layers in lists and dicts that are attributes count as the layer's own.
+    _tracks_containers: ClassVar[bool] = True
 
     # How a class is read, once
 
@@ -459,6 +462,13 @@ class Layer(nn.Module):
                 for key in [k for k, v in table.items() if v is value]:
                     del table[key]
             self._register(name, value)
+            return
+        modules = self.__dict__.get("_modules", {})
+        if isinstance(modules.get(name), ContainedModules):
+            del modules[name]
+        if self._tracks_containers and name[0] != "_" and may_hold_modules(value):
+            self.__dict__[name] = value
+            modules[name] = ContainedModules(value)
             return
         super().__setattr__(name, value)
 

@@ -11,6 +11,7 @@ from torch import nn
 from torchkeras._core.errors import did_you_mean
 from torchkeras._core.registry import deserialize_object, root, serialize_object
 from torchkeras._core.symbolic import KerasTensor
+from torchkeras._core.tracking import ContainedModules
 from torchkeras.layers.core import InputLayer
 from torchkeras.layers.layer import Layer, _tensors_of
 from torchkeras.models.summary import print_summary
@@ -226,7 +227,7 @@ def _leaves_of(module: nn.Module) -> list[nn.Module]:
     """Return the layers directly inside a module, through containers of torch's."""
     found: list[nn.Module] = []
     for child in module._modules.values():
-        if isinstance(child, (nn.ModuleList, nn.ModuleDict)):
+        if isinstance(child, (nn.ModuleList, nn.ModuleDict, ContainedModules)):
             found.extend(_leaves_of(child))
         elif child is not None:
             found.append(child)

@@ -40,6 +40,8 @@ class Sequential(Model):
         ((None, 1), 49)
     """
 
+    _tracks_containers = False  # what is in `_modules` is the stack
+
     _input_layer: InputLayer | None
 
     def __init__(
@@ -215,10 +217,9 @@ class Sequential(Model):
         args, kwargs = super()._convert(args, kwargs)
         leaves = tree.flatten(args[:1])
         if len(leaves) != 1 or not isinstance(leaves[0], (Tensor, KerasTensor)):
-            got = describe(args[0]) if args else "none"
             raise ValueError(
-                f"Sequential '{self.name}': expected one array or tensor, got "
-                f"{len(leaves)} inputs: {got}."
+                f"Sequential '{self.name}': a stack takes one array or tensor, got "
+                f"{len(leaves)}: {[describe(leaf) for leaf in leaves]}."
             )
         return (leaves[0], *args[1:]), kwargs
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import shutil
+import textwrap
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -145,11 +146,11 @@ def _table(header: list[str], rows: list[list[str]], widths: list[int]) -> list[
 
 
 def _wrap(text: str, width: int) -> list[str]:
-    return [text[i : i + width] for i in range(0, max(len(text), 1), width)]
+    return textwrap.wrap(text, width, break_on_hyphens=False) or [""]
 
 
 def _totals(model: Any) -> list[str]:
-    optimizer = getattr(model, "optimizer", None)
+    optimizer: Any = getattr(model, "optimizer", None)
     state = optimizer.variables if getattr(optimizer, "built", False) else []
     groups = {
         "Total params": [*model.weights, *state],

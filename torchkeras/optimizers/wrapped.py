@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from torchkeras._core.errors import unknown_name
 from torchkeras.optimizers.kernels import FUSED, fastest
@@ -83,6 +84,9 @@ class TorchOptimizer(Optimizer):
 
     def _groups(self) -> list[dict[str, Any]]:
         return [{"params": self._optimized}]
+
+    def _new_state(self, parameter: Tensor, group: dict[str, Any]) -> dict[str, Any]:
+        return {}  # torch's classes make all of it, or none, at the first step
 
     def get_config(self) -> dict[str, Any]:
         """Return the name of torch's class and its options.

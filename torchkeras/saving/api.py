@@ -210,7 +210,7 @@ def load_weights(
                     f"skip_mismatch=True to load what fits.{complaints}"
                 )
             warnings.warn(f"{text} The rest was loaded.{complaints}", stacklevel=3)
-        loading.load_into(file, model, found.fitting)
+        loading.load_into(file, model, found)
 
 
 def parse_json(text: str | bytes, source: str = "JSON") -> dict[str, Any]:
@@ -280,6 +280,10 @@ def _state(model: Any) -> dict[str, Tensor]:
     optimizer = getattr(model, "optimizer", None)
     if optimizer is None:
         return {}
+    if not optimizer.built and model.trainable_weights:
+        # Keras expects all variables, also before the first step.
+        optimizer = type(optimizer).from_config(optimizer.get_config())
+        optimizer.build(model.trainable_weights)
     taken: dict[str, int] = {}
     return {
         slots.unique_name(variable.name, taken): variable.value.detach()

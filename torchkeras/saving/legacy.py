@@ -114,7 +114,7 @@ def modernize(config: Any) -> Any:
         inner = {"layers": inner}  # as Keras 1 and 2.0 kept them
     if isinstance(inner, dict):
         inner = {key: modernize(value) for key, value in inner.items()}
-        if cls is not None:
+        if cls is not None and not hasattr(cls, "layers"):  # models read their own
             inner = _arguments(cls, inner)
     return {**config, "config": inner}
 
@@ -130,13 +130,16 @@ def _built_in(config: Config) -> type | None:
 
 @functools.cache
 def _accepted(cls: type) -> frozenset[str]:
-    """Return the arguments that a class takes, those of its bases included."""
-    names: set[str] = set(_KEYWORDS)
+    """Return the arguments that a class takes, those it hands to its bases included."""
+    names: set[str] = set(inspect.signature(cls).parameters)
     for base in cls.__mro__:
-        if "__init__" in vars(base):
-            names.update(inspect.signature(vars(base)["__init__"]).parameters)
-    names.update(inspect.signature(cls).parameters)
-    return frozenset(names)
+        if "__init__" not in vars(base):
+            continue
+        parameters = inspect.signature(vars(base)["__init__"]).parameters
+        names.update(parameters)
+        if all(p.kind is not p.VAR_KEYWORD for p in parameters.values()):
+            return frozenset(names)
+    return frozenset(names | _KEYWORDS)
 
 
 def _arguments(cls: type, inner: Config) -> Config:

@@ -26,14 +26,12 @@ from torchkeras.saving.slots import Slot
 
 #: What making an object from a config may raise when the config is wrong.
 _FAILURES = (
-    ValueError,
-    TypeError,
-    LookupError,
+    ArithmeticError,
     AttributeError,
+    LookupError,
     RuntimeError,
-    NotImplementedError,
-    OverflowError,
-    RecursionError,
+    TypeError,
+    ValueError,
 )
 _TOP_LEVEL = "top_level_model_weights"
 
@@ -136,9 +134,10 @@ def _match_groups(file: ModelFile, model: Any, by_name: bool) -> Match:
         _match_in_order(name, expected, entries, result)
     if by_name:
         return result
-    for name in own.keys() - {ours for ours, _ in names}:
+    paired = {ours for ours, _ in names}, {theirs for _, theirs in names}
+    for name in (name for name in own if name not in paired[0]):
         _match_in_order(name, own[name], [], result)
-    for name in groups.keys() - {theirs for _, theirs in names}:
+    for name in (name for name in groups if name not in paired[1]):
         _match_in_order(name, [], groups[name], result)
     top = next((e for n, e in file.groups if n == _TOP_LEVEL), None)
     if top is not None:
@@ -161,17 +160,21 @@ def _match_in_order(
 # Copying
 
 
-def load_into(file: ModelFile, model: Any, pairs: list[tuple[Slot, Entry]]) -> None:
-    """Read all tensors, the optimizer's too, then put them into the model."""
-    values = [(slot, entry.read()) for slot, entry in pairs]
-    state = _read_state(file) if getattr(model, "optimizer", None) is not None else None
+def load_into(file: ModelFile, model: Any, found: Match) -> None:
+    """Read all tensors that fit, then put them into the model.
+
+    The optimizer's are among them if the model is compiled and every weight fits.
+    """
+    values = [(slot, entry.read()) for slot, entry in found.fitting]
+    whole = not found.complaints() and getattr(model, "optimizer", None) is not None
+    state = _read_state(file) if whole else None
     if file.layout == "torch":
         # Modules may have hooks on loading, so it is theirs to do.
         model.load_state_dict({s.path: v for s, v in values}, strict=False)
     else:
         for slot, value in values:
             slot.weight.assign(value)
-    _restore_optimizer(file, model, state, pairs)
+    _restore_optimizer(file, model, state, found)
 
 
 def _read_state(file: ModelFile) -> Any:
@@ -180,14 +183,12 @@ def _read_state(file: ModelFile) -> Any:
     return [entry.read() for entry in file.optimizer]
 
 
-def _restore_optimizer(
-    file: ModelFile, model: Any, state: Any, pairs: list[tuple[Slot, Entry]]
-) -> None:
+def _restore_optimizer(file: ModelFile, model: Any, state: Any, found: Match) -> None:
     if not state:
         return
     try:
         if file.layout == "torch":
-            names = {slot.path: entry.name for slot, entry in pairs}
+            names = {slot.path: entry.name for slot, entry in found.pairs}
             optimizer_state.restore(model, state, names)
             return
         weights = model.trainable_weights
@@ -225,20 +226,20 @@ def make_model(file: ModelFile, custom_objects: Mapping[str, Any] | None) -> Any
     with custom_object_scope(custom_objects or {}):
         if _is_built_in(file.config):
             with torch.device("meta"):
-                _fitting(file, _from_config(file, file.config))
+                _checked_match(file, _from_config(file, file.config))
         model = _from_config(file, file.config)
-    load_into(file, model, _fitting(file, model))
+    load_into(file, model, _checked_match(file, model))
     return model
 
 
-def _fitting(file: ModelFile, model: Any) -> list[tuple[Slot, Entry]]:
+def _checked_match(file: ModelFile, model: Any) -> Match:
     found = match(file, model)
     if complaints := found.complaints():
         raise CorruptFileError(
             f"load_model: the weights in '{file.path}' do not fit the model that its "
             f"config describes. Use another copy of the file.{complaints}"
         )
-    return found.pairs
+    return found
 
 
 def _is_built_in(config: Any) -> bool:
@@ -271,6 +272,8 @@ def _explaining(file: ModelFile, what: str) -> Generator[None]:
     """Name the file in whatever goes wrong with its config."""
     try:
         yield
+    except torch.OutOfMemoryError:
+        raise
     except UnsafeFileError as error:
         raise UnsafeFileError(f"{file.path}: {what}: {error}") from None
     except KeyError as error:
@@ -293,4 +296,4 @@ def compile_model(
     advice = "the model cannot be compiled as it was (compile=False leaves that out)"
     with custom_object_scope(custom_objects or {}), _explaining(file, advice):
         model.compile_from_config(config)
-    _restore_optimizer(file, model, _read_state(file), match(file, model).pairs)
+    _restore_optimizer(file, model, _read_state(file), match(file, model))

@@ -12,6 +12,8 @@ from torchkeras.saving import slots
 
 #: Marks the place of a tensor in the JSON.
 _TENSOR = "__tensor__"
+#: Where the class of torch's optimizer is named.
+_KIND = "torch"
 
 
 def pack(model: Any, prefix: str) -> tuple[Any, dict[str, Tensor]]:
@@ -31,6 +33,7 @@ def pack(model: Any, prefix: str) -> tuple[Any, dict[str, Tensor]]:
     state = optimizer.state_dict()
     # Hyperparameters are in the optimizer's config.
     del state["param_groups"]
+    state[_KIND] = type(optimizer.torch).__name__
     names = _names_of_parameters(model)
     positions = dict(enumerate(_parameters(optimizer)))
     state["state"] = {
@@ -92,16 +95,20 @@ def restore(model: Any, state: Any, names: Mapping[str, str]) -> None:
     """
     optimizer = model.optimizer
     optimizer.build(model.trainable_weights)
-    own = optimizer.state_dict()
+    kind = type(optimizer.torch).__name__
     if not isinstance(state, dict) or not isinstance(state.get("state"), dict):
         raise ValueError("it is of another form")
+    if state.get(_KIND) != kind:
+        raise ValueError(f"it is of the optimizer {state.get(_KIND)}, this is {kind}")
+    _ = optimizer.variables  # which makes the state that a first step would make
+    own = optimizer.state_dict()
     keys = _names_of_parameters(model)
     by_index = {}
     for index, parameter in enumerate(_parameters(optimizer)):
         name = names.get(keys[id(parameter)], "")
         if name in state["state"]:
             by_index[index] = state["state"][name]
-            _check_beside(name, parameter, by_index[index])
+            _check_beside(name, parameter, by_index[index], own["state"].get(index))
     if len(by_index) < len(state["state"]):
         raise ValueError("it belongs to weights that the model does not train")
     rest = {key: state.get(key) for key in own if key not in ("state", "param_groups")}
@@ -110,8 +117,10 @@ def restore(model: Any, state: Any, names: Mapping[str, str]) -> None:
     optimizer.load_state_dict({**own, **rest, "state": by_index})
 
 
-def _check_beside(name: str, parameter: Tensor, values: Any) -> None:
+def _check_beside(name: str, parameter: Tensor, values: Any, own: Any) -> None:
     """Check what is kept beside a parameter: kernels trust its shape."""
+    if own and values.keys() != own.keys():
+        raise ValueError(f"it keeps {sorted(values)} beside {name}, not {sorted(own)}")
     for key, value in values.items():
         if isinstance(value, Tensor) and value.ndim and value.shape != parameter.shape:
             raise ValueError(

@@ -124,6 +124,9 @@ class LossTracker:
             self._fold()
         return self._total / max(self._count, 1)
 
+    def __repr__(self) -> str:
+        return f"<LossTracker name={self.name}>"
+
 
 def by_output(
     argument: str, spec: Any, names: Sequence[Output], nested: bool

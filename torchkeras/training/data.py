@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 from torchkeras._core import tree
 from torchkeras._core.dtypes import to_torch_dtype
-from torchkeras._core.errors import describe, positive_integer
+from torchkeras._core.errors import describe, invalid_argument, positive_integer
 from torchkeras._core.variable import WeightView
 
 #: A permuted copy of the data is made in blocks of at most this many bytes.
@@ -149,6 +149,12 @@ class ArrayBatches:
         last = rows(slice(cut, None)), self.batch_size, False, self.device
         return ArrayBatches(*first), ArrayBatches(*last)
 
+    def weigh(self, class_weight: Mapping[int, float]) -> ArrayBatches:
+        """Return these batches, each row weighed by its class too."""
+        x, y, sample_weight = self.arrays
+        weights = weigh_classes(y, sample_weight, class_weight)
+        return ArrayBatches((x, y, weights), self.batch_size, self.shuffle, self.device)
+
 
 class IterableBatches:
     """Batches that an iterable gives: a `DataLoader`, a generator, a sequence.
@@ -156,22 +162,21 @@ class IterableBatches:
     Args:
         source: gives ``x``, ``(x, y)`` or ``(x, y, sample_weight)``.
         device: where batches are wanted.
-        class_weight: a weight for each class, multiplied into the sample weights.
     """
 
-    def __init__(
-        self,
-        source: Iterable[Any],
-        device: torch.device,
-        class_weight: Mapping[int, float] | None = None,
-    ) -> None:
+    def __init__(self, source: Iterable[Any], device: torch.device) -> None:
         self.source = source
         self.device = device
-        self.class_weight = class_weight
+        self._class_weight: Mapping[int, float] | None = None
         self.restarts = not isinstance(source, Iterator)
         self.num_batches = _length(source)
         self._peeked: list[Any] = []
         self._iterator: Iterator[Any] | None = None
+
+    def weigh(self, class_weight: Mapping[int, float]) -> IterableBatches:
+        """Return these batches, each row weighed by its class too."""
+        self._class_weight = class_weight
+        return self
 
     def first(self) -> Batch | None:
         """Return the first batch without losing it, None when there is none."""
@@ -195,8 +200,8 @@ class IterableBatches:
         x, y, sample_weight = unpack_x_y_sample_weight(data)
         x, y = as_tensors("x", x), as_tensors("y", y)
         sample_weight = as_tensors("sample_weight", sample_weight)
-        if self.class_weight is not None:
-            sample_weight = weigh_classes(y, sample_weight, self.class_weight)
+        if self._class_weight is not None:
+            sample_weight = weigh_classes(y, sample_weight, self._class_weight)
         return to_device((x, y, sample_weight), self.device)
 
 
@@ -235,9 +240,7 @@ def as_batches(
     device: torch.device,
     batch_size: int | None = None,
     shuffle: bool = False,
-    class_weight: Mapping[int, float] | None = None,
     caller: str = "fit",
-    use: str = "training",
 ) -> Batches:
     """Make batches of arrays, tensors, a dataset, a `DataLoader` or a generator.
 
@@ -248,9 +251,7 @@ def as_batches(
         device: where batches are wanted.
         batch_size: rows per batch, 32 by default, for arrays.
         shuffle: whether each pass has an order of its own.
-        class_weight: a weight for each class.
         caller: the method the user called, for messages.
-        use: ``"training"`` or ``"validation"``, for messages.
 
     Raises:
         ValueError: for data that cannot be used, naming the argument.
@@ -265,25 +266,18 @@ def as_batches(
         x = DataLoader(x, batch_size=batch_size or 32, shuffle=shuffle)
     if not is_array_like(x):
         _refuse_extra(caller, x, y, sample_weight)
-        return _iterable_batches(x, device, shuffle, class_weight, caller)
+        return _iterable_batches(x, device, shuffle, caller)
     arrays = (
         as_tensors("x", x),
         as_tensors("y", y),
         as_tensors("sample_weight", sample_weight),
     )
     _check_lengths(caller, arrays)
-    if class_weight is not None:
-        weights = weigh_classes(arrays[1], arrays[2], class_weight)
-        arrays = (arrays[0], arrays[1], weights)
     return ArrayBatches(arrays, batch_size or 32, bool(shuffle), device)
 
 
 def _iterable_batches(
-    x: Any,
-    device: torch.device,
-    shuffle: bool,
-    class_weight: Mapping[int, float] | None,
-    caller: str,
+    x: Any, device: torch.device, shuffle: bool, caller: str
 ) -> IterableBatches:
     indexed = hasattr(x, "__getitem__") and hasattr(x, "__len__")
     if indexed and not isinstance(x, DataLoader):
@@ -293,7 +287,7 @@ def _iterable_batches(
             f"{caller}: `x` must be arrays, tensors, a DataLoader, a dataset or a "
             f"generator of batches, got {describe(x)}."
         )
-    return IterableBatches(x, device, class_weight)
+    return IterableBatches(x, device)
 
 
 def is_array_like(x: Any) -> bool:

@@ -387,15 +387,15 @@ class Trainer(Layer):
         epochs = positive_integer("fit", "epochs", epochs)
         fraction = check_fraction(validation_split, x)
         steps_per_epoch = _optional_steps("fit", "steps_per_epoch", steps_per_epoch)
-        batches = self._batches(
-            "fit", x, y, sample_weight, batch_size, bool(shuffle), class_weight
-        )
+        batches = self._batches("fit", x, y, sample_weight, batch_size, bool(shuffle))
         self._require_rows("fit", batches, "training")
         validation = self._validation_batches(
             validation_data, validation_batch_size or batch_size
         )
         if validation is None and fraction:
             batches, validation = batches.split(fraction)  # type: ignore[union-attr]
+        if class_weight is not None:
+            batches = batches.weigh(class_weight)
         self._prepare("fit", batches, validation)
         steps = steps_per_epoch or batches.num_batches
         callback_list = self._callback_list(
@@ -653,7 +653,6 @@ class Trainer(Layer):
         sample_weight: Any,
         batch_size: int | None = None,
         shuffle: bool = False,
-        class_weight: Mapping[int, float] | None = None,
     ) -> Batches:
         if x is None:
             raise ValueError(f"{caller}: `x` must be given, got None.")
@@ -664,7 +663,6 @@ class Trainer(Layer):
             device=self._device(),
             batch_size=batch_size,
             shuffle=shuffle,
-            class_weight=class_weight,
             caller=caller,
         )
 
