@@ -310,3 +310,51 @@ def test_keras_knows_our_losses_and_metrics(loss, tmp_path):
         assert logs == pytest.approx(expected, abs=1e-5)
         again = torchkeras.models.load_model(tmp_path / name)
         assert again.evaluate(x, y, verbose=0, return_dict=True) == logs
+
+
+def nets(library):
+    """Return a class of models with layers in attributes, lists and dicts."""
+    of = library.layers
+
+    class Block(of.Layer):
+        def __init__(self):
+            super().__init__()
+            self.z = of.Dense(4)
+            self.a = of.Dense(4)
+
+        def build(self, input_shape):
+            self.gain = self.add_weight((4,), "ones", name="gain")
+            if library is keras:
+                self.z.build(input_shape)
+                self.a.build(input_shape)
+
+        def call(self, inputs):
+            return self.a(self.z(inputs)) * self.gain
+
+    class Net(library.Model):
+        def __init__(self):
+            super().__init__()
+            self.zed = of.Dense(4)
+            self.block = Block()
+            first = of.Dense(4)
+            self.blocks = [first, first, of.Dense(4), [Block()]]
+            self.named = {"x": of.Dense(4), "y": Block()}
+
+        def call(self, inputs):
+            inputs = self.block(self.zed(inputs))
+            for block in (*self.blocks[:3], *self.blocks[3], *self.named.values()):
+                inputs = block(inputs)
+            return inputs
+
+    return Net
+
+
+def test_weights_of_subclassed_models(tmp_path):
+    x = np.random.rand(3, 4).astype("float32")
+    for written, reading in ((keras, torchkeras), (torchkeras, keras)):
+        first, second = nets(written)(), nets(reading)()
+        expected = first.predict(x, verbose=0)
+        second.predict(x, verbose=0)
+        first.save_weights(tmp_path / "w.weights.h5")
+        second.load_weights(tmp_path / "w.weights.h5")
+        np.testing.assert_allclose(second.predict(x, verbose=0), expected, atol=1e-5)

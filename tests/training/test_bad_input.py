@@ -213,7 +213,7 @@ ROWS = [
     Row(
         "class weights in an array",
         classifier,
-        lambda m: m.fit(X, LABELS, class_weight=np.ones(3), verbose=0),
+        lambda m: m.fit(X, LABELS, class_weight=cast("Any", np.ones(3)), verbose=0),
         r"`class_weight` must be a dict.*got ndarray.*dict\(enumerate",
         TypeError,
     ),

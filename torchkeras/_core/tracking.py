@@ -31,11 +31,11 @@ class ContainedModules(nn.Module):
         self.__dict__["container"] = container
 
     @property
-    def _modules(self) -> dict[str, nn.Module]:  # type: ignore[override]
+    def _modules(self) -> dict[str, nn.Module]:
         return dict(self._children())
 
     @_modules.setter
-    def _modules(self, _: Any) -> None:
+    def _modules(self, _: Any) -> None:  # type: ignore
         """Ignore the empty table that `nn.Module` begins with."""
 
     def _children(self) -> Iterator[tuple[str, nn.Module]]:

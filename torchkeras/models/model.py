@@ -79,7 +79,8 @@ class Model(Trainer):
     @property
     def layers(self) -> list[Any]:
         """The layers of the model, without its inputs."""
-        return [m for m in _leaves_of(self) if not isinstance(m, InputLayer)]
+        found = dict.fromkeys(_leaves_of(self))  # each once, as in Keras
+        return [m for m in found if not isinstance(m, InputLayer)]
 
     def get_layer(self, name: str | None = None, index: int | None = None) -> Any:
         """Return a layer by name or by position.

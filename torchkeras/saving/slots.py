@@ -13,6 +13,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from torchkeras._core.naming import to_snake_case
+from torchkeras._core.tracking import ContainedModules
 from torchkeras._core.variable import WeightView
 from torchkeras.layers.layer import Layer
 from torchkeras.layers.layer import _weights_of as weights_of
@@ -117,18 +118,22 @@ def _children(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     order = sorted(attributes, key=lambda n: (n != first, n.startswith("_"), n))
     for name in order:
         child = attributes[name]
-        if isinstance(child, nn.ModuleDict):
-            child = list(child.values())
-        if isinstance(child, (list, tuple, nn.ModuleList)):
+        if isinstance(child, (list, *_CONTAINERS)):
             yield from _members(name, child)
         elif isinstance(child, nn.Module):
             yield name, child
 
 
-def _members(name: str, container: Iterable[Any]) -> Iterator[tuple[str, nn.Module]]:
+#: Modules that stand for a list or a dict, as which Keras sees them.
+_CONTAINERS = (nn.ModuleList, nn.ModuleDict, ContainedModules)
+
+
+def _members(name: str, container: Any) -> Iterator[tuple[str, nn.Module]]:
     taken: dict[str, int] = {}
+    if not isinstance(container, list):
+        container = container._modules.values()  # with those that are there twice
     for member in container:
-        if isinstance(member, (list, tuple, nn.ModuleList)):
+        if isinstance(member, _CONTAINERS):
             yield from _members(f"{name}/{unique_name('container', taken)}", member)
         elif isinstance(member, nn.Module):
             yield f"{name}/{unique_name(_snake_name(member), taken)}", member
