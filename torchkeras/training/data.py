@@ -327,9 +327,9 @@ def as_tensors(argument: str, value: Any) -> Any:
             f"`{argument}` must hold numbers, got an array of dtype {array.dtype} and "
             f"shape {array.shape}. Convert it to numbers (of one shape) first."
         )
-    if not array.flags.writeable or any(s < 0 for s in array.strides):
+    if not array.flags.writeable or min(array.strides, default=0) < 0:
         array = array.copy()  # a tensor over read-only memory could be written to
-    return _as_floatx(torch.from_numpy(np.atleast_1d(array)))
+    return _as_floatx(torch.from_numpy(array if array.ndim else array[None]))
 
 
 def _is_one_array(value: Any) -> bool:

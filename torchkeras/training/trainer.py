@@ -41,6 +41,9 @@ from torchkeras.training.validation import check_inputs, check_targets
 
 Step = Callable[[Any], Any]
 
+#: Whom `evaluate` and `predict` tell of their progress when nobody is to hear of it.
+_NOBODY = CallbackList()
+
 
 class Trainer(Layer):
     """What makes a layer a model: `compile`, `fit`, `evaluate`, `predict`.
@@ -742,6 +745,8 @@ class Trainer(Layer):
     ) -> CallbackList:
         if isinstance(callbacks, CallbackList):
             return callbacks
+        if callbacks is None and verbose == 0 and not add_history:
+            return _NOBODY
         made = CallbackList(
             callbacks,
             add_history=add_history,
