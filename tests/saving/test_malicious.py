@@ -82,7 +82,7 @@ def change_config(path, change):
         rewrite_zip(path, change_member)
     elif path.suffix == ".h5":
         with h5py.File(path, "r+") as file:
-            config = json.loads(file.attrs["model_config"])
+            config = json.loads(str(file.attrs["model_config"]))
             del file.attrs["model_config_crc32"]
             file.attrs["model_config"] = json.dumps(change(config) or config)
     else:
@@ -119,8 +119,8 @@ def change_dense(path, change):
         rewrite_zip(path, change_member)
         return
     with h5py.File(path, "r+") as opened:
-        group = next(opened[g] for g in DENSE if g in opened)
-        change(group, "0" if "0" in group else "kernel")
+        place = next(place for place in DENSE if place in opened)
+        change(opened[place], "0" if place.startswith("layers") else "kernel")
 
 
 # What is refused
@@ -167,11 +167,14 @@ def bytecode(canary):
     return base64.b64encode(marshal.dumps(code)).decode()
 
 
-def lambda_layer(canary, module="keras.layers"):
+def lambda_layer(canary):
     inner = {"code": bytecode(canary), "defaults": None, "closure": None}
     function = {"class_name": "__lambda__", "config": inner}
-    layer = {"class_name": "Lambda", "config": {"name": "lam", "function": function}}
-    return layer if module is None else {"module": module, **layer}
+    return {"class_name": "Lambda", "config": {"name": "lam", "function": function}}
+
+
+def new_lambda_layer(canary):
+    return {"module": "keras.layers", **lambda_layer(canary)}
 
 
 def old_lambda_layer(canary):
@@ -217,9 +220,9 @@ def reader_layer(class_name, **config):
 
 
 CODE = {
-    "S1": lambda here: [lambda_layer(here / "canary")],
+    "S1": lambda here: [new_lambda_layer(here / "canary")],
     "S2": lambda here: [old_lambda_layer(here / "canary")],
-    "S3": lambda here: [lambda_layer(here / "canary", module=None)],
+    "S3": lambda here: [lambda_layer(here / "canary")],
     "S5": lambda here: [
         {
             "module": "subprocess",
@@ -234,7 +237,7 @@ CODE = {
     "S6-name": lambda _: [activation("os.system")],
     "S7": lambda here: [
         activation(function("torchkeras.config", "enable_unsafe_deserialization")),
-        lambda_layer(here / "canary"),
+        new_lambda_layer(here / "canary"),
     ],
     "S7-keras": lambda here: [
         activation(function("keras.config", "enable_unsafe_deserialization")),
@@ -271,8 +274,7 @@ def test_code_in_a_config(recipe, name, here):
     extra = CODE[recipe](here)
     change_config(here / name, lambda config: layers_of(config).extend(extra))
     refuses(here / name, here, saving.load_model)
-    unsafe = {"safe_mode": False}
-    refuses(here / name, here, lambda path: saving.load_model(path, **unsafe))
+    refuses(here / name, here, lambda path: saving.load_model(path, safe_mode=False))
 
 
 @pytest.mark.parametrize("recipe", CODE)
@@ -429,7 +431,7 @@ def add_empty(path, count):
 
 def twice(path):
     config = json.loads(zipfile.ZipFile(path).read("config.json"))
-    layers_of(config).append(lambda_layer("canary"))
+    layers_of(config).append(new_lambda_layer("canary"))
     rewrite_zip(path, extra=[("config.json", json.dumps(config))])
 
 

@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from torchkeras import layers, models, optimizers, saving
+from torchkeras.saving import hdf5
 
 MODELS = [".safetensors", ".keras", ".h5", ".hdf5"]
 WEIGHTS = [".safetensors", ".weights.h5"]
@@ -454,9 +455,9 @@ def test_what_cannot_be_saved(small, tmp_path):
 def test_large_lists_of_names_are_split(tmp_path):
     names = [f"layer_{i}" for i in range(4_500)]
     with h5py.File(tmp_path / "f.h5", "w") as file:
-        saving.api.hdf5.write_names(file, "layer_names", names)
+        hdf5.write_names(file, "layer_names", names)
         assert set(file.attrs) == {"layer_names0", "layer_names1", "layer_names2"}
-        assert saving.api.hdf5.read_names(file, "layer_names", "f.h5") == names
+        assert hdf5.read_names(file, "layer_names", "f.h5") == names
 
 
 def test_limits_can_be_raised(small, tmp_path):

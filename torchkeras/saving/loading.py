@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import importlib
 import itertools
 import warnings
 from collections.abc import Collection, Generator, Mapping
@@ -290,9 +289,6 @@ def compile_model(
     config = file.compile_config
     if config is None:
         return
-    if config.get("metrics") or config.get("weighted_metrics"):
-        # Their family registers when it is first imported, which takes its time.
-        importlib.import_module("torchkeras.metrics")
     advice = "the model cannot be compiled as it was (compile=False leaves that out)"
     with custom_object_scope(custom_objects or {}), _explaining(file, advice):
         model.compile_from_config(config)

@@ -453,10 +453,11 @@ def _check_metrics(argument: str, spec: Any) -> None:
     names = [n for n in tree.flatten(spec) if isinstance(n, str)]
     for name in names:
         if name.lower() not in ("accuracy", "acc", "crossentropy", "ce"):
-            _metrics_module().get(name)  # a typo is found here
+            metrics_module().get(name)  # a typo is found here
 
 
-def _metrics_module() -> Any:
+def metrics_module() -> Any:
+    """Return the family of metrics, loaded when it is first asked for."""
     # torchmetrics more than doubles the time of importing torch, so the family that is
     # built on it is loaded when the first metric is asked for.
     return importlib.import_module("torchkeras.metrics")
@@ -464,7 +465,7 @@ def _metrics_module() -> Any:
 
 def get_metric(identifier: Any, y_true: Any, y_pred: Any) -> Any:
     """Return the metric that a `compile` argument means for these targets."""
-    module = _metrics_module()
+    module = metrics_module()
     if isinstance(identifier, str) and identifier.lower() in ("accuracy", "acc"):
         identifier = _classification_kind(y_true, y_pred) + "_accuracy"
     elif isinstance(identifier, str) and identifier.lower() in ("crossentropy", "ce"):

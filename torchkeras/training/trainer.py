@@ -24,6 +24,7 @@ from torchkeras.training.compiled import (
     Logs,
     LossTracker,
     as_numbers,
+    metrics_module,
 )
 from torchkeras.training.data import (
     ArrayBatches,
@@ -158,9 +159,11 @@ class Trainer(Layer):
 
     def compile_from_config(self, config: Mapping[str, Any]) -> None:
         """Compile as `get_compile_config` says."""
+        if config.get("metrics") or config.get("weighted_metrics"):
+            metrics_module()  # so that their names are known
         arguments = {k: deserialize_object(v) for k, v in config.items()}
         self.compile(**arguments)
-        if self.built:
+        if self.built and self.trainable_weights:
             self._prepare_weights()
 
     def _require_compiled(self, caller: str) -> None:
