@@ -13,6 +13,8 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from torchkeras import layers, losses, optimizers
 from torchkeras.models import Model, Sequential
+from torchkeras.training.data import IterableBatches
+from torchkeras.training.validation import check_targets
 
 X = np.random.default_rng(0).normal(size=(10, 4)).astype("float32")
 Y = np.random.default_rng(1).normal(size=(10, 2)).astype("float32")
@@ -290,6 +292,12 @@ ROWS = [
         "Did you mean 'adam",
     ),
     Row(
+        "A22 swapped loss and optimizer",
+        uncompiled,
+        lambda m: m.compile("mse", "adam"),
+        "It is a known optimizer",
+    ),
+    Row(
         "A22 unknown activation",
         uncompiled,
         lambda m: m.add(layers.Dense(2, activation="reluu")),
@@ -426,6 +434,21 @@ def test_dict_inputs_are_checked_by_key() -> None:  # A16
         model.fit({"a": X}, Y, verbose=0)
     with pytest.warns(UserWarning, match="'c'"):
         model.fit({"a": X, "b": Y, "c": Y}, Y, verbose=0)
+
+
+@pytest.mark.parametrize("labels", [LABELS + 1, LABELS - 1], ids=["high", "low"])
+def test_batches_for_an_accelerator_are_checked_on_the_host(labels) -> None:  # A9
+    # A wrong index in a kernel of an accelerator would end its use in this process.
+    model = classifier()
+    batches = IterableBatches(iter([(X, labels)]), torch.device("meta"))
+    check_targets(model, batches, model._compiled_loss)
+    with pytest.raises(ValueError, match="sparse_categorical_crossentropy"):
+        next(iter(batches))
+    batches = IterableBatches(iter([(ids, ids)]), torch.device("meta"))
+    model = embedder()
+    check_targets(model, batches, model._compiled_loss)
+    with pytest.raises(ValueError, match=r"'table'.*input_dim=5"):
+        next(iter(batches))
 
 
 def test_an_error_of_the_generator_comes_out_as_it_is() -> None:  # A24

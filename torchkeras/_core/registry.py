@@ -85,6 +85,9 @@ class Registry:
             member = find_custom(name, custom_objects)
         if member is None:
             hint = "Pass your own object, or register its class."
+            elsewhere = [f.kind for f in _families.values() if name in f.entries]
+            if elsewhere:
+                hint = f"It is a known {elsewhere[0]}: meant for another argument?"
             raise ValueError(unknown_name(self.kind, name, self.entries, hint))
         return member
 

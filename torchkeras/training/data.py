@@ -8,7 +8,7 @@ host, before the first step.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -167,6 +167,8 @@ class IterableBatches:
     def __init__(self, source: Iterable[Any], device: torch.device) -> None:
         self.source = source
         self.device = device
+        #: Looks at the ``(x, y)`` of each batch, on the host.
+        self.check: Callable[[Any, Any], None] | None = None
         self._class_weight: Mapping[int, float] | None = None
         self.restarts = not isinstance(source, Iterator)
         self.num_batches = _length(source)
@@ -200,6 +202,8 @@ class IterableBatches:
         x, y, sample_weight = unpack_x_y_sample_weight(data)
         x, y = as_tensors("x", x), as_tensors("y", y)
         sample_weight = as_tensors("sample_weight", sample_weight)
+        if self.check is not None:
+            self.check(x, y)
         if self._class_weight is not None:
             sample_weight = weigh_classes(y, sample_weight, self._class_weight)
         return to_device((x, y, sample_weight), self.device)

@@ -711,7 +711,7 @@ class Trainer(Layer):
         if type(self).compute_loss is Trainer.compute_loss:
             for part in (batches, validation):
                 if part is not None:
-                    check_targets(self, caller, part, self._compiled_loss)
+                    check_targets(self, part, self._compiled_loss)
 
     @property
     def takes_dict(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
 from typing import Any
 
@@ -35,20 +36,28 @@ def check_inputs(model: Layer, caller: str, x: Any) -> None:
         )
 
 
-def check_targets(
-    model: Layer, caller: str, batches: Batches, compiled: CompiledLoss
-) -> None:
+def check_targets(model: Layer, batches: Batches, compiled: CompiledLoss) -> None:
     """Refuse labels and indices that the model has no place for.
 
     Arrays are looked at once, whole. Batches of a loader or generator are checked as
-    they come, by the losses themselves.
+    they come: on a CPU by the kernels themselves, for an accelerator on the host, since
+    there a wrong index would end the process's use of the device.
 
     Raises:
         ValueError: naming the loss or layer, the limit, the value and its row.
     """
-    if not isinstance(batches, ArrayBatches):
-        return
-    x, y, _ = batches.arrays
+    if isinstance(batches, ArrayBatches):
+        check_batch(model, compiled, *batches.arrays[:2])
+    elif batches.device.type != "cpu":
+        batches.check = functools.partial(check_batch, model, compiled)
+
+
+def check_batch(model: Layer, compiled: CompiledLoss, x: Any, y: Any) -> None:
+    """Refuse the labels or the indices of a batch if the model has no place for them.
+
+    Raises:
+        ValueError: naming the loss or layer, the limit, the value and its row.
+    """
     first = next(iter(model._modules.values()), None)
     if isinstance(first, Embedding) and isinstance(x, Tensor):
         first.check_indices(x)
@@ -59,12 +68,16 @@ def check_targets(
     if spec is None or isinstance(spec, (list, tuple, dict)):
         return
     loss = get_loss(spec, y, output[0])
-    if loss is None:
-        return
-    if isinstance(loss, losses.SparseCategoricalCrossentropy) or (
-        getattr(loss, "fn", None) is losses.sparse_categorical_crossentropy
-    ):
+    if loss is not None and _takes_labels(loss):
         ignored = getattr(loss, "ignore_class", None)
         if ignored is None:
             ignored = getattr(loss, "_fn_kwargs", {}).get("ignore_class")
         losses.check_labels(loss.name, y, output[0].shape[-1], ignored)
+
+
+def _takes_labels(loss: losses.Loss) -> bool:
+    function = getattr(loss, "fn", None)
+    return (
+        isinstance(loss, losses.SparseCategoricalCrossentropy)
+        or function is losses.sparse_categorical_crossentropy
+    )
