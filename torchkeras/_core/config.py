@@ -16,7 +16,6 @@ _settings: dict[str, Any] = {
     "epsilon": 1e-7,
     "image_data_format": "channels_last",
     "device": None,
-    "tracebacks": True,
 }
 
 

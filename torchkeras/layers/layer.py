@@ -302,7 +302,7 @@ class Layer(nn.Module):
             outputs = call_symbolic(self, args, kwargs)
         else:
             shape = self.compute_output_shape(_shapes_of(args[0]))
-            outputs = _tensors_of(shape, self.compute_dtype)
+            outputs = symbolic_tensors(shape, self.compute_dtype)
             node = Node(self, args, kwargs)
             for output in tree.flatten(outputs):
                 output.history = node
@@ -535,7 +535,7 @@ class Layer(nn.Module):
     @property
     def weights(self) -> list[Any]:
         """All weights in Keras's order and layout: its own, then those inside."""
-        return list({_identity(w): w for w in _weights_of(self, set())}.values())
+        return list({_identity(w): w for w in weights_of(self, set())}.values())
 
     @property
     def variables(self) -> list[Any]:
@@ -703,7 +703,7 @@ class Layer(nn.Module):
     def compute_output_shape(self, input_shape: Any) -> Any:
         """Return the shape of the outputs; inferred by a run on the `meta` device."""
         return _shapes_of(
-            self.compute_output_spec(_tensors_of(input_shape, self.dtype))
+            self.compute_output_spec(symbolic_tensors(input_shape, self.dtype))
         )
 
     def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:
@@ -811,7 +811,7 @@ def _tracked_build(build: Callable[..., None]) -> Callable[..., None]:
 Layer.build = _tracked_build(Layer.build)  # `__init_subclass__` does not see the base
 
 
-def _weights_of(module: nn.Module, covered: set[int]) -> Iterator[Any]:
+def weights_of(module: nn.Module, covered: set[int]) -> Iterator[Any]:
     """Yield a module's weights: views and Variables, then those of the modules inside.
 
     Tensors of a torch module that no view covers are shown as they are.
@@ -833,7 +833,7 @@ def _weights_of(module: nn.Module, covered: set[int]) -> Iterator[Any]:
                 yield view
     for child in module._modules.values():
         if child is not None:
-            yield from _weights_of(child, covered)
+            yield from weights_of(child, covered)
 
 
 def _identity(weight: Any) -> Any:
@@ -880,13 +880,13 @@ def _shapes_of(structure: Any) -> Any:
     return tree.map_structure(shape_of, structure)
 
 
-def _tensors_of(shape: Any, dtype: Any) -> Any:
+def symbolic_tensors(shape: Any, dtype: Any) -> Any:
     """Return symbolic tensors for a shape or a nested structure of shapes."""
     if isinstance(shape, dict):
-        return {k: _tensors_of(v, dtype) for k, v in shape.items()}
+        return {k: symbolic_tensors(v, dtype) for k, v in shape.items()}
     if all(v is None or isinstance(v, int) for v in shape):
         return KerasTensor(shape, dtype)
-    return type(shape)(_tensors_of(v, dtype) for v in shape)
+    return type(shape)(symbolic_tensors(v, dtype) for v in shape)
 
 
 def empty_module(

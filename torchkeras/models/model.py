@@ -13,7 +13,7 @@ from torchkeras._core.registry import deserialize_object, root, serialize_object
 from torchkeras._core.symbolic import KerasTensor
 from torchkeras._core.tracking import ContainedModules
 from torchkeras.layers.core import InputLayer
-from torchkeras.layers.layer import Layer, _tensors_of
+from torchkeras.layers.layer import Layer, symbolic_tensors
 from torchkeras.models.summary import print_summary
 from torchkeras.saving import api as saving
 from torchkeras.training.trainer import Trainer
@@ -70,7 +70,7 @@ class Model(Trainer):
     def _run_symbolically(self, input_shape: Any) -> None:
         self.built = True  # so that the run itself does not build again
         try:
-            self.compute_output_spec(_tensors_of(input_shape, self.compute_dtype))
+            self.compute_output_spec(symbolic_tensors(input_shape, self.compute_dtype))
         finally:
             self.built = False
 

@@ -13,7 +13,7 @@ from torch import nn
 
 from torchkeras._core import tree
 from torchkeras.layers.core import InputLayer
-from torchkeras.layers.layer import Layer, _weights_of
+from torchkeras.layers.layer import Layer, weights_of
 
 _WIDTH = 80
 #: Where columns end, as shares of the width: names, shapes, counts, then the extras.
@@ -114,11 +114,11 @@ def _output_shape(parent: Any, layer: nn.Module) -> str:
 def _count(layer: nn.Module) -> str:
     if isinstance(layer, Layer) and not layer.built:
         return "0 (unbuilt)"
-    return f"{sum(w.numel() for w in _weights_of(layer, set())):,}"
+    return f"{sum(w.numel() for w in weights_of(layer, set())):,}"
 
 
 def _is_trained(layer: nn.Module) -> bool:
-    weights = list(_weights_of(layer, set()))
+    weights = list(weights_of(layer, set()))
     if not weights:
         return getattr(layer, "trainable", True)
     return any(w.trainable for w in weights)

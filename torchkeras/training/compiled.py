@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 import importlib
-import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -349,7 +348,6 @@ class CompiledMetrics:
         self._bound: list[tuple[int, str, Any, bool]] | None = None
         self._pending: list[tuple[Any, Any, Any]] = []
         self._can_wait = False
-        self._limit = 0
         if not metrics and not weighted_metrics:
             self._bound = []
 
@@ -514,8 +512,3 @@ def _wants_labels(metric: Any) -> bool:
 
 def _result(metric: Any) -> Any:
     return metric.result() if _speaks_keras(metric) else metric.compute()
-
-
-def takes_argument(function: Callable[..., Any], name: str) -> bool:
-    """Say whether a function has a parameter of that name."""
-    return name in inspect.signature(function).parameters
