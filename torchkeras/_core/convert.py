@@ -7,16 +7,21 @@ from typing import Any
 import numpy as np
 import torch
 
+from torchkeras._core import tree
 from torchkeras._core.config import default_device
 from torchkeras._core.dtypes import to_torch_dtype
 
 
-def as_tensor(value: Any) -> Any:
+def as_tensor(value: Any, device: torch.device | None = None) -> Any:
     """Return an array, a number or nested lists as a tensor; tensors as they are.
 
     Arrays keep their dtype. Python floats become ``floatx``, Python integers ``int32``,
     as in Keras. Symbolic tensors and views of weights take part in torch functions, so
     they come back untouched.
+
+    Args:
+        value: the value.
+        device: where a new tensor is made; the default device unless given.
 
     Example:
         >>> as_tensor([1.0, 2.0])
@@ -24,8 +29,15 @@ def as_tensor(value: Any) -> Any:
     """
     if hasattr(value, "__torch_function__"):
         return value
-    array = np.asarray(value)
-    dtype = None
-    if not isinstance(value, (np.ndarray, np.generic)):
-        dtype = {"f": to_torch_dtype(None), "i": torch.int32}.get(array.dtype.kind)
-    return torch.tensor(array, dtype=dtype, device=default_device())
+    device = default_device() if device is None else device
+    if isinstance(value, (np.ndarray, np.generic)):
+        return torch.tensor(np.asarray(value), device=device)
+    if isinstance(value, (list, tuple)):
+        leaves = tree.flatten(value)
+        if any(isinstance(leaf, torch.Tensor) for leaf in leaves):
+            return torch.stack([as_tensor(part, device) for part in value])
+        if any(hasattr(leaf, "__array__") for leaf in leaves):
+            value = np.asarray(value)  # torch reads a list of arrays one by one
+    tensor = torch.tensor(value, device=device)
+    own = {torch.int64: torch.int32, torch.float64: to_torch_dtype(None)}
+    return tensor.to(own.get(tensor.dtype, tensor.dtype))

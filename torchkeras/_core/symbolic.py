@@ -165,6 +165,8 @@ def infer_outputs(
     op: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Any:
     """Return `KerasTensor`s of the shapes and dtypes that an operation gives."""
+    if (infer := getattr(op, "infer", None)) is not None:
+        return infer(*args, **kwargs)
     with Probe() as probe:
         for leaf in tree.flatten((op, args, kwargs)):
             if isinstance(leaf, nn.Module):

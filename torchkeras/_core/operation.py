@@ -1,0 +1,206 @@
+"""What makes a function over tensors an operation of Keras's `ops`.
+
+An operation is written over torch tensors. `operation` lets it take arrays, numbers,
+nested lists, weights and symbolic tensors as well, and enters it in the table that
+saved functional models name their operations by.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+from collections.abc import Callable, Iterator
+from typing import Any, ParamSpec, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from torchkeras._core import tree
+from torchkeras._core.config import default_device
+from torchkeras._core.convert import as_tensor
+from torchkeras._core.dtypes import to_torch_dtype
+from torchkeras._core.symbolic import KerasTensor, call_symbolic
+from torchkeras._core.variable import WeightView
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+#: The annotation of an argument that is a tensor, or what can become one: an array, a
+#: number, a nested list of numbers, a weight, a symbolic tensor. Within the function it
+#: is a tensor (or None, where that is the default).
+Array = Any
+#: The annotation of an argument that is a list or another structure of such.
+Arrays = Any
+
+_KINDS = ("Array", "Arrays")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Operation:
+    """An entry in the table of operations.
+
+    Args:
+        function: the public function.
+        class_name: the name of Keras's class, which saved models use.
+        module: the module of that class.
+        tensors: the names of the arguments that are tensors.
+    """
+
+    function: Callable[..., Any]
+    class_name: str
+    module: str
+    tensors: frozenset[str]
+
+
+#: All operations, by Keras's class name.
+operations: dict[str, Operation] = {}
+
+
+def operation(
+    module: str,
+    *,
+    class_name: str | None = None,
+    infer: Callable[..., Any] | None = None,
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Make a function over tensors an operation.
+
+    Arguments annotated `Array` are converted to tensors, those annotated `Arrays` leaf
+    by leaf. Numbers among them take the dtype of the tensors beside them where it can
+    hold them, as in Keras. When any argument is symbolic, so is the result.
+
+    Args:
+        module: the Keras module of the operation's class, such as ``"numpy"``.
+        class_name: Keras's name for it in saved models; the function's name in camel
+            case by default.
+        infer: gives the symbolic outputs, from the function's own arguments, where a
+            run on the `meta` device cannot: it returns `KerasTensor`s.
+
+    Example:
+        >>> @operation("doc")
+        ... def halve(x: Array) -> Tensor:
+        ...     return x / 2
+        >>> halve([2.0, 4.0])
+        tensor([1., 2.])
+        >>> halve(KerasTensor((None, 3))).shape
+        (None, 3)
+    """
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        parameters = inspect.signature(function).parameters
+        kinds = {
+            name: kind
+            for name, parameter in parameters.items()
+            if (kind := str(parameter.annotation).removesuffix(" | None")) in _KINDS
+        }
+        names = tuple(parameters)
+        # How many of the first arguments are single tensors: those are looked at in
+        # each call, and all else costs a call on tensors nothing.
+        leading = 0
+        while leading < len(names) and kinds.get(names[leading]) == "Array":
+            leading += 1
+        later = {name: kind for name, kind in kinds.items() if name in names[leading:]}
+        only_leading = not later
+        by_name = frozenset(kinds)
+
+        @functools.wraps(function)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            if only_leading and (not kwargs or by_name.isdisjoint(kwargs)):
+                for value in args[:leading]:
+                    if type(value) is not Tensor:
+                        break
+                else:
+                    return function(*args, **kwargs)
+            return convert(args, kwargs)
+
+        def convert(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+            if any(isinstance(v, KerasTensor) for v in tree.flatten((args, kwargs))):
+                return call_symbolic(call, args, kwargs)
+            arguments = dict(zip(names, args, strict=False)) | kwargs
+            if len(args) > len(names) or not parameters.keys() >= kwargs.keys():
+                return function(*args, **kwargs)  # which says what is wrong
+            given = {k: v for k, v in arguments.items() if k in kinds}
+            converted = as_tensors(given, kinds)
+            args = tuple(converted.get(n, v) for n, v in zip(names, args, strict=False))
+            kwargs = {k: converted.get(k, v) for k, v in kwargs.items()}
+            return function(*args, **kwargs)
+
+        made: Any = call
+        made.infer = infer
+        made.operation = Operation(
+            call,
+            class_name or _camel_case(function.__name__),
+            f"keras.src.ops.{module}",
+            by_name,
+        )
+        operations[made.operation.class_name] = made.operation
+        return made
+
+    return decorate
+
+
+def _camel_case(name: str) -> str:
+    return "".join(part[:1].upper() + part[1:] for part in name.split("_"))
+
+
+def as_tensors(given: dict[str, Any], kinds: dict[str, str]) -> dict[str, Any]:
+    """Return arguments as tensors on one device, numbers in the dtype of the others."""
+    leaves = [
+        leaf
+        for name, value in given.items()
+        for leaf in (_leaves(value) if kinds[name] == "Arrays" else (value,))
+    ]
+    tensors = [
+        v.value if isinstance(v, WeightView) else v
+        for v in leaves
+        if isinstance(v, (Tensor, WeightView))
+    ]
+    device = tensors[0].device if tensors else default_device()
+    others = [
+        v.dtype if isinstance(v, Tensor) else to_torch_dtype(v.dtype)
+        for v in [*tensors, *leaves]
+        if isinstance(v, (Tensor, np.ndarray, np.generic)) and v.dtype != object
+    ]
+
+    def convert(value: Any) -> Any:
+        if value is None or isinstance(value, Tensor):
+            return value
+        if isinstance(value, WeightView):
+            return value.value
+        if type(value) in (bool, int, float, complex):
+            return torch.full((), value, dtype=_dtype_of(value, others), device=device)
+        return as_tensor(value, device)
+
+    return {
+        name: convert(value)
+        if kinds[name] == "Array"
+        else tree.map_structure(convert, value)
+        if _is_structure(value)
+        else convert(value)
+        for name, value in given.items()
+    }
+
+
+def _is_structure(value: Any) -> bool:
+    """Say whether an `Arrays` argument is a structure: not one array or None."""
+    return isinstance(value, (list, tuple, dict))
+
+
+def _leaves(value: Any) -> Iterator[Any]:
+    yield from tree.flatten(value) if _is_structure(value) else (value,)
+
+
+def _dtype_of(number: Any, others: list[torch.dtype]) -> torch.dtype:
+    """Return the dtype of a Python number beside tensors: theirs, if it can hold it."""
+    own = {bool: torch.bool, int: torch.int32, complex: torch.complex64}
+    dtype = own.get(type(number)) or to_torch_dtype(None)
+    if not others or type(number) is bool:
+        return dtype
+    joint = functools.reduce(torch.promote_types, others)
+    holds = (
+        joint.is_complex
+        or (joint.is_floating_point and type(number) is not complex)
+        or (type(number) is int and joint != torch.bool)
+    )
+    return joint if holds else dtype

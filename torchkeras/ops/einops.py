@@ -1,0 +1,5 @@
+"""Axes rearranged by a pattern."""
+
+from __future__ import annotations
+
+__all__: list[str] = []

@@ -1,0 +1,5 @@
+"""Normalizations and moments."""
+
+from __future__ import annotations
+
+__all__: list[str] = []
