@@ -13,7 +13,7 @@ from torchkeras._core.config import (
     set_floatx,
     set_image_data_format,
 )
-from torchkeras._core.dtypes import standardize_dtype, to_torch_dtype
+from torchkeras._core.dtypes import result_type, standardize_dtype, to_torch_dtype
 from torchkeras._core.naming import get_uid
 from torchkeras._core.symbolic import is_keras_tensor
 from torchkeras.utils.session import clear_session
@@ -28,6 +28,7 @@ __all__ = [
     "is_float_dtype",
     "is_int_dtype",
     "is_keras_tensor",
+    "result_type",
     "set_epsilon",
     "set_floatx",
     "set_image_data_format",

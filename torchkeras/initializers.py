@@ -20,6 +20,7 @@ from torchkeras._core.convert import as_tensor
 from torchkeras._core.dtypes import to_torch_dtype
 from torchkeras._core.errors import invalid_argument, number_in, one_of
 from torchkeras._core.registry import Registry
+from torchkeras.random import Seed, checked_seed, draw, truncated_normal_
 
 initializers = Registry("initializer", "keras.initializers")
 
@@ -150,21 +151,16 @@ class RandomInitializer(Initializer):
     """The base of random initializers.
 
     Args:
-        seed: an integer, with which every call gives the same values. None draws from
-            torch's generator, which `keras.utils.set_random_seed` seeds, so that two
-            weights of one unseeded initializer differ.
+        seed: an integer, with which every call gives the same values, or a
+            `SeedGenerator`. None draws from torch's generator, which
+            `keras.utils.set_random_seed` seeds, so that two weights of one unseeded
+            initializer differ.
     """
 
-    seed: int | None
+    seed: Seed
 
-    def __init__(self, seed: int | None = None) -> None:
-        owner = type(self).__name__
-        if seed is not None and (
-            isinstance(seed, bool) or not hasattr(seed, "__index__")
-        ):
-            expected = "an integer or None"
-            raise ValueError(invalid_argument(owner, "seed", expected, seed))
-        self.seed = None if seed is None else int(seed)
+    def __init__(self, seed: Seed = None) -> None:
+        self.seed = checked_seed(type(self).__name__, seed)
 
     def _draw(
         self, shape: Shape, dtype: Any, fill: Callable[..., Any], *args: float
@@ -177,25 +173,7 @@ class RandomInitializer(Initializer):
                     type(self).__name__, "dtype", "a floating-point dtype", dtype
                 )
             )
-        device = _device()
-        if device.type == "meta":
-            return torch.empty(tuple(shape), dtype=dtype, device=device)
-        generator = None
-        if self.seed is not None:
-            generator = torch.Generator(device).manual_seed(self.seed)
-        # Half precision is too coarse to draw in.
-        drawn = dtype if dtype == torch.float64 else torch.float32
-        values = torch.empty(tuple(shape), dtype=drawn, device=device)
-        with torch.no_grad():
-            fill(values, *args, generator=generator)
-        return values.to(dtype)
-
-
-def _truncated_normal_(
-    tensor: Tensor, mean: float, stddev: float, generator: torch.Generator | None
-) -> None:
-    # Drawn for the standard normal: torch divides by the deviation, which may be 0.
-    nn.init.trunc_normal_(tensor, generator=generator).mul_(stddev).add_(mean)
+        return draw(shape, dtype, self.seed, fill, *args)
 
 
 @initializers.register("normal")
@@ -216,7 +194,7 @@ class RandomNormal(RandomInitializer):
     """
 
     def __init__(
-        self, mean: float = 0.0, stddev: float = 0.05, seed: int | None = None
+        self, mean: float = 0.0, stddev: float = 0.05, seed: Seed = None
     ) -> None:
         super().__init__(seed)
         self.mean = number_in(type(self).__name__, "mean", mean)
@@ -244,7 +222,7 @@ class TruncatedNormal(RandomNormal):
     """
 
     def __call__(self, shape: Shape, dtype: Any = None) -> Tensor:
-        return self._draw(shape, dtype, _truncated_normal_, self.mean, self.stddev)
+        return self._draw(shape, dtype, truncated_normal_, self.mean, self.stddev)
 
 
 @initializers.register("uniform")
@@ -265,7 +243,7 @@ class RandomUniform(RandomInitializer):
     """
 
     def __init__(
-        self, minval: float = -0.05, maxval: float = 0.05, seed: int | None = None
+        self, minval: float = -0.05, maxval: float = 0.05, seed: Seed = None
     ) -> None:
         super().__init__(seed)
         self.maxval = number_in("RandomUniform", "maxval", maxval)
@@ -308,7 +286,7 @@ class VarianceScaling(RandomInitializer):
         scale: float = 1.0,
         mode: str = "fan_in",
         distribution: str = "truncated_normal",
-        seed: int | None = None,
+        seed: Seed = None,
         input_axes: Sequence[int] | None = None,
         output_axes: Sequence[int] | None = None,
     ) -> None:
@@ -341,7 +319,7 @@ class VarianceScaling(RandomInitializer):
         if self.distribution == "untruncated_normal":
             return self._draw(shape, dtype, Tensor.normal_, 0.0, stddev)
         stddev = stddev / _TRUNCATED_STDDEV
-        return self._draw(shape, dtype, _truncated_normal_, 0.0, stddev)
+        return self._draw(shape, dtype, truncated_normal_, 0.0, stddev)
 
 
 _MODES = ("fan_in", "fan_out", "fan_avg")
@@ -386,7 +364,7 @@ class _Scaled(VarianceScaling):
 
     def __init__(
         self,
-        seed: int | None = None,
+        seed: Seed = None,
         input_axes: Sequence[int] | None = None,
         output_axes: Sequence[int] | None = None,
     ) -> None:
@@ -492,7 +470,7 @@ class Orthogonal(RandomInitializer):
         True
     """
 
-    def __init__(self, gain: float = 1.0, seed: int | None = None) -> None:
+    def __init__(self, gain: float = 1.0, seed: Seed = None) -> None:
         super().__init__(seed)
         self.gain = number_in("Orthogonal", "gain", gain)
 

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import torch
 
-from torchkeras import layers
+from torchkeras import activations, layers
 from torchkeras._core import tree
+from torchkeras.layers.layer import symbolic_tensors
 
 #: Arguments that are layers.
 INNER = ("cell", "layer")
@@ -25,7 +26,7 @@ class Case:
     Args:
         layer: the class.
         kwargs: its arguments.
-        input: the shape of the inputs, batch included.
+        input: the shape of the inputs, batch included, or a list of shapes.
         output: the shape, or the shapes, of the outputs.
         weights: the names of the weights, in Keras's order.
         trainable: how many of them are trained.
@@ -38,7 +39,7 @@ class Case:
 
     layer: type
     kwargs: dict[str, Any]
-    input: tuple[int, ...]
+    input: Any
     output: Any
     weights: tuple[str, ...] = ()
     trainable: int | None = None
@@ -50,7 +51,11 @@ class Case:
 
     def __str__(self) -> str:
         """Return the id of the row."""
-        options = [f"{k}={v}" for k, v in self.kwargs.items() if k not in INNER]
+        options = [
+            f"{k}={getattr(v, '__name__', v)}"
+            for k, v in self.kwargs.items()
+            if k not in INNER
+        ]
         inner = [str(v) for k, v in self.kwargs.items() if k in INNER]
         names = re.findall(r"[A-Z]\w+(?=\()", "".join(inner))
         return "-".join([self.layer.__name__, *names, *options]).replace(" ", "")
@@ -64,12 +69,23 @@ class Case:
         """Make the layer and build it."""
         layer = self.make(**kwargs)
         if not layer.built:
-            layer.build((None, *self.input[1:]))
+            layer.build(self.batched(None))
         return layer
+
+    def batched(self, batch: int | None) -> Any:
+        """Return the shape, or the shapes, of inputs of another batch size."""
+        if isinstance(self.input, list):
+            return [(batch, *shape[1:]) for shape in self.input]
+        return (batch, *self.input[1:])
 
     def data(self, batch: int | None = None) -> Any:
         """Return inputs."""
-        shape = self.input if batch is None else (batch, *self.input[1:])
+        shapes = self.input if batch is None else self.batched(batch)
+        if isinstance(shapes, list):
+            return [self._tensor(shape) for shape in shapes]
+        return self._tensor(shapes)
+
+    def _tensor(self, shape: tuple[int, ...]) -> torch.Tensor:
         if self.high is not None:
             return torch.randint(1, self.high, shape)
         return torch.randn(shape)
@@ -95,6 +111,18 @@ CASES = [
          ("embeddings",), high=9, skip=("masks",)),
     Case(layers.Embedding, {"input_dim": 9, "output_dim": 3, "mask_zero": True}, (2, 5),
          (2, 5, 3), ("embeddings",), high=9),
+    Case(layers.EinsumDense, {"equation": "...x,xy->...y", "output_shape": 5,
+                              "bias_axes": "y", "activation": "tanh"},
+         SHORT, (2, 3, 5), KERNEL),
+    Case(layers.EinsumDense, {"equation": "abc,cde->abde", "output_shape": (None, 2, 5),
+                              "bias_axes": "be"},
+         SHORT, (2, 3, 2, 5), KERNEL),
+    Case(layers.EinsumDense, {"equation": "ab...,bc->ac...", "output_shape": 5},
+         SHORT, (2, 5, 3), ("kernel",)),
+    Case(layers.Masking, {"mask_value": 0.5}, STEPS, STEPS, takes_masks=True),
+    Case(layers.Identity, {}, STEPS, STEPS, masks=True),
+    Case(layers.Lambda, {"function": activations.relu, "arguments": {"threshold": 0.1}},
+         STEPS, STEPS),
     Case(layers.InputLayer, {"shape": (4,)}, (2, 4), (2, 4),
          skip=("policy", "masks")),
     Case(layers.Activation, {"activation": "tanh"}, (2, 4), (2, 4), masks=True),
@@ -155,12 +183,52 @@ CASES = [
     Case(layers.LayerNormalization, {}, STEPS, STEPS, AFFINE, masks=True),
     Case(layers.LayerNormalization, {"axis": [1, 3], "center": False}, IMAGE, IMAGE,
          AFFINE[:1], masks=True),
+    Case(layers.GroupNormalization, {"groups": 3}, IMAGE, IMAGE, AFFINE, masks=True),
+    Case(layers.GroupNormalization, {"groups": 2, "axis": 1, "scale": False}, STEPS,
+         STEPS, AFFINE[1:], masks=True),
+    Case(layers.RMSNormalization, {}, STEPS, STEPS, ("scale",)),
+    Case(layers.RMSNormalization, {"axis": [1, 3]}, IMAGE, IMAGE, ("scale",)),
+    Case(layers.UnitNormalization, {}, STEPS, STEPS, masks=True),
+    Case(layers.UnitNormalization, {"axis": [1, 2]}, IMAGE, IMAGE, masks=True),
+    *[
+        Case(layer, {}, [STEPS, *others], STEPS, masks=True)
+        for layer, others in (
+            (layers.Add, [STEPS, STEPS]),
+            (layers.Add, [(2, 1, 3)]),
+            (layers.Subtract, [STEPS]),
+            (layers.Multiply, [STEPS]),
+            (layers.Average, [STEPS, STEPS]),
+            (layers.Maximum, [STEPS]),
+            (layers.Minimum, [STEPS]),
+        )
+    ],
+    Case(layers.Add, {}, [STEPS, (2, 3)], STEPS, skip=("masks",)),
+    Case(layers.Concatenate, {}, [STEPS, STEPS], (2, 8, 6), masks=True),
+    Case(layers.Concatenate, {"axis": 1}, [STEPS, SHORT], (2, 11, 3), takes_masks=True),
+    Case(layers.Dot, {"axes": 1}, [(2, 4), (2, 4)], (2, 1), takes_masks=True),
+    Case(layers.Dot, {"axes": (2, -1), "normalize": True}, [STEPS, SHORT], (2, 8, 3),
+         takes_masks=True),
     Case(layers.Flatten, {}, IMAGE, (2, 192)),
     Case(layers.Flatten, {"data_format": "channels_first"}, IMAGE, (2, 192)),
     Case(layers.Reshape, {"target_shape": (4, 3)}, (2, 12), (2, 4, 3)),
     Case(layers.Reshape, {"target_shape": (4, -1)}, (2, 12), (2, 4, 3)),
     Case(layers.Permute, {"dims": (2, 1)}, STEPS, (2, 3, 8)),
     Case(layers.RepeatVector, {"n": 5}, (2, 3), (2, 5, 3)),
+    Case(layers.Cropping1D, {"cropping": (2, 1)}, STEPS, (2, 5, 3)),
+    Case(layers.Cropping2D, {"cropping": ((1, 2), (0, 3))}, IMAGE, (2, 5, 5, 3)),
+    Case(layers.Cropping2D, {"cropping": 2, "data_format": "channels_first"},
+         (2, 3, 8, 8), (2, 3, 4, 4)),
+    Case(layers.Cropping3D, {"cropping": (1, 2, 0)}, VOLUME, (2, 4, 2, 6, 2)),
+    Case(layers.ZeroPadding1D, {"padding": (2, 1)}, STEPS, (2, 11, 3)),
+    Case(layers.ZeroPadding2D, {"padding": ((1, 2), (0, 3))}, IMAGE, (2, 11, 11, 3)),
+    Case(layers.ZeroPadding2D, {"data_format": "channels_first"}, (2, 3, 8, 8),
+         (2, 3, 10, 10)),
+    Case(layers.ZeroPadding3D, {"padding": (1, 2, 0)}, VOLUME, (2, 8, 10, 6, 2)),
+    Case(layers.UpSampling1D, {"size": 3}, STEPS, (2, 24, 3)),
+    Case(layers.UpSampling2D, {"size": (2, 3)}, IMAGE, (2, 16, 24, 3)),
+    Case(layers.UpSampling2D, {"interpolation": "bilinear"}, IMAGE, (2, 16, 16, 3)),
+    Case(layers.UpSampling3D, {"data_format": "channels_first"}, VOLUME,
+         (2, 6, 12, 12, 4)),
     Case(layers.Dropout, {"rate": 0.4}, (2, 4), (2, 4), masks=True,
          random=True),
     Case(layers.Dropout, {"rate": 0.4, "noise_shape": (None, 1, None), "seed": 3},
@@ -175,6 +243,13 @@ CASES = [
          VOLUME, VOLUME, masks=True, random=True),
     Case(layers.GaussianNoise, {"stddev": 0.3, "seed": 1}, (2, 4), (2, 4),
          masks=True, random=True),
+    Case(layers.GaussianDropout, {"rate": 0.3, "seed": 1}, (2, 4), (2, 4),
+         masks=True, random=True),
+    Case(layers.AlphaDropout, {"rate": 0.4}, STEPS, STEPS, masks=True, random=True),
+    Case(layers.AlphaDropout, {"rate": 0.4, "noise_shape": (None, 1, None), "seed": 3},
+         STEPS, STEPS, masks=True, random=True),
+    Case(layers.ActivityRegularization, {"l1": 0.1, "l2": 0.2}, STEPS, STEPS,
+         masks=True),
     Case(layers.Rescaling, {"scale": 0.5, "offset": [1.0, 2.0, 3.0]}, IMAGE, IMAGE,
          masks=True),
     Case(layers.SimpleRNN, {"units": 4}, SHORT, (2, 4), RECURRENT, takes_masks=True),
@@ -214,8 +289,16 @@ NOT_LAYERS = {
     "SimpleRNNCell",
     "StackedRNNCells",
     "Wrapper",
+    "add",
+    "average",
+    "concatenate",
     "deserialize",
+    "dot",
+    "maximum",
+    "minimum",
+    "multiply",
     "serialize",
+    "subtract",
 }
 
 
@@ -283,13 +366,13 @@ def check_symbolic(case: Case) -> None:
     """Symbolic shapes are the real ones with an unknown batch, and cost no build."""
     layer = case.make()
     dtype = "float32" if case.high is None else "int32"
-    symbol = layers.Input(case.input[1:], dtype=dtype)
+    symbol = symbolic_tensors(case.batched(None), dtype)
     symbolic = tree.flatten(layer(symbol))
     x = case.data()
     for output, real in zip(symbolic, outputs_of(layer(x)), strict=True):
         assert output.shape == (None, *real.shape[1:])
         assert output.dtype == str(real.dtype).removeprefix("torch.")
-    assert layer.compute_output_shape((None, *case.input[1:])) is not None
+    assert layer.compute_output_shape(case.batched(None)) is not None
 
 
 def check_build(case: Case) -> None:
@@ -314,12 +397,12 @@ def check_gradients(case: Case) -> None:
     """Inputs and all trained weights get finite gradients."""
     layer, x = case.build(), case.data()
     if case.high is None:
-        x.requires_grad_()
+        tree.map_structure(torch.Tensor.requires_grad_, x)
     outputs = layer(x)
     if case.weights or case.high is None:
         total(outputs).backward()
     grads = [w.grad for w in layer.trainable_weights]
-    grads += [x.grad] if case.high is None else []
+    grads += [leaf.grad for leaf in tree.flatten(x)] if case.high is None else []
     assert all(g is not None and bool(g.isfinite().all()) for g in grads)
 
 
@@ -353,23 +436,27 @@ def check_policy(case: Case) -> None:
 def check_arrays(case: Case) -> None:
     """NumPy arrays of any numeric type are taken as tensors."""
     layer, x = case.build(), case.data()
-    same(layer(x.numpy()), layer(x))
+    arrays = tree.map_structure(torch.Tensor.numpy, x)
+    same(layer(arrays), layer(x))
     if case.high is None:
-        same(layer(x.numpy().astype("float64")), layer(x))
+        wide = tree.map_structure(lambda array: array.astype("float64"), arrays)
+        same(layer(wide), layer(x))
 
 
 def check_masks(case: Case) -> None:
     """A mask is passed on, or ends with a warning where the layer has no use for it."""
     layer, x = case.build(), case.data()
-    x._keras_mask = torch.arange(x.shape[1]).expand(x.shape[:2]) < x.shape[1] - 1
+    for leaf in tree.flatten(x):
+        steps = torch.arange(leaf.shape[1]).expand(leaf.shape[:2])
+        leaf._keras_mask = steps < leaf.shape[1] - 1
     if not (case.masks or case.takes_masks or layer.supports_masking):
         with pytest.warns(UserWarning, match="does not support masking"):
             outputs = layer(x)
     else:
         outputs = layer(x)
-    mask = getattr(outputs_of(outputs)[0], "_keras_mask", None)
+    mask: Any = getattr(outputs_of(outputs)[0], "_keras_mask", None)
     if case.masks:
-        assert mask is x._keras_mask
+        assert torch.equal(mask, tree.flatten(x)[0]._keras_mask)
 
 
 def check_copy(case: Case) -> None:
@@ -404,7 +491,7 @@ def check_compile(case: Case) -> None:
     """One graph, forward and backward; the values are the eager ones."""
     layer, x = case.build(), case.data()
     if case.high is None:
-        x.requires_grad_()
+        tree.map_structure(torch.Tensor.requires_grad_, x)
     has_modes = case.random or "moving_mean" in case.weights
     for training in (False, True) if has_modes else (True,):
         torch._dynamo.reset()

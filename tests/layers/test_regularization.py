@@ -1,4 +1,4 @@
-"""Dropout: rates, shapes, seeds."""
+"""Dropout and noise: rates, shapes, seeds; penalties on outputs."""
 
 import copy
 
@@ -89,3 +89,45 @@ def test_spatial_dropout_drops_whole_channels(layer, shape, axes):
 def test_noise_has_the_standard_deviation():
     outputs = layers.GaussianNoise(0.5, seed=0)(torch.zeros(10_000), training=True)
     assert abs(float(outputs.std()) - 0.5) < 0.02
+
+
+def test_gaussian_dropout_keeps_the_mean():
+    outputs = layers.GaussianDropout(0.2, seed=0)(torch.ones(10_000), training=True)
+    assert abs(float(outputs.mean()) - 1) < 0.02
+    assert abs(float(outputs.std()) - 0.5) < 0.02
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.5, 0.9])
+def test_alpha_dropout_keeps_mean_and_variance(rate):
+    x = torch.randn(200_000)
+    outputs = layers.AlphaDropout(rate, seed=0)(x, training=True)
+    assert abs(float(outputs.mean())) < 0.02
+    assert abs(float(outputs.std()) - 1) < 0.02
+    values, counts = outputs.unique(return_counts=True)
+    assert abs(float(counts.max()) / len(x) - rate) < 0.01
+    limit = float(torch.nn.functional.selu(torch.tensor(-100.0)))
+    gain = ((1 - rate) * (1 + rate * limit**2)) ** -0.5
+    dropped = gain * (limit - rate * limit)
+    assert float(values[counts.argmax()]) == pytest.approx(dropped, abs=1e-5)
+
+
+def test_alpha_dropout_of_whole_steps():
+    layer = layers.AlphaDropout(0.5, noise_shape=(None, None, 1), seed=0)
+    outputs = layer(torch.ones(8, 16, 4), training=True)
+    assert torch.equal(outputs, outputs[..., :1].expand_as(outputs))
+    assert len(outputs.unique()) == 2
+
+
+@pytest.mark.parametrize("name", ["GaussianDropout", "AlphaDropout"])
+def test_seeded_noise_begins_alike(name):
+    first, second = (getattr(layers, name)(0.5, seed=7) for _ in range(2))
+    x = torch.randn(50)
+    assert torch.equal(first(x, training=True), second(x, training=True))
+
+
+def test_activity_regularization_adds_to_the_loss():
+    layer = layers.ActivityRegularization(l1=0.1, l2=0.5)
+    for training in (False, True):
+        layer(torch.tensor([[1.0, -3.0], [0.0, 2.0]]), training=training)
+        (loss,) = layer.losses
+        assert float(loss) == pytest.approx((0.1 * 6 + 0.5 * 14) / 2)

@@ -21,6 +21,14 @@ TOLERANCE: dict[str, Any] = {"atol": 1e-5, "rtol": 1e-5}
 #: writes the seed, or that there is no activity regularizer, for some layers only.
 INDIFFERENT = {"quantization_config", "activity_regularizer", "seed"}
 
+#: What Keras changes in a config when it builds: it makes a list of an axis, and counts
+#: the channels for groups=-1.
+CHANGED_BY_BUILDING = {
+    "LayerNormalization": "axis",
+    "RMSNormalization": "axis",
+    "GroupNormalization": "groups",
+}
+
 SPATIAL = {1: (9,), 2: (9, 8), 3: (7, 6, 5)}
 
 
@@ -77,9 +85,25 @@ def _poolings():
             )
 
 
+def _resizings():
+    for rank, data_format in itertools.product((1, 2, 3), (None, "channels_first")):
+        uneven = ((1, 0), (0, 2), (1, 1))[:rank] if rank > 1 else (1, 2)
+        for value in (1, uneven, (1, 0, 2)[:rank] if rank > 1 else (0, 2)):
+            yield f"ZeroPadding{rank}D", {"padding": value}, data_format, rank
+            if rank > 1 or data_format is None:
+                yield f"Cropping{rank}D", {"cropping": value}, data_format, rank
+        for size in (2, (2, 1, 3)[:rank]) if rank > 1 else (2,):
+            if rank > 1 or data_format is None:
+                yield f"UpSampling{rank}D", {"size": size}, data_format, rank
+        if rank == 2:
+            for interpolation in ("bilinear", "bicubic"):
+                kwargs = {"size": (2, 3), "interpolation": interpolation}
+                yield "UpSampling2D", kwargs, data_format, rank
+
+
 WINDOWED = [
     (name, {**kwargs, **({"data_format": fmt} if fmt else {})}, images(rank, fmt))
-    for name, kwargs, fmt, rank in (*_convolutions(), *_poolings())
+    for name, kwargs, fmt, rank in (*_convolutions(), *_poolings(), *_resizings())
 ]
 AFFINE = [{}, {"center": False}, {"scale": False}, {"epsilon": 1e-5}]
 
@@ -109,8 +133,37 @@ CASES = [
     ("LayerNormalization", {"axis": [1, 2]}, (2, 5, 4)),
     ("LayerNormalization", {"axis": [-2, -1]}, (2, 5, 4)),
     ("LayerNormalization", {"axis": [1, 3]}, (2, 5, 4, 3)),
+    *[("GroupNormalization", {"groups": 2, **kw}, (6, 5, 4)) for kw in AFFINE],
+    ("GroupNormalization", {"groups": -1}, (2, 5, 5, 4)),
+    ("GroupNormalization", {"groups": 4}, (3, 24)),
+    ("GroupNormalization", {"groups": 4}, (3, 4)),
+    ("GroupNormalization", {"groups": 2, "axis": 1}, (2, 4, 5, 5)),
+    ("GroupNormalization", {"groups": 2, "axis": 2}, (2, 5, 4, 3)),
+    ("GroupNormalization", {"groups": 2, "axis": -2}, (2, 5, 4, 3)),
+    ("RMSNormalization", {}, (6, 4)),
+    ("RMSNormalization", {"epsilon": 0.1}, (2, 5, 4)),
+    ("RMSNormalization", {"axis": [-2, -1]}, (2, 5, 4)),
+    ("UnitNormalization", {}, (6, 4)),
+    ("UnitNormalization", {"axis": 1}, (2, 5, 4)),
+    ("UnitNormalization", {"axis": [1, 2]}, (2, 5, 4)),
     ("Dense", {"units": 3}, (2, 4)),
     ("Dense", {"units": 3, "activation": "tanh", "use_bias": False}, (2, 5, 4)),
+    ("EinsumDense", {"equation": "ab,bc->ac", "output_shape": 3}, (2, 4)),
+    *[
+        ("EinsumDense", {"equation": equation, "output_shape": sizes, **kwargs}, shape)
+        for equation, sizes, kwargs, shape in (
+            ("btc,cd->btd", (None, 3), {"bias_axes": "d"}, (2, 5, 4)),
+            ("...x,xy->...y", 3, {"bias_axes": "y", "activation": "tanh"}, (2, 5, 4)),
+            ("...x,xy->...y", 3, {}, (2, 2, 3, 4)),
+            ("abc,cde->abde", (5, 2, 3), {"bias_axes": "be"}, (2, 5, 4)),
+            ("btc,tcd->btd", (5, 3), {"bias_axes": "td"}, (2, 5, 4)),
+            ("ab...,bc->ac...", 3, {"bias_axes": "c"}, (2, 5, 4)),
+            ("abc,ce->aeb", (3, 5), {"bias_axes": "e"}, (2, 5, 4)),
+        )
+    ],
+    ("Identity", {}, (2, 4)),
+    ("Masking", {}, (2, 5, 4)),
+    ("ActivityRegularization", {"l1": 0.1, "l2": 0.2}, (2, 4)),
     ("Activation", {"activation": "elu"}, (2, 4)),
     ("ReLU", {}, (4, 5)),
     ("ReLU", {"max_value": 0.7, "negative_slope": 0.2, "threshold": 0.1}, (4, 5)),
@@ -134,6 +187,8 @@ CASES = [
     ("SpatialDropout2D", {"rate": 0.3}, (2, 4, 4, 3)),
     ("SpatialDropout3D", {"rate": 0.3}, (2, 4, 4, 4, 3)),
     ("GaussianNoise", {"stddev": 0.3}, (2, 4)),
+    ("GaussianDropout", {"rate": 0.3}, (2, 4)),
+    ("AlphaDropout", {"rate": 0.3, "noise_shape": (None, 1)}, (2, 4)),
     ("Rescaling", {"scale": 0.5, "offset": -1.0}, (2, 4)),
     *[
         (name, {"units": 3, **kwargs}, (2, 5, 4))
@@ -247,6 +302,20 @@ def test_masked_softmax():
     compare(theirs, ours, np.random.randn(3, 5).astype("float32"), mask=mask)
 
 
+@pytest.mark.parametrize("value", [0.0, 0.1, -2.0, np.array([0.5, 3.0, 0.0, 5.0])])
+def test_masking(value):
+    theirs, ours = pair("Masking", {"mask_value": value}, (2, 5, 4))
+    x = np.random.randn(2, 5, 4).astype("float32")
+    x[0, 1:3] = x[1, 4] = value
+    x[1, 0, :3] = 0.5
+    compare(theirs, ours, x)
+    outputs, expected = ours(x), theirs(torch.tensor(x))
+    assert torch.equal(outputs._keras_mask, expected._keras_mask)
+    assert int(outputs._keras_mask.sum()) == 7
+    twin = layers.deserialize(json.loads(json.dumps(keras.layers.serialize(theirs))))
+    assert torch.equal(twin(x), outputs)
+
+
 def test_embedding():
     theirs, ours = pair("Embedding", {"input_dim": 9, "output_dim": 4}, (2, 5))
     ids = torch.randint(0, 9, (2, 5))
@@ -279,8 +348,8 @@ def test_configs_are_exchanged(name, kwargs, shape):
             tuple(w.shape) for w in layer.weights
         ]
     again = plain_config(ours_of_theirs)
-    for key in {"name", "axis" if name == "LayerNormalization" else "name"}:
-        del again[key], config[key]  # Keras makes a list of the axis when it builds
+    for key in {"name", CHANGED_BY_BUILDING.get(name, "name")}:
+        del again[key], config[key]
     assert again == config
 
 

@@ -90,6 +90,51 @@ CASES = {
         ],
     ),
     "pool1d": ("sequence", lambda of, _: [of.GlobalAveragePooling1D()]),
+    "resizing": (
+        "image",
+        lambda of, _: [
+            of.ZeroPadding2D(((1, 2), (0, 3))),
+            of.UpSampling2D((2, 1), interpolation="bilinear"),
+            of.Cropping2D((3, 1)),
+            of.UpSampling2D(2),
+            of.Flatten(),
+        ],
+    ),
+    "resizing1d": (
+        "sequence",
+        lambda of, _: [of.ZeroPadding1D(2), of.UpSampling1D(3), of.Cropping1D((1, 4))],
+    ),
+    "einsum": (
+        "sequence",
+        lambda of, _: [
+            of.EinsumDense("abc,cde->abde", (6, 2, 4), bias_axes="de"),
+            of.EinsumDense("...de,def->...f", 3, "relu", kernel_regularizer="l2"),
+            of.EinsumDense("ab...,bc->ac...", 4, bias_axes="c"),
+        ],
+    ),
+    "sample_norm": (
+        "image",
+        lambda of, _: [
+            of.GroupNormalization(2),
+            of.RMSNormalization(),
+            of.GroupNormalization(-1, center=False),
+            of.UnitNormalization(axis=1),
+        ],
+    ),
+    "masking": (
+        "sequence",
+        lambda of, _: [of.Masking(0.5), of.LSTM(4)],
+    ),
+    "noise": (
+        "vector",
+        lambda of, _: [
+            of.Dense(4),
+            of.GaussianDropout(0.2),
+            of.AlphaDropout(0.2),
+            of.GaussianNoise(0.1),
+            of.ActivityRegularization(0.1, 0.2),
+        ],
+    ),
     "norm": (
         "sequence",
         lambda of, _: [of.LayerNormalization(center=False), of.LayerNormalization()],
@@ -242,6 +287,36 @@ def test_training_goes_on(optimizer, extension, tmp_path):
         np.testing.assert_allclose(
             first.predict(x, verbose=0), second.predict(x, verbose=0), atol=1e-4
         )
+
+
+def doubled(x, times=1):
+    return x * 2**times
+
+
+def shape_of_doubled(shape):
+    return shape
+
+
+@pytest.mark.parametrize("extension", [".keras", ".h5"])
+def test_functions_as_layers(extension, tmp_path):
+    """A registered function is found by its name; a built-in one by Keras's."""
+    kwargs = {"arguments": {"times": 3}, "output_shape": shape_of_doubled}
+    own = {"doubled": doubled, "shape_of_doubled": shape_of_doubled}
+    for written, reading in ((keras, torchkeras), (torchkeras, keras)):
+        of = written.layers
+        first = written.Sequential(
+            [
+                of.Input((4,)),
+                of.Lambda(written.activations.relu),
+                of.Lambda(doubled, **kwargs),
+            ]
+        )
+        first.save(tmp_path / f"m{extension}")
+        second = reading.models.load_model(tmp_path / f"m{extension}", own)
+        x = np.random.randn(3, 4).astype("float32")
+        assert_same_predictions(first, second, x)
+        assert second.layers[-1].function is doubled
+        assert tuple(second.output_shape) == (None, 4)
 
 
 def test_configs_are_keras_s_own(tmp_path):

@@ -68,6 +68,88 @@ def standardize_dtype(dtype: Any) -> str:
     return _NAMES[to_torch_dtype(dtype)]
 
 
+#: For each dtype, the next larger ones. "int" and "float" stand for Python's numbers,
+#: which take the dtype of what they meet.
+_LARGER = {
+    "bool": ["int"],
+    "int": ["uint8", "int8"],
+    "uint8": ["uint16", "int16"],
+    "uint16": ["uint32", "int32"],
+    "uint32": ["uint64", "int64"],
+    "uint64": ["float"],
+    "int8": ["int16"],
+    "int16": ["int32"],
+    "int32": ["int64"],
+    "int64": ["float"],
+    "float": ["bfloat16", "float16"],
+    "bfloat16": ["float32"],
+    "float16": ["float32"],
+    "float32": ["float64", "complex64"],
+    "float64": ["complex128"],
+    "complex64": ["complex128"],
+    "complex128": [],
+}
+
+
+def _joins() -> dict[tuple[str, str], str]:
+    """Return the smallest dtype that holds both, for every pair."""
+    above: dict[str, set[str]] = {}
+    for name in reversed(_LARGER):  # the larger ones come later in the table
+        above[name] = {name}.union(*(above[larger] for larger in _LARGER[name]))
+    joins: dict[tuple[str, str], str] = {}
+    for first in above:
+        for second in above:
+            common = above[first] & above[second]
+            joins[first, second] = max(common, key=lambda name: len(above[name]))
+    return joins
+
+
+_JOINS = _joins()
+#: As in Keras, promotion gives at most 32 bits.
+_NARROW = {
+    "int64": "int32",
+    "uint64": "uint32",
+    "float64": "float32",
+    "complex128": "complex64",
+}
+_PYTHON_TYPES = {int: "int", float: "float", complex: "complex64"}
+
+
+def result_type(*dtypes: Any) -> str:
+    """Return the dtype of a computation over operands of the given dtypes.
+
+    Python's `int` and `float` are weak: they take the dtype of the others where it can
+    hold them. The result has at most 32 bits (complex: 64), as in Keras.
+
+    Args:
+        *dtypes: dtypes in any form; None is floatx. Without any the result is floatx.
+
+    Raises:
+        ValueError: for what is no dtype.
+
+    Example:
+        >>> result_type("int32", "float16"), result_type("bfloat16", float)
+        ('float16', 'bfloat16')
+        >>> result_type("uint8", "int8"), result_type(int, float)
+        ('int16', 'float32')
+    """
+    if not dtypes:
+        return config.floatx()
+    # `is`, not `in`: a NumPy dtype may equal a Python type.
+    names = [
+        _PYTHON_TYPES[dtype]
+        if any(dtype is weak for weak in _PYTHON_TYPES)
+        else standardize_dtype(dtype)
+        for dtype in dtypes
+    ]
+    result = names[0]
+    for name in names[1:]:
+        result = _JOINS[result, name]
+    if result in ("int", "float"):
+        result += config.floatx()[-2:]
+    return _NARROW.get(result, result)
+
+
 @root.register()
 class DTypePolicy:
     """The dtypes of a layer: one for its weights, one for its computation.

@@ -53,6 +53,14 @@ class Operation:
     module: str
     tensors: frozenset[str]
 
+    def split(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return the arguments of a call by name: the tensors, and the options."""
+        bound = inspect.signature(self.function).bind(*args, **kwargs).arguments
+        tensors = {k: v for k, v in bound.items() if k in self.tensors}
+        return tensors, {k: v for k, v in bound.items() if k not in self.tensors}
+
 
 #: All operations, by Keras's class name.
 operations: dict[str, Operation] = {}

@@ -232,6 +232,11 @@ def serialize_object(value: Any) -> Any:
         return str(value).removeprefix("torch.")
     if isinstance(value, torch.Size):
         return list(value)
+    if isinstance(value, slice):
+        parts = {name: getattr(value, name) for name in ("start", "stop", "step")}
+        return {"class_name": "__slice__", "config": parts}
+    if value is Ellipsis:
+        return {"class_name": "__ellipsis__", "config": {}}
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, (np.ndarray, torch.Tensor)):
@@ -262,6 +267,7 @@ def serialize_instance(value: Any) -> dict[str, Any]:
         "class_name": family.canonical[cls] if family else cls.__name__,
         "config": serialize_object(value.get_config()),
         "registered_name": None if family else get_registered_name(cls),
+        **getattr(value, "keras_identity", {}),
     }
     build_config = getattr(value, "get_build_config", None)
     if build_config is not None and (built := build_config()):
@@ -366,7 +372,8 @@ def find_class(
 def _candidates(module: str | None, family: Registry | None) -> list[Registry]:
     """Return the families in which a class of that Keras module can be."""
     if module in ("builtins", None):
-        return [family] if family else list(_families.values())
+        others = [f for f in _families.values() if f is not family]
+        return [family, *others] if family else others
     if not _is_ours(module):
         return []
     return list(_families.values()) if module not in _families else [_families[module]]
@@ -429,5 +436,6 @@ _LITERALS: dict[str, Callable[[Any], Any]] = {
     "__tuple__": lambda c: tuple(deserialize_object(c)),
     "__lambda__": _refuse_code,
     "__ellipsis__": lambda _: Ellipsis,
+    "__slice__": lambda c: slice(c["start"], c["stop"], c["step"]),
     "__typespec__": lambda _: None,
 }

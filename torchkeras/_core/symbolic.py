@@ -6,7 +6,8 @@ for every unknown axis: an axis of the result that differs between the runs is u
 
 from __future__ import annotations
 
-import dataclasses
+import operator
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar
 
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 
 from torchkeras._core import tree
 from torchkeras._core.dtypes import DTYPES, standardize_dtype
-from torchkeras._core.naming import auto_name
+from torchkeras._core.naming import auto_name, to_snake_case
 from torchkeras._core.variable import Variable, WeightView
 
 Shape = tuple[int | None, ...]
@@ -27,14 +28,86 @@ _BATCH = (2, 3)
 _LENGTH = (64, 96)
 _IMAGE = (512, 768)
 
+#: Python's operators on symbolic tensors, by the names of Keras's operations.
+OPERATORS: dict[Callable[..., Any], str] = {
+    operator.add: "Add",
+    operator.sub: "Subtract",
+    operator.mul: "Multiply",
+    operator.truediv: "TrueDivide",
+    operator.floordiv: "FloorDivide",
+    operator.mod: "Mod",
+    operator.pow: "Power",
+    operator.matmul: "Matmul",
+    operator.neg: "Negative",
+    operator.abs: "Absolute",
+    operator.invert: "LogicalNot",
+    operator.and_: "LogicalAnd",
+    operator.or_: "LogicalOr",
+    operator.xor: "LogicalXor",
+    operator.lt: "Less",
+    operator.le: "LessEqual",
+    operator.gt: "Greater",
+    operator.ge: "GreaterEqual",
+    operator.eq: "Equal",
+    operator.ne: "NotEqual",
+    operator.getitem: "GetItem",
+}
 
-@dataclasses.dataclass(frozen=True, eq=False)
+
 class Node:
-    """The call that made a symbolic tensor."""
+    """A call that made symbolic tensors, and which tensors it made.
 
-    op: Callable[..., Any]
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
+    Args:
+        op: the layer, module or function that was called.
+        args: its positional arguments.
+        kwargs: its keyword arguments.
+        outputs: what it returned, with symbolic tensors as leaves.
+        name: the name of the call among those of a model; a layer's is its own.
+    """
+
+    def __init__(
+        self,
+        op: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        outputs: Any,
+        name: str | None = None,
+    ) -> None:
+        self.op = op
+        self.args = args
+        self.kwargs = kwargs
+        self.structure = outputs
+        self.outputs = symbolic_leaves(outputs)
+        self.name = name or name_of_operation(op)
+        for output in self.outputs:
+            output.history = self
+
+    @property
+    def inputs(self) -> list[KerasTensor]:
+        """The symbolic tensors among the arguments."""
+        return symbolic_leaves((self.args, self.kwargs))
+
+    def __repr__(self) -> str:
+        return f"<Node {self.name}>"
+
+
+def name_of_operation(op: Callable[..., Any]) -> str:
+    """Return the name of a layer, or a new one for a call of a function or module."""
+    if isinstance(op, nn.Module):
+        own = getattr(op, "name", None)
+        return own if isinstance(own, str) else auto_name(_snake_name(op))
+    name = OPERATORS.get(op) or class_name_of(op) or getattr(op, "__name__", "call")
+    return auto_name(to_snake_case(name).strip("_"))
+
+
+def class_name_of(op: Callable[..., Any]) -> str | None:
+    """Return the name that Keras has for an operation, None for any other function."""
+    entry = getattr(op, "operation", None)
+    return None if entry is None else entry.class_name
+
+
+def _snake_name(module: nn.Module) -> str:
+    return to_snake_case(type(module).__name__)
 
 
 class KerasTensor:
@@ -51,12 +124,16 @@ class KerasTensor:
         >>> x = KerasTensor((None, 4))
         >>> (torch.relu(x) @ torch.ones(4, 3)).shape
         (None, 3)
+        >>> x.reshape(-1, 2, 2).mean(1).T.shape
+        (2, None)
     """
 
-    shape: Shape
-    dtype: str
     name: str
-    history: Node | None
+    #: The sizes and the dtype wherever they are asked for, in a torch module too.
+    static_shape: Shape
+    static_dtype: str
+    #: The sizes that stand for the shape in the two runs by which shapes are inferred.
+    sizes: tuple[tuple[int, ...], ...]
 
     __hash__: ClassVar[Any] = object.__hash__
 
@@ -75,68 +152,227 @@ class KerasTensor:
                 "KerasTensor: sparse and ragged tensors are not supported; use dense "
                 "tensors, padded and masked where lengths differ."
             )
-        self.shape = tuple(shape)
-        self.dtype = standardize_dtype(dtype)
+        self.static_shape = tuple(shape)
+        self.static_dtype = standardize_dtype(dtype)
+        self.sizes = tuple(_sizes(self.static_shape, run) for run in (0, 1))
         self.name = name or auto_name("keras_tensor")
-        self.history = None
+        self._history: Node | None = None
+        self._inside: _ModuleCall | None = None
+
+    @property
+    def history(self) -> Node | None:
+        """The call that made this tensor, None for one that nothing made."""
+        if self._inside is not None:
+            self._inside.settle(self)
+        return self._history
+
+    @history.setter
+    def history(self, node: Node | None) -> None:
+        self._history = node
+        self._inside = _ModuleCall.running()
+        if self._inside is not None:
+            self._ordinal = self._inside.count()
+
+    @property
+    def shape(self) -> Any:
+        """The sizes, None for unknown ones; to a torch module, as it would have them."""
+        return self.static_shape if _ModuleCall.running() is None else self.size()
+
+    @property
+    def dtype(self) -> Any:
+        """The name of the dtype; to a torch module, torch's dtype."""
+        name = self.static_dtype
+        return name if _ModuleCall.running() is None else DTYPES[name]
 
     @property
     def ndim(self) -> int:
         """The number of axes."""
-        return len(self.shape)
+        return len(self.static_shape)
 
     @classmethod
     def __torch_function__(
         cls, func: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
+        name = getattr(func, "__name__", "")
+        if name.startswith("__") and (swap := _REFLECTED.get(name)) is not None:
+            function, reflected = swap
+            return call_symbolic(function, args[::-1] if reflected else args, {})
         return call_symbolic(func, args, kwargs or {})
 
     def __getattr__(self, name: str) -> Any:
-        method = None if name.startswith("_") else getattr(Tensor, name, None)
-        if not callable(method):
-            raise AttributeError(f"A KerasTensor has no attribute {name!r}.")
-        return lambda *args, **kwargs: call_symbolic(method, (self, *args), kwargs)
+        if name.startswith("_") or name in KerasTensor.__annotations__:
+            raise AttributeError(name)  # asked for while a copy is made
+        method = getattr(Tensor, name, None)
+        if callable(method):
+            return lambda *args, **kwargs: call_symbolic(method, (self, *args), kwargs)
+        if method is None:
+            raise AttributeError(
+                f"The symbolic tensor '{self.name}' has no attribute {name!r}: it has "
+                "those of a torch.Tensor."
+            )
+        return call_symbolic(getattr, (self, name), {})  # `x.T`, `x.real`
 
-    def __getitem__(self, index: Any) -> Any:
-        return call_symbolic(Tensor.__getitem__, (self, index), {})
+    def size(self, dim: int | None = None) -> Any:
+        """Return the sizes, or one of them: an unknown one is a symbolic number."""
+        sizes = call_symbolic(Tensor.size, (self,), {})
+        return sizes if dim is None else sizes[dim]
 
     def __len__(self) -> int:
         raise TypeError(self._refusal("its length"))
 
     def __bool__(self) -> bool:
-        raise TypeError(self._refusal("a truth value"))
+        raise TypeError(
+            f"A Python `if`, `while`, `and`, `or` or `not` needs the value of the "
+            f"symbolic tensor '{self.name}' of shape {self.static_shape}, which has none yet. "
+            "Use `ops.where` or `ops.cond`, or put the code into the `call` of a layer."
+        )
+
+    def __index__(self) -> int:
+        raise TypeError(self._refusal("an integer"))
+
+    __int__ = __index__
+
+    def __float__(self) -> float:
+        raise TypeError(self._refusal("a number"))
 
     def __array__(self, *_: Any, **__: Any) -> Any:
-        raise TypeError(self._refusal("a NumPy array"))
+        raise TypeError(
+            f"A NumPy function needs the values of the symbolic tensor '{self.name}' "
+            f"of shape {self.static_shape}, which has none yet. Use the function of "
+            "`torchkeras.ops` or of torch, or put the code into the `call` of a layer."
+        )
 
     def __iter__(self) -> Iterator[Any]:
         raise TypeError(self._refusal("an iterator"))
 
     def _refusal(self, what: str) -> str:
         return (
-            f"The symbolic tensor '{self.name}' of shape {self.shape} has no values "
+            f"The symbolic tensor '{self.name}' of shape {self.static_shape} has no values "
             f"yet, so it cannot give {what}. Use torch functions, or put the code "
             "into the `call` of a layer."
         )
 
+    def __getstate__(self) -> dict[str, Any]:
+        # A copy stands on its own: what it came from would bring the whole graph.
+        return {**self.__dict__, "_history": None, "_inside": None}
+
     def __repr__(self) -> str:
-        return f"<KerasTensor shape={self.shape}, dtype={self.dtype}, name={self.name}>"
+        return f"<KerasTensor shape={self.static_shape}, dtype={self.static_dtype}, name={self.name}>"
 
 
-def _operator(name: str) -> Callable[..., Any]:
+def like(tensor: KerasTensor) -> KerasTensor:
+    """Return another symbolic tensor of the same shape, dtype and name."""
+    twin = KerasTensor(tensor.static_shape, tensor.static_dtype, name=tensor.name)
+    twin.sizes = tensor.sizes
+    return twin
+
+
+class _ModuleCall:
+    """A call of a torch module on symbolic tensors, seen from inside its `forward`.
+
+    The functions that the module calls are not what a model should record: weights
+    would lose their owner and a dropout its mode. So a tensor made meanwhile settles,
+    when it is asked where it came from, for the call of the outermost module.
+
+    Args:
+        module: the module.
+        args: the arguments of its call.
+        kwargs: the keyword arguments of its call.
+    """
+
+    _last: ClassVar[_ModuleCall | None] = None
+
+    def __init__(
+        self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
+        self.module, self.args, self.kwargs = module, args, kwargs
+        self._node: Node | None = None
+        self._counted = 0
+
+    @classmethod
+    def running(cls) -> _ModuleCall | None:
+        """Return the outermost call that is under way now, None where there is none."""
+        found: dict[str, Any] | None = None
+        frame = sys._getframe(1)
+        while frame is not None:
+            if frame.f_code is _CALL_OF_MODULES:
+                values = frame.f_locals
+                if symbolic_leaves((values["args"], values["kwargs"])):
+                    found = values
+            frame = frame.f_back
+        if found is None:
+            return None
+        last = cls._last
+        if last is None or last.kwargs is not found["kwargs"]:
+            last = cls(found["self"], found["args"], found["kwargs"])
+            cls._last = last
+        return last
+
+    def count(self) -> int:
+        """Number the tensors that are made inside."""
+        self._counted += 1
+        return self._counted
+
+    def settle(self, tensor: KerasTensor) -> None:
+        """Let a tensor that the module returned be an output of the call as a whole."""
+        tensor._inside = _ModuleCall._last = None
+        if self._node is None:
+            outputs = infer_outputs(self.module, self.args, self.kwargs)
+            self._node = Node(self.module, self.args, self.kwargs, outputs)
+        made = self._node.outputs
+        index = 0 if len(made) == 1 else self._position(tensor)
+        replaced = made[index]
+        tensor._history, tensor.name = self._node, replaced.name
+        made[index] = tensor
+        self._node.structure = tree.map_structure(
+            lambda leaf: tensor if leaf is replaced else leaf, self._node.structure
+        )
+
+    def _position(self, tensor: KerasTensor) -> int:
+        """Say which of several outputs a tensor is, by calling the module once more."""
+        again = symbolic_leaves(self.module(*self.args, **self.kwargs))
+        _ModuleCall._last = None
+        return [output._ordinal for output in again].index(tensor._ordinal)
+
+
+_CALL_OF_MODULES = nn.Module._call_impl.__code__
+
+
+class SymbolicNumber(KerasTensor):
+    """A Python number that depends on an unknown size, such as ``x.size(0)``.
+
+    Args:
+        values: the numbers in the two runs by which shapes are inferred.
+    """
+
+    def __init__(self, values: tuple[Any, Any]) -> None:
+        super().__init__((), torch.as_tensor(values[0]).dtype)
+        self.values = values
+
+
+def _operator(function: Callable[..., Any], reflected: bool) -> Callable[..., Any]:
     def apply(self: KerasTensor, *others: Any) -> Any:
-        return call_symbolic(getattr(Tensor, name), (self, *others), {})
+        args = (self, *others)
+        return call_symbolic(function, args[::-1] if reflected else args, {})
 
-    apply.__name__ = name
     return apply
 
 
-for _name in (
-    "add radd sub rsub mul rmul truediv rtruediv floordiv rfloordiv mod pow rpow "
-    "matmul rmatmul neg abs lt le gt ge eq ne and or invert"
-).split():
-    setattr(KerasTensor, f"__{_name}__", _operator(f"__{_name}__"))
+#: The special methods: the operator that each means, and whether it swaps its sides.
+_REFLECTED: dict[str, tuple[Callable[..., Any], bool]] = {}
+for _function in OPERATORS:
+    _word = _function.__name__.strip("_")
+    _REFLECTED[f"__{_word}__"] = (_function, False)
+for _word in "add sub mul truediv floordiv mod pow matmul and or xor".split():
+    _REFLECTED[f"__r{_word}__"] = (_REFLECTED[f"__{_word}__"][0], True)
+for _name, (_function, _swapped) in _REFLECTED.items():
+    setattr(KerasTensor, _name, _operator(_function, _swapped))
 KerasTensor.__hash__ = object.__hash__  # `__eq__` above would have removed it
+
+
+def symbolic_leaves(structure: Any) -> list[KerasTensor]:
+    """Return the symbolic tensors in a nested structure, in order."""
+    return [leaf for leaf in tree.flatten(structure) if isinstance(leaf, KerasTensor)]
 
 
 def is_keras_tensor(x: Any) -> bool:
@@ -154,10 +390,9 @@ def call_symbolic(
 ) -> Any:
     """Return the symbolic result of an operation, and remember where it came from."""
     outputs = infer_outputs(op, args, kwargs)
-    node = Node(op, args, kwargs)
-    for output in tree.flatten(outputs):
-        if isinstance(output, KerasTensor):
-            output.history = node
+    node = Node(op, args, kwargs, outputs)
+    for output in node.outputs:
+        output.name = node.name if len(node.outputs) == 1 else output.name
     return outputs
 
 
@@ -180,13 +415,11 @@ def infer_outputs(
 
 def _stand_in(structure: Any, run: int) -> Any:
     def stand_in(leaf: Any) -> Any:
+        if isinstance(leaf, SymbolicNumber):
+            return leaf.values[run]
         if isinstance(leaf, KerasTensor):
-            other = (_IMAGE if leaf.ndim > 3 else _LENGTH)[run]
-            sizes = [
-                size if size is not None else (other if axis else _BATCH[run])
-                for axis, size in enumerate(leaf.shape)
-            ]
-            return torch.empty(sizes, dtype=DTYPES[leaf.dtype], device="meta")
+            dtype = DTYPES[leaf.static_dtype]
+            return torch.empty(leaf.sizes[run], dtype=dtype, device="meta")
         if isinstance(leaf, WeightView):
             return leaf.value.to("meta")
         if isinstance(leaf, Tensor):
@@ -196,13 +429,28 @@ def _stand_in(structure: Any, run: int) -> Any:
     return tree.map_structure(stand_in, structure)
 
 
+def _sizes(shape: Shape, run: int) -> tuple[int, ...]:
+    """Return the sizes that stand for a shape in a run."""
+    other = (_IMAGE if len(shape) > 3 else _LENGTH)[run]
+    return tuple(
+        (other if axis else _BATCH[run]) if size is None else size
+        for axis, size in enumerate(shape)
+    )
+
+
 def _merge(first: Any, second: Any) -> Any:
+    if isinstance(first, torch.Size):
+        return tuple(map(_merge, first, second))
     if not isinstance(first, Tensor):
-        return first
+        same = first is second or first == second
+        return first if same else SymbolicNumber((first, second))
     shape = [
         a if a == b else None for a, b in zip(first.shape, second.shape, strict=True)
     ]
-    return KerasTensor(shape, first.dtype)
+    merged = KerasTensor(shape, first.dtype)
+    # An unknown axis stands for the same size in what follows, wherever it is now.
+    merged.sizes = (tuple(first.shape), tuple(second.shape))
+    return merged
 
 
 class Probe:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from torch.utils import _pytree
@@ -30,6 +30,19 @@ def map_structure(func: Callable[..., Any], *structures: Any) -> Any:
     if not is_nested(structures[0]):
         return func(*structures)
     return _pytree.tree_map(func, *structures)
+
+
+def pack_sequence_as(structure: Any, leaves: Iterable[Any]) -> Any:
+    """Put leaves, in the order of `flatten`, into the shape of a structure.
+
+    Raises:
+        ValueError: when their number is not that of the structure's leaves.
+
+    Example:
+        >>> pack_sequence_as({"b": 0, "a": (0, 0)}, [1, 2, 3])
+        {'b': 1, 'a': (2, 3)}
+    """
+    return _pytree.tree_unflatten(list(leaves), _pytree.tree_structure(structure))
 
 
 def is_nested(structure: Any) -> bool:

@@ -20,24 +20,32 @@ CHANNELS_TO_BACK = {n: (0, *range(2, n + 2), 1) for n in (1, 2, 3)}
 
 
 def standardize_sizes(
-    owner: str, argument: str, value: Any, rank: int
+    owner: str, argument: str, value: Any, rank: int, *, low: int = 1
 ) -> tuple[int, ...]:
-    """Return a positive integer or a tuple of them as a tuple, one per spatial axis.
+    """Return an integer or a tuple of them as a tuple, one per spatial axis.
+
+    Args:
+        owner: the class, for messages.
+        argument: the name of the argument, for messages.
+        value: the integer or the tuple.
+        rank: the number of spatial axes.
+        low: the smallest legal integer.
 
     Raises:
         TypeError: when an element is not an integer.
-        ValueError: when an element is not positive, or their number is not `rank`.
+        ValueError: when an element is below `low`, or their number is not `rank`.
 
     Example:
         >>> standardize_sizes("Conv2D", "kernel_size", 3, 2)
         (3, 3)
     """
     sizes = tuple(value) if isinstance(value, (list, tuple)) else (value,) * rank
-    expected = f"a positive integer or a tuple of {rank} positive integers"
+    kind = "positive" if low == 1 else "non-negative"
+    expected = f"a {kind} integer or a tuple of {rank} {kind} integers"
     message = invalid_argument(owner, argument, expected, value)
     if any(isinstance(s, bool) or not hasattr(s, "__index__") for s in sizes):
         raise TypeError(message)
-    if len(sizes) != rank or any(s <= 0 for s in sizes):
+    if len(sizes) != rank or any(s < low for s in sizes):
         raise ValueError(message)
     return tuple(int(s) for s in sizes)
 

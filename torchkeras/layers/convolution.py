@@ -1,4 +1,4 @@
-"""Convolutions: `Conv1D`, `Conv2D` and `Conv3D`."""
+"""Convolutions: `Conv1D`, `Conv2D` and `Conv3D`, and the base of their kin."""
 
 from __future__ import annotations
 
@@ -101,8 +101,153 @@ _SAME_MODULES = {1: _Conv1dSame, 2: _Conv2dSame, 3: _Conv3dSame}
 FRESH_OUTPUT.update((*_MODULES.values(), *_SAME_MODULES.values()))
 
 
-class _Conv(WindowLayer):
-    """The base of the convolutions; `rank` is the number of spatial axes."""
+class ConvolutionLayer(WindowLayer):
+    """The base of all convolutions: their window, their bias and their activation.
+
+    A subclass makes `conv` in `build`.
+    """
+
+    #: The legal values of `padding`.
+    paddings: ClassVar[tuple[str, ...]] = ("valid", "same")
+
+    conv: nn.Module
+    _causal_pads: tuple[int, ...] | None
+
+    def __init__(
+        self,
+        kernel_size: int | tuple[int, ...],
+        strides: int | tuple[int, ...],
+        padding: str,
+        data_format: str | None,
+        dilation_rate: int | tuple[int, ...],
+        activation: Any,
+        use_bias: bool,
+        bias_initializer: Any,
+        bias_regularizer: Any,
+        activity_regularizer: Any,
+        bias_constraint: Any,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(activity_regularizer=activity_regularizer, **kwargs)
+        owner, rank = type(self).__name__, self.rank
+        self.kernel_size = standardize_sizes(owner, "kernel_size", kernel_size, rank)
+        self.strides = standardize_sizes(owner, "strides", strides, rank)
+        self.padding = one_of(owner, "padding", str(padding).lower(), self.paddings)
+        self.data_format = standardize_data_format(owner, data_format)
+        self.dilation_rate = standardize_sizes(
+            owner, "dilation_rate", dilation_rate, rank
+        )
+        self.activation = activations.get(activation)
+        self.use_bias = use_bias
+        self.bias_initializer = initializers.get(bias_initializer)
+        self.bias_regularizer = regularizers.get(bias_regularizer)
+        self.bias_constraint = constraints.get(bias_constraint)
+        self._causal_pads = None
+        self._set_layout()
+
+    def _refuse_strides_with_dilation(self) -> None:
+        if max(self.strides) > 1 and max(self.dilation_rate) > 1:
+            raise ValueError(
+                f"{type(self).__name__}: `strides` or `dilation_rate` must be 1, got "
+                f"strides={self.strides} and dilation_rate={self.dilation_rate}."
+            )
+
+    def _window(self) -> tuple[str, tuple[int, ...], tuple[int, ...]]:
+        pairs = zip(self.kernel_size, self.dilation_rate, strict=True)
+        return "kernel_size", self.kernel_size, tuple((k - 1) * d + 1 for k, d in pairs)
+
+    # What `build` is made of
+
+    def _channels_of(self, shape: tuple[int | None, ...], groups: int = 1) -> int:
+        """Return the number of channels of inputs of that shape, once it is checked."""
+        channels = shape[-1 if self._channels_last else 1]
+        if channels is None or channels % groups:
+            multiple = f" and a multiple of groups={groups}" if groups > 1 else ""
+            raise ValueError(
+                f"Layer '{self.name}' ({type(self).__name__}): the number of input "
+                f"channels must be known{multiple}, got {channels} channels in an "
+                f"input of shape {shape} in {self.data_format} order."
+            )
+        self._check_window(shape)
+        self._set_layout(channels)
+        return channels
+
+    def _make_module(
+        self, channels: int, filters: int, groups: int, use_bias: bool
+    ) -> nn.Conv1d | nn.Conv2d | nn.Conv3d:
+        factory, padding = self._module()
+        module = empty_module(
+            self,
+            factory,
+            channels,
+            filters,
+            self.kernel_size,
+            self.strides,
+            padding,
+            self.dilation_rate,
+            groups,
+            use_bias,
+        )
+        if self._channels_last:
+            keep_channels_last(module.weight)
+        return module
+
+    def _make_pointwise(
+        self, channels: int, filters: int, use_bias: bool
+    ) -> nn.Conv1d | nn.Conv2d | nn.Conv3d:
+        """Return a convolution whose window is one element."""
+        factory, window = _MODULES[self.rank], (1,) * self.rank
+        module = empty_module(self, factory, channels, filters, window, bias=use_bias)
+        if self._channels_last:
+            keep_channels_last(module.weight)
+        return module
+
+    def _module(self) -> tuple[Callable[..., nn.Module], tuple[int, ...]]:
+        """Return the class of the torch module and its own padding."""
+        none = (0,) * self.rank
+        if self.padding != "same":
+            return _MODULES[self.rank], none
+        totals = [extent - 1 for extent in self._window()[2]]
+        if max(self.strides) > 1 or any(total % 2 for total in totals):
+            return _SAME_MODULES[self.rank], none
+        return _MODULES[self.rank], tuple(total // 2 for total in totals)
+
+    def _show_bias(self, module: nn.Module) -> None:
+        if self.use_bias:
+            self.show_weight(
+                "bias",
+                module,
+                "bias",
+                self.bias_initializer,
+                regularizer=self.bias_regularizer,
+                constraint=self.bias_constraint,
+            )
+
+    def call(self, inputs: Tensor) -> Tensor:
+        if self._causal_pads is not None:
+            inputs = F.pad(inputs, self._causal_pads)
+        if self._channels_last:
+            inputs = inputs.permute(self._to_front)
+        outputs = self.conv(inputs)
+        activation = self.activation
+        if may_rectify_in_place(self.conv, activation):
+            outputs, activation = outputs.relu_(), None
+        if self._channels_last:
+            outputs = outputs.permute(self._to_back)
+        return outputs if activation is None else activation(outputs)
+
+
+def keep_channels_last(weight: Tensor) -> None:
+    """Store a weight the way that convolutions of channels-last inputs read it."""
+    order = (0, *range(2, weight.ndim), 1)
+    stored = torch.empty_like(
+        weight.data.permute(order), memory_format=torch.contiguous_format
+    )
+    weight.data = stored.permute(0, weight.ndim - 1, *range(1, weight.ndim - 1))
+
+
+class _Conv(ConvolutionLayer):
+    """The base of `Conv1D` to `Conv3D`; `rank` is the number of spatial axes."""
 
     conv: nn.Conv1d | nn.Conv2d | nn.Conv3d
 
@@ -126,66 +271,38 @@ class _Conv(WindowLayer):
         bias_constraint: Any = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(activity_regularizer=activity_regularizer, **kwargs)
-        owner, rank = type(self).__name__, self.rank
-        legal = ("valid", "same", "causal") if rank == 1 else ("valid", "same")
-        self.filters = positive_integer(owner, "filters", filters)
-        self.kernel_size = standardize_sizes(owner, "kernel_size", kernel_size, rank)
-        self.strides = standardize_sizes(owner, "strides", strides, rank)
-        self.padding = one_of(owner, "padding", str(padding).lower(), legal)
-        self.data_format = standardize_data_format(owner, data_format)
-        self.dilation_rate = standardize_sizes(
-            owner, "dilation_rate", dilation_rate, rank
+        super().__init__(
+            kernel_size,
+            strides,
+            padding,
+            data_format,
+            dilation_rate,
+            activation,
+            use_bias,
+            bias_initializer,
+            bias_regularizer,
+            activity_regularizer,
+            bias_constraint,
+            **kwargs,
         )
-        self.groups = positive_integer(owner, "groups", groups)
-        self.activation = activations.get(activation)
-        self.use_bias = use_bias
-        self.kernel_initializer = initializers.get(kernel_initializer)
-        self.bias_initializer = initializers.get(bias_initializer)
-        self.kernel_regularizer = regularizers.get(kernel_regularizer)
-        self.bias_regularizer = regularizers.get(bias_regularizer)
-        self.kernel_constraint = constraints.get(kernel_constraint)
-        self.bias_constraint = constraints.get(bias_constraint)
-        self._set_layout()
-        self._check_arguments()
-
-    def _check_arguments(self) -> None:
         owner = type(self).__name__
+        self.filters = positive_integer(owner, "filters", filters)
+        self.groups = positive_integer(owner, "groups", groups)
+        self.kernel_initializer = initializers.get(kernel_initializer)
+        self.kernel_regularizer = regularizers.get(kernel_regularizer)
+        self.kernel_constraint = constraints.get(kernel_constraint)
         if self.filters % self.groups:
             raise ValueError(
                 f"{owner}: `filters` must be a multiple of `groups`, got "
                 f"filters={self.filters} and groups={self.groups}."
             )
-        if max(self.strides) > 1 and max(self.dilation_rate) > 1:
-            raise ValueError(
-                f"{owner}: `strides` or `dilation_rate` must be 1, got "
-                f"strides={self.strides} and dilation_rate={self.dilation_rate}."
-            )
-
-    def _window(self) -> tuple[str, tuple[int, ...], tuple[int, ...]]:
-        pairs = zip(self.kernel_size, self.dilation_rate, strict=True)
-        return "kernel_size", self.kernel_size, tuple((k - 1) * d + 1 for k, d in pairs)
+        self._refuse_strides_with_dilation()
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        channels = input_shape[-1 if self._channels_last else 1]
-        self._check_channels(channels, input_shape)
-        self._check_window(input_shape)
-        self._set_layout(channels)
-        factory, padding = self._module()
-        self.conv = empty_module(
-            self,
-            factory,
-            channels,
-            self.filters,
-            self.kernel_size,
-            self.strides,
-            padding,
-            self.dilation_rate,
-            self.groups,
-            self.use_bias,
+        channels = self._channels_of(input_shape, self.groups)
+        self.conv = self._make_module(
+            channels, self.filters, self.groups, self.use_bias
         )
-        if self._channels_last:
-            _keep_channels_last(self.conv.weight)
         self._causal_pads = self._pads_before()
         self.show_weight(
             "kernel",
@@ -196,36 +313,7 @@ class _Conv(WindowLayer):
             self.kernel_regularizer,
             self.kernel_constraint,
         )
-        if self.use_bias:
-            self.show_weight(
-                "bias",
-                self.conv,
-                "bias",
-                self.bias_initializer,
-                regularizer=self.bias_regularizer,
-                constraint=self.bias_constraint,
-            )
-
-    def _check_channels(
-        self, channels: int | None, shape: tuple[int | None, ...]
-    ) -> None:
-        if channels is None or channels % self.groups:
-            raise ValueError(
-                f"Layer '{self.name}' ({type(self).__name__}): the number of input "
-                f"channels must be known and a multiple of groups={self.groups}, got "
-                f"{channels} channels in an input of shape {shape} in "
-                f"{self.data_format} order."
-            )
-
-    def _module(self) -> tuple[Callable[..., nn.Module], tuple[int, ...]]:
-        """Return the class of the torch module and its own padding."""
-        none = (0,) * self.rank
-        if self.padding != "same":
-            return _MODULES[self.rank], none
-        totals = [extent - 1 for extent in self._window()[2]]
-        if max(self.strides) > 1 or any(total % 2 for total in totals):
-            return _SAME_MODULES[self.rank], none
-        return _MODULES[self.rank], tuple(total // 2 for total in totals)
+        self._show_bias(self.conv)
 
     def _pads_before(self) -> tuple[int, ...] | None:
         """Return the arguments of `F.pad` for padding "causal"."""
@@ -233,28 +321,6 @@ class _Conv(WindowLayer):
             return None
         before = self._window()[2][0] - 1
         return (0, 0, before, 0) if self._channels_last else (before, 0)
-
-    def call(self, inputs: Tensor) -> Tensor:
-        if self._causal_pads is not None:
-            inputs = F.pad(inputs, self._causal_pads)
-        if self._channels_last:
-            inputs = inputs.permute(self._to_front)
-        outputs = self.conv(inputs)
-        activation = self.activation
-        if may_rectify_in_place(self.conv, activation):
-            outputs, activation = outputs.relu_(), None
-        if self._channels_last:
-            outputs = outputs.permute(self._to_back)
-        return outputs if activation is None else activation(outputs)
-
-
-def _keep_channels_last(weight: Tensor) -> None:
-    """Store a weight the way that convolutions of channels-last inputs read it."""
-    order = (0, *range(2, weight.ndim), 1)
-    stored = torch.empty_like(
-        weight.data.permute(order), memory_format=torch.contiguous_format
-    )
-    weight.data = stored.permute(0, weight.ndim - 1, *range(1, weight.ndim - 1))
 
 
 @layers.register("Convolution1D")
@@ -295,6 +361,7 @@ class Conv1D(_Conv):
     """
 
     rank = 1
+    paddings: ClassVar[tuple[str, ...]] = ("valid", "same", "causal")
 
 
 @layers.register("Convolution2D")

@@ -1,4 +1,4 @@
-"""`Dense`, `Embedding`, and the inputs of a model."""
+"""`Dense`, `Embedding`, `Masking`, `Identity`, and the inputs of a model."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from torchkeras import activations, constraints, initializers, regularizers
 from torchkeras._core.dtypes import standardize_dtype
-from torchkeras._core.errors import positive_integer
+from torchkeras._core.errors import invalid_argument, positive_integer
 from torchkeras._core.input_spec import InputSpec
 from torchkeras._core.naming import auto_name
-from torchkeras._core.symbolic import KerasTensor
+from torchkeras._core.symbolic import KerasTensor, Node
 from torchkeras._core.variable import TRANSPOSED
 from torchkeras.layers.layer import Layer, empty_module, layers, may_rectify_in_place
 
@@ -224,6 +224,74 @@ class Embedding(Layer):
 
 
 @layers.register()
+class Masking(Layer):
+    """Marks steps of sequences as padding, which later layers then skip.
+
+    Args:
+        mask_value: a step all of whose features have this value is padding; an array
+            gives a value for each feature.
+
+    Shape:
+        ``(batch, steps, features)``, and the same for the outputs, where padding is 0.
+
+    Raises:
+        TypeError: when `mask_value` is neither a number nor an array.
+
+    Example:
+        >>> layer = Masking(-1.0)
+        >>> outputs = layer(torch.tensor([[[1.0], [-1.0]]]))
+        >>> outputs.flatten(), outputs._keras_mask
+        (tensor([1., 0.]), tensor([[ True, False]]))
+    """
+
+    def __init__(self, mask_value: Any = 0.0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if isinstance(mask_value, (list, tuple)):
+            mask_value = np.asarray(mask_value)
+        if isinstance(mask_value, str) or not (
+            hasattr(mask_value, "__float__") or hasattr(mask_value, "__array__")
+        ):
+            expected = "a number or an array"
+            raise TypeError(
+                invalid_argument("Masking", "mask_value", expected, mask_value)
+            )
+        self.mask_value = mask_value
+        self.supports_masking = True
+
+    def compute_mask(self, inputs: Tensor, previous_mask: Any = None) -> Tensor:
+        return self._kept(inputs).any(-1)
+
+    def call(self, inputs: Tensor) -> Tensor:
+        return inputs.where(self._kept(inputs).any(-1, keepdim=True), 0)
+
+    def _kept(self, inputs: Tensor) -> Tensor:
+        value = self.mask_value
+        if hasattr(value, "__array__"):
+            value = torch.as_tensor(value, device=inputs.device).to(inputs.dtype)
+        return inputs.ne(value)
+
+
+@layers.register()
+class Identity(Layer):
+    """Returns its inputs as they are.
+
+    Shape:
+        Any, and the same for the outputs.
+
+    Example:
+        >>> Identity()(torch.ones(2))
+        tensor([1., 1.])
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.supports_masking = True
+
+    def call(self, inputs: Any) -> Any:
+        return inputs
+
+
+@layers.register()
 class InputLayer(Layer):
     """What stands for the input of a model in its list of layers.
 
@@ -279,7 +347,7 @@ class InputLayer(Layer):
                 self.batch_shape, self._input_dtype, bool(sparse), bool(ragged),
                 name=self.name,
             )  # fmt: skip
-        self._symbolic_call = (input_tensor, input_tensor)
+        self._nodes.append(Node(self, (), {}, input_tensor))
         self.built = True
 
     @property
@@ -343,5 +411,4 @@ def Input(  # noqa: N802
         shape, batch_size, dtype, sparse, ragged, batch_shape, tensor, optional,
         name or auto_name("input_layer"),
     )  # fmt: skip
-    layer.output.input_layer = layer
     return layer.output

@@ -23,7 +23,6 @@ from torchkeras._core.symbolic import (
     KerasTensor,
     Node,
     Probe,
-    call_symbolic,
     infer_outputs,
     is_symbolic,
 )
@@ -139,7 +138,7 @@ class Layer(nn.Module):
         self._plain = False
         self._plain_dtypes: tuple[torch.dtype, ...] = ()
         self._build_shapes: dict[str, Any] | None = None
-        self._symbolic_call: tuple[Any, Any] | None = None
+        self._nodes: list[Node] = []
         self.input_shape_argument = self._input_shape_from(kwargs)
         if kwargs:
             known = inspect.signature(type(self).__init__).parameters
@@ -299,14 +298,11 @@ class Layer(nn.Module):
     def _call_symbolically(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         kwargs = {k: v for k, v in kwargs.items() if v is not None}
         if type(self).compute_output_shape is Layer.compute_output_shape:
-            outputs = call_symbolic(self, args, kwargs)
+            outputs = self.compute_output_spec(*args, **kwargs)
         else:
             shape = self.compute_output_shape(_shapes_of(args[0]))
             outputs = symbolic_tensors(shape, self.compute_dtype)
-            node = Node(self, args, kwargs)
-            for output in tree.flatten(outputs):
-                output.history = node
-        self._symbolic_call = (args[0] if args else None, outputs)
+        self._nodes.append(Node(self, args, kwargs, outputs))
         return outputs
 
     def _convert(
@@ -652,21 +648,26 @@ class Layer(nn.Module):
 
     @property
     def input(self) -> Any:
-        """The symbolic inputs of the last symbolic call."""
-        return self._symbolic("input")[0]
+        """The symbolic inputs of the first call on symbolic tensors."""
+        node = self._first_node("input")
+        return node.args[0] if node.args else node.structure
 
     @property
     def output(self) -> Any:
-        """The symbolic outputs of the last symbolic call."""
-        return self._symbolic("output")[1]
+        """The symbolic outputs of the first call on symbolic tensors."""
+        return self._first_node("output").structure
 
-    def _symbolic(self, what: str) -> tuple[Any, Any]:
-        if self._symbolic_call is None:
+    def _first_node(self, what: str) -> Node:
+        if not self._nodes:
             raise AttributeError(
                 f"Layer '{self.name}' has no symbolic {what}: it was never called on "
                 "an `Input`."
             )
-        return self._symbolic_call
+        return self._nodes[0]
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A copy is no part of the graphs that the layer is in.
+        return {**self.__dict__, "_nodes": []}
 
     # Losses
 
@@ -872,6 +873,8 @@ def _shapes_of(structure: Any) -> Any:
     """Return the shapes of the tensors in a structure; no batch size in a probe."""
 
     def shape_of(leaf: Any) -> Any:
+        if isinstance(leaf, KerasTensor):
+            return leaf.static_shape
         if not hasattr(leaf, "shape"):
             return leaf
         shape = tuple(leaf.shape)

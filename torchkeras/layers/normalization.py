@@ -125,7 +125,7 @@ def _clipping_limits(owner: str, clipping: Any) -> dict[str, float]:
     return limits
 
 
-class _Normalization(Layer):
+class AffineNormalization(Layer):
     """The base of the normalizations: a gain `gamma` and an offset `beta`."""
 
     casts_integers = True
@@ -174,7 +174,7 @@ class _Normalization(Layer):
             )
 
 
-def _positive_axes(name: str, axes: Sequence[int], rank: int) -> list[int]:
+def positive_axes(name: str, axes: Sequence[int], rank: int) -> list[int]:
     """Return axes counted from the front, in order."""
     if not all(-rank <= axis < rank for axis in axes):
         raise ValueError(
@@ -185,7 +185,7 @@ def _positive_axes(name: str, axes: Sequence[int], rank: int) -> list[int]:
 
 
 @layers.register()
-class BatchNormalization(_Normalization):
+class BatchNormalization(AffineNormalization):
     """Normalizes each channel by the mean and variance of the batch.
 
     In inference mode, and when it is frozen (``trainable = False``), it uses the moving
@@ -289,7 +289,7 @@ class BatchNormalization(_Normalization):
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         rank = len(input_shape)
-        (axis,) = _positive_axes(self.name, [self.axis], rank)
+        (axis,) = positive_axes(self.name, [self.axis], rank)
         size = input_shape[axis]
         self.norm = empty_module(
             self,
@@ -395,8 +395,21 @@ def _swap_orders(
     return front, tuple(front.index(a) for a in range(rank))
 
 
+def orders_to_end(
+    rank: int, axes: Sequence[int]
+) -> tuple[tuple[int, ...], tuple[int, ...]] | tuple[None, None]:
+    """Return the orders of axes that bring `axes` to the end, and back.
+
+    Both are None where nothing has to move.
+    """
+    order = (*[a for a in range(rank) if a not in axes], *axes)
+    if order == tuple(range(rank)):
+        return None, None
+    return order, tuple(order.index(a) for a in range(rank))
+
+
 @layers.register()
-class LayerNormalization(_Normalization):
+class LayerNormalization(AffineNormalization):
     """Normalizes each sample by its own mean and variance.
 
     Args:
@@ -467,19 +480,17 @@ class LayerNormalization(_Normalization):
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         rank = len(input_shape)
-        axes = _positive_axes(self.name, self._axes, rank)
+        axes = positive_axes(self.name, self._axes, rank)
         sizes = [input_shape[a] for a in axes]
         self.norm = empty_module(self, nn.LayerNorm, sizes, self.epsilon)
         self._show_affine(self.norm)
         self.input_spec = InputSpec(
             min_ndim=rank, axes=dict(zip(axes, sizes, strict=True))
         )
-        order = [a for a in range(rank) if a not in axes] + axes
-        self._moves = order != list(range(rank))
-        self._to_end, self._to_place = order, [order.index(a) for a in range(rank)]
+        self._to_end, self._to_place = orders_to_end(rank, axes)
 
     def call(self, inputs: Tensor) -> Tensor:
-        if not self._moves:
+        if self._to_end is None:
             return self.norm(inputs)
         return self.norm(inputs.permute(self._to_end)).permute(self._to_place)
 

@@ -1,4 +1,4 @@
-"""Poolings: over windows, and over all spatial axes at once."""
+"""Poolings: over windows, over all spatial axes, and to a given size."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from torchkeras._core.config import standardize_data_format
 from torchkeras._core.errors import one_of
 from torchkeras._core.input_spec import InputSpec
 from torchkeras.layers._windows import (
+    CHANNELS_TO_BACK,
+    CHANNELS_TO_FRONT,
     WindowLayer,
     same_padding,
     standardize_sizes,
@@ -396,6 +398,169 @@ class GlobalAveragePooling3D(_GlobalAveragePooling):
     """
 
     rank = 3
+
+
+class _AdaptivePooling(Layer):
+    """The base of the poolings to a given size."""
+
+    rank: ClassVar[int]
+    pool: ClassVar[Callable[..., Tensor]]
+    casts_integers = True
+
+    def __init__(
+        self,
+        output_size: int | tuple[int, ...],
+        data_format: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        owner, rank = type(self).__name__, self.rank
+        self.output_size = standardize_sizes(owner, "output_size", output_size, rank)
+        self.data_format = standardize_data_format(owner, data_format)
+        self._channels_last = self.data_format == "channels_last"
+        self.input_spec = InputSpec(ndim=rank + 2)
+
+    def call(self, inputs: Tensor) -> Tensor:
+        if not self._channels_last:
+            return self.pool(inputs, self.output_size)
+        inputs = inputs.permute(CHANNELS_TO_FRONT[self.rank])
+        return self.pool(inputs, self.output_size).permute(CHANNELS_TO_BACK[self.rank])
+
+
+@layers.register()
+class AdaptiveAveragePooling1D(_AdaptivePooling):
+    """The mean of as many windows of a sequence as are asked for.
+
+    The windows cover all steps; their lengths differ by one at most.
+
+    Args:
+        output_size: the number of windows.
+        data_format: ``"channels_last"`` or ``"channels_first"``; the global setting by
+            default.
+
+    Shape:
+        ``(batch, steps, channels)`` to ``(batch, output_size, channels)``.
+
+    Raises:
+        ValueError: when `output_size` is not positive.
+
+    Example:
+        >>> x = torch.arange(6.0).reshape(1, 6, 1)
+        >>> AdaptiveAveragePooling1D(2)(x).flatten().tolist()
+        [1.0, 4.0]
+    """
+
+    rank = 1
+    pool = staticmethod(F.adaptive_avg_pool1d)
+
+
+@layers.register()
+class AdaptiveAveragePooling2D(_AdaptivePooling):
+    """The mean of as many windows of images as are asked for.
+
+    The windows cover all pixels; their sizes differ by one at most.
+
+    Args:
+        output_size: the number of windows along the height and the width.
+        data_format: ``"channels_last"`` or ``"channels_first"``; the global setting by
+            default.
+
+    Shape:
+        ``(batch, height, width, channels)`` to ``(batch, *output_size, channels)``.
+
+    Raises:
+        ValueError: when `output_size` is not positive.
+
+    Example:
+        >>> AdaptiveAveragePooling2D(4)(torch.ones(2, 9, 7, 3)).shape
+        torch.Size([2, 4, 4, 3])
+    """
+
+    rank = 2
+    pool = staticmethod(F.adaptive_avg_pool2d)
+
+
+@layers.register()
+class AdaptiveAveragePooling3D(_AdaptivePooling):
+    """The mean of as many windows of volumes as are asked for.
+
+    The arguments are those of `AdaptiveAveragePooling2D`, with three sizes.
+
+    Example:
+        >>> AdaptiveAveragePooling3D(2)(torch.ones(2, 5, 5, 5, 3)).shape
+        torch.Size([2, 2, 2, 2, 3])
+    """
+
+    rank = 3
+    pool = staticmethod(F.adaptive_avg_pool3d)
+
+
+@layers.register()
+class AdaptiveMaxPooling1D(_AdaptivePooling):
+    """The largest value of as many windows of a sequence as are asked for.
+
+    The windows cover all steps; their lengths differ by one at most.
+
+    Args:
+        output_size: the number of windows.
+        data_format: ``"channels_last"`` or ``"channels_first"``; the global setting by
+            default.
+
+    Shape:
+        ``(batch, steps, channels)`` to ``(batch, output_size, channels)``.
+
+    Raises:
+        ValueError: when `output_size` is not positive.
+
+    Example:
+        >>> x = torch.arange(6.0).reshape(1, 6, 1)
+        >>> AdaptiveMaxPooling1D(2)(x).flatten().tolist()
+        [2.0, 5.0]
+    """
+
+    rank = 1
+    pool = staticmethod(F.adaptive_max_pool1d)
+
+
+@layers.register()
+class AdaptiveMaxPooling2D(_AdaptivePooling):
+    """The largest value of as many windows of images as are asked for.
+
+    The windows cover all pixels; their sizes differ by one at most.
+
+    Args:
+        output_size: the number of windows along the height and the width.
+        data_format: ``"channels_last"`` or ``"channels_first"``; the global setting by
+            default.
+
+    Shape:
+        ``(batch, height, width, channels)`` to ``(batch, *output_size, channels)``.
+
+    Raises:
+        ValueError: when `output_size` is not positive.
+
+    Example:
+        >>> AdaptiveMaxPooling2D((4, 2))(torch.ones(2, 9, 7, 3)).shape
+        torch.Size([2, 4, 2, 3])
+    """
+
+    rank = 2
+    pool = staticmethod(F.adaptive_max_pool2d)
+
+
+@layers.register()
+class AdaptiveMaxPooling3D(_AdaptivePooling):
+    """The largest value of as many windows of volumes as are asked for.
+
+    The arguments are those of `AdaptiveMaxPooling2D`, with three sizes.
+
+    Example:
+        >>> AdaptiveMaxPooling3D(2)(torch.ones(2, 5, 5, 5, 3)).shape
+        torch.Size([2, 2, 2, 2, 3])
+    """
+
+    rank = 3
+    pool = staticmethod(F.adaptive_max_pool3d)
 
 
 MaxPool1D, MaxPool2D, MaxPool3D = MaxPooling1D, MaxPooling2D, MaxPooling3D

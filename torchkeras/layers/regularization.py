@@ -1,7 +1,8 @@
-"""Layers that are active in training only: `Dropout` and its kin."""
+"""Layers against overfitting: noise, in training only, and a penalty on outputs."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -9,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from torchkeras import regularizers
 from torchkeras._core.config import standardize_data_format
 from torchkeras._core.errors import invalid_argument, number_in
 from torchkeras._core.input_spec import InputSpec
@@ -294,3 +296,127 @@ class GaussianNoise(RandomLayer):
         noise = torch.empty_like(inputs)
         generator = self._generator(inputs.device)
         return inputs + noise.normal_(0.0, self.stddev, generator=generator)
+
+
+@layers.register()
+class GaussianDropout(RandomLayer):
+    """Multiplies by random numbers from a normal distribution of mean 1 in training.
+
+    Args:
+        rate: as in `Dropout`: the standard deviation is ``sqrt(rate / (1 - rate))``.
+        seed: an integer that starts a random generator of the layer's own.
+
+    Shape:
+        Any, and the same for the outputs.
+
+    Raises:
+        ValueError: when `rate` is outside ``[0, 1)``.
+
+    Example:
+        >>> GaussianDropout(0.1)(torch.ones(3))
+        tensor([1., 1., 1.])
+    """
+
+    def __init__(self, rate: float, seed: int | None = None, **kwargs: Any) -> None:
+        super().__init__(seed, **kwargs)
+        self.rate = number_in("GaussianDropout", "rate", rate, 0.0, 1.0, open_high=True)
+        self._stddev = math.sqrt(self.rate / (1 - self.rate))
+
+    def call(self, inputs: Tensor) -> Tensor:
+        if not self.training or self.rate == 0.0:
+            return inputs
+        noise = torch.empty_like(inputs)
+        generator = self._generator(inputs.device)
+        return inputs * noise.normal_(1.0, self._stddev, generator=generator)
+
+
+#: The limit of SELU for large negative inputs, which `AlphaDropout` sets values to.
+_SELU_LIMIT = -1.7580993408473766
+
+
+@layers.register()
+class AlphaDropout(RandomLayer):
+    """Dropout for SELU networks, which keeps mean and variance as they are.
+
+    A random part of the inputs is set to the least value of a SELU, and all of them are
+    scaled and shifted so that inputs of mean 0 and variance 1 give such outputs
+    (https://arxiv.org/abs/1706.02515).
+
+    Args:
+        rate: the part that is dropped.
+        noise_shape: the shape of the random choice, as in `Dropout`.
+        seed: an integer that starts a random generator of the layer's own.
+
+    Shape:
+        Any, and the same for the outputs.
+
+    Raises:
+        ValueError: when `rate` is outside ``[0, 1)``.
+
+    Example:
+        >>> AlphaDropout(0.1)(torch.ones(3))
+        tensor([1., 1., 1.])
+    """
+
+    def __init__(
+        self,
+        rate: float,
+        noise_shape: Sequence[int | None] | None = None,
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(seed, **kwargs)
+        owner = "AlphaDropout"
+        self.rate = number_in(owner, "rate", rate, 0.0, 1.0, open_high=True)
+        self.noise_shape = _standardize_noise_shape(owner, noise_shape)
+        variance = (1 - self.rate) * (1 + self.rate * _SELU_LIMIT**2)
+        self._gain = variance**-0.5
+        self._offset = -self._gain * self.rate * _SELU_LIMIT
+
+    def call(self, inputs: Tensor) -> Tensor:
+        if not self.training or self.rate == 0.0:
+            return inputs
+        sizes = inputs.shape
+        if self.noise_shape is not None:
+            sizes = _full_shape(self.name, self.noise_shape, sizes)
+        kept = torch.empty(sizes, dtype=torch.bool, device=inputs.device)
+        kept.bernoulli_(1 - self.rate, generator=self._generator(inputs.device))
+        return inputs.where(kept, _SELU_LIMIT) * self._gain + self._offset
+
+
+@layers.register()
+class ActivityRegularization(Layer):
+    """Adds a penalty on its inputs to the loss, and returns them as they are.
+
+    Args:
+        l1: the factor of absolute values.
+        l2: the factor of squares.
+
+    Shape:
+        Any, and the same for the outputs. The penalty is the sum over a batch, divided
+        by the batch size.
+
+    Raises:
+        ValueError: when a factor is negative.
+
+    Example:
+        >>> layer = ActivityRegularization(l1=0.5)
+        >>> layer(torch.tensor([[1.0, -3.0]]))
+        tensor([[ 1., -3.]])
+        >>> layer.losses
+        [tensor(2.)]
+    """
+
+    def __init__(self, l1: float = 0.0, l2: float = 0.0, **kwargs: Any) -> None:
+        penalty = regularizers.L1L2(l1, l2)
+        super().__init__(activity_regularizer=penalty, **kwargs)
+        self.l1, self.l2 = penalty.l1, penalty.l2
+        self.supports_masking = True
+
+    def call(self, inputs: Tensor) -> Tensor:
+        return inputs
+
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()
+        del config["activity_regularizer"]  # it is made of `l1` and `l2`
+        return config

@@ -1,7 +1,15 @@
 """Models: what is trained, evaluated, saved."""
 
+from torchkeras.models.cloning import clone_model
 from torchkeras.models.model import Model, model_from_json
 from torchkeras.models.sequential import Sequential
 from torchkeras.saving.api import load_model, save_model
 
-__all__ = ["Model", "Sequential", "load_model", "model_from_json", "save_model"]
+__all__ = [
+    "Model",
+    "Sequential",
+    "clone_model",
+    "load_model",
+    "model_from_json",
+    "save_model",
+]

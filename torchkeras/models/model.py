@@ -2,38 +2,54 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from torch import nn
+from torch import Tensor, fx, nn
 
+from torchkeras._core import dtypes, tree
 from torchkeras._core.errors import did_you_mean
+from torchkeras._core.naming import to_snake_case
 from torchkeras._core.registry import deserialize_object, root, serialize_object
-from torchkeras._core.symbolic import KerasTensor
+from torchkeras._core.symbolic import KerasTensor, like
 from torchkeras._core.tracking import ContainedModules
 from torchkeras.layers.core import InputLayer
 from torchkeras.layers.layer import Layer, symbolic_tensors
+from torchkeras.models import schema
+from torchkeras.models.graph import Attributes, Graph, function_of, holds_tensors, identifier
 from torchkeras.models.summary import print_summary
 from torchkeras.saving import api as saving
 from torchkeras.training.trainer import Trainer
 
 
-@root.register()
+@root.register("Functional")
 class Model(Trainer):
-    """The base of all models; subclass it and write `call` (or torch's `forward`).
+    """The base of all models, and the model of a graph of layers.
+
+    Either call layers on an `Input` and pass inputs and outputs, or subclass and write
+    `call` (or torch's `forward`). A subclass may also pass inputs and outputs to
+    ``super().__init__``.
 
     Args:
+        inputs: a symbolic tensor, or a list or dict of them.
+        outputs: a symbolic tensor, or a list, a dict or any structure of them.
         name: the name.
         trainable: whether the weights are trained.
         dtype: a dtype or a dtype policy.
 
     Raises:
-        NotImplementedError: for a functional model, ``Model(inputs, outputs)``.
+        ValueError: when the outputs need an input that is not among `inputs`.
 
     Example:
         >>> import torch
-        >>> from torchkeras.layers import Dense
+        >>> from torchkeras.layers import Dense, Input
+        >>> inputs = Input((4,))
+        >>> hidden = Dense(8, activation="relu")(inputs)
+        >>> model = Model(inputs, Dense(1)(torch.cat([inputs, hidden], dim=-1)))
+        >>> model.output_shape, model.count_params()
+        ((None, 1), 53)
         >>> class Twice(Model):
         ...     def __init__(self):
         ...         super().__init__()
@@ -49,14 +65,13 @@ class Model(Trainer):
     outputs: list[KerasTensor] | None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        if args or {"inputs", "outputs"} & set(kwargs):
-            raise NotImplementedError(
-                f"{type(self).__name__}: models made of `inputs` and `outputs` are not "
-                "supported yet. Use `Sequential`, or subclass `Model` and write `call`."
-            )
+        functional = _functional_arguments(type(self).__name__, args, kwargs)
         super().__init__(**kwargs)
         self.inputs = None
         self.outputs = None
+        self.__dict__["_graph"] = None
+        if functional is not None:
+            self._make_graph(Graph(*functional))
 
     def build(self, input_shape: Any) -> None:
         """Make the weights for inputs of that shape, by a run on the `meta` device.
@@ -74,11 +89,171 @@ class Model(Trainer):
         finally:
             self.built = False
 
+    # The graph of a functional model
+
+    def _make_graph(self, graph: Graph) -> None:
+        keys: dict[int, str] = {}
+        for layer in graph.layers:
+            if not isinstance(layer, InputLayer):
+                keys[id(layer)] = key = self._key_for(layer)
+                self._modules[key] = layer
+        self.__dict__["_keys"] = keys
+        self._adopt(graph)
+        shapes = tree.map_structure(lambda t: t.shape, graph.input_structure)
+        self._finish_build({"input_shape": shapes})
+
+    def _adopt(self, graph: Graph) -> None:
+        """Take the graph as this model's, and write the function that runs it."""
+        keys = {id(self._modules[key]): key for key in self._keys.values()}
+        self.__dict__.update(_graph=graph, _keys=keys)
+        self.inputs, self.outputs = graph.inputs, graph.outputs
+        self.graph = graph.compile(self, keys)
+
+    def _key_for(self, layer: nn.Module) -> str:
+        """Return the key in `state_dict`: the layer's name, or its torch class's."""
+        name = layer.name if isinstance(layer, Layer) else type(layer).__name__
+        key = name if isinstance(layer, Layer) else to_snake_case(name)
+        key = base = identifier(key)
+        count = 0
+        while key in self._modules or hasattr(type(self), key) or key in self.__dict__:
+            count += 1
+            key = f"{base}_{count}"
+        return key
+
+    @property
+    def graph(self) -> fx.Graph:
+        """The `torch.fx` graph of a functional model; set it to run another one.
+
+        ``fx.GraphModule(model, model.graph)`` is the model as torch's tools take it.
+        """
+        if self._graph is None:
+            raise AttributeError(
+                f"The model '{self.name}' has no graph: it was not made of `inputs` "
+                "and `outputs`."
+            )
+        return self._fx_graph
+
+    @graph.setter
+    def graph(self, graph: fx.Graph) -> None:
+        self.__dict__["_fx_graph"] = graph
+        self.recompile()
+
+    def recompile(self) -> None:
+        """Write the function of the graph anew, after a change to `graph`."""
+        function, source = function_of(self.graph, self)
+        whole = holds_tensors(self.graph)
+        self.__dict__.update(
+            _function=function,
+            _source=source,
+            _root=None if whole else Attributes(self._modules),
+        )
+
+    @property
+    def code(self) -> str:
+        """The source of the function that a functional model runs."""
+        _ = self.graph
+        return self._source
+
+    def call(self, inputs: Any, mask: Any = None) -> Any:
+        """Compute the outputs: of a functional model by its graph."""
+        graph = self._graph
+        if graph is None:
+            raise NotImplementedError(
+                f"Model '{self.name}' ({type(self).__name__}) does not define `call`. "
+                "Write `call(self, inputs)` (or `forward`), or pass `inputs` and "
+                "`outputs` to `super().__init__`."
+            )
+        if type(inputs) is Tensor and inputs.ndim == graph.rank:
+            return self._function(self._root or self, inputs)
+        if mask is not None:
+            for tensor, own in zip(tree.flatten(inputs), tree.flatten(mask)):  # noqa: B905
+                if own is not None:
+                    tensor._keras_mask = own
+        return self._function(self._root or self, *graph.arrange(self.name, inputs))
+
+    forward = call
+
+    def _choose_path(self) -> None:
+        super()._choose_path()
+        if self._graph is not None and len(self._graph.inputs) == 1:
+            self._plain_dtypes = (dtypes.DTYPES[self._graph.inputs[0].dtype],)
+
+    def _put_mask(self, args: tuple[Any, ...], outputs: Any, mask: Any) -> None:
+        # The layers inside have put theirs.
+        if type(self).compute_mask is not Layer.compute_mask:
+            super()._put_mask(args, outputs, mask)
+
+    def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:
+        """Return symbolic tensors of the outputs' shapes and dtypes."""
+        graph = self._graph
+        shapes = [getattr(leaf, "shape", None) for leaf in tree.flatten(args)]
+        if graph is None or kwargs or shapes != [t.shape for t in graph.inputs]:
+            return super().compute_output_spec(*args, **kwargs)
+        made = tree.map_structure(like, graph.output_structure)
+        single = isinstance(made, (list, tuple)) and len(made) == 1
+        return made[0] if single else made
+
+    def get_build_config(self) -> dict[str, Any] | None:
+        """Return the shapes the model was built with; a graph knows its own."""
+        return None if self._graph is not None else super().get_build_config()
+
+    @property
+    def takes_dict(self) -> bool:
+        """Whether the model was made or built on a dict of inputs."""
+        return isinstance((self._build_shapes or {}).get("input_shape"), dict)
+
+    def _output_names(self) -> list[str] | None:
+        return None if self._graph is None else self._graph.output_names
+
+    @property
+    def output_names(self) -> list[str]:
+        """The names of the outputs: of the layers that make them."""
+        return self._output_names() or []
+
+    @property
+    def input(self) -> Any:
+        """The symbolic inputs, in the structure that the model was made with."""
+        if self._graph is not None:
+            return self._graph.input_structure
+        return self.inputs[0] if self.inputs else super().input
+
+    @property
+    def output(self) -> Any:
+        """The symbolic outputs, in the structure that the model was made with."""
+        if self._graph is not None:
+            return self._graph.output_structure
+        return self.outputs[0] if self.outputs else super().output
+
+    @property
+    def graph_of_calls(self) -> Graph | None:
+        """The calls of a functional model, None of any other."""
+        return self._graph
+
+    @property
+    def operations(self) -> list[Any]:
+        """What a functional model calls, in Keras's order: layers and functions."""
+        return [] if self._graph is None else list(self._graph.operations)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # What stands here can be made again, and a function has no copy.
+        state = super().__getstate__()
+        if self._graph is not None:
+            made = ("_function", "_source", "_root", "_fx_graph", "inputs", "outputs")
+            state = {k: v for k, v in state.items() if k not in made}
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if self._graph is not None:
+            self._adopt(self._graph)
+
     # Layers
 
     @property
     def layers(self) -> list[Any]:
-        """The layers of the model, without its inputs."""
+        """The layers of the model; of a functional one in Keras's order, with inputs."""
+        if self._graph is not None:
+            return self._graph.layers
         found = dict.fromkeys(_leaves_of(self))  # each once, as in Keras
         return [m for m in found if not isinstance(m, InputLayer)]
 
@@ -113,9 +288,12 @@ class Model(Trainer):
         )
 
     def output_of(self, layer: nn.Module) -> Any:
-        """Return the symbolic output of a layer in its last symbolic call, or None."""
-        call = getattr(layer, "_symbolic_call", None)
-        return None if call is None else call[1]
+        """Return the symbolic output of a layer within this model, None if unknown."""
+        if self._graph is not None:
+            nodes = self._graph.nodes_of(layer)
+        else:
+            nodes = getattr(layer, "_nodes", [])
+        return nodes[0].structure if nodes else None
 
     def reset_states(self) -> None:
         """Let stateful layers begin the next batch with states of zeros."""
@@ -212,11 +390,74 @@ class Model(Trainer):
         """
         saving.load_weights(self, filepath, skip_mismatch=skip_mismatch, **kwargs)
 
+    @property
+    def keras_identity(self) -> dict[str, Any]:
+        """What Keras calls a model that is a graph and no class of its own."""
+        if type(self) is not Model or self._graph is None:
+            return {}
+        name = "Functional"
+        module = "keras.src.models.functional"
+        return {"module": module, "class_name": name, "registered_name": name}
+
+    def get_config(self) -> dict[str, Any]:
+        """Return what `from_config` makes a twin from: a graph, or the arguments."""
+        if self._graph is None or not _is_made_of_graph(type(self)):
+            return super().get_config()
+        return {
+            "name": self.name,
+            "trainable": self.trainable,
+            **schema.serialize_graph(self._graph),
+        }
+
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Any:
         """Make a model from what `get_config` returned."""
+        if schema.is_graph(config) and _is_made_of_graph(cls):
+            inputs, outputs = schema.deserialize_graph(config, custom_objects)
+            trainable = config.get("trainable")
+            model = cls(inputs=inputs, outputs=outputs, name=config.get("name"))
+            if trainable is False:
+                model.trainable = False
+            return model
         values = {k: deserialize_object(v, custom_objects) for k, v in config.items()}
         return cls(**values)
+
+
+def _functional_arguments(
+    owner: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[Any, Any] | None:
+    """Take inputs and outputs out of a constructor's arguments; None without them.
+
+    Raises:
+        TypeError: when only one of them is given, or too many arguments.
+    """
+    for name, value in zip(("inputs", "outputs", "name"), args, strict=False):
+        if name in kwargs:
+            raise TypeError(f"{owner}: `{name}` is given twice.")
+        kwargs[name] = value
+    if len(args) > 3:
+        raise TypeError(
+            f"{owner}: takes `inputs`, `outputs` and `name`, got {len(args)} arguments."
+        )
+    inputs, outputs = kwargs.pop("inputs", None), kwargs.pop("outputs", None)
+    if inputs is None and outputs is None:
+        return None
+    if inputs is None or outputs is None:
+        missing = "inputs" if inputs is None else "outputs"
+        raise TypeError(
+            f"{owner}: a functional model needs `inputs` and `outputs`, and `{missing}` "
+            "is missing. Write Model(inputs, outputs)."
+        )
+    return inputs, outputs
+
+
+def _is_made_of_graph(cls: type[Model]) -> bool:
+    """Say whether a class is made of inputs and outputs, as `Model` itself is."""
+    parameters = list(inspect.signature(cls.__init__).parameters.values())[1:]
+    kinds = {p.kind for p in parameters}
+    names = [p.name for p in parameters]
+    variadic = {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}
+    return kinds == variadic or names[:2] == ["inputs", "outputs"]
 
 
 def name_of(layer: nn.Module) -> str:

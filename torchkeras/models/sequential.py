@@ -9,11 +9,10 @@ from torch import Tensor, nn
 
 from torchkeras._core import dtypes, tree
 from torchkeras._core.errors import describe, invalid_argument
-from torchkeras._core.naming import to_snake_case
 from torchkeras._core.registry import deserialize_object, root, serialize_object
 from torchkeras._core.symbolic import KerasTensor, call_symbolic
 from torchkeras.layers.core import InputLayer
-from torchkeras.layers.layer import Layer
+from torchkeras.layers.layer import Layer, layers
 from torchkeras.models.model import Model, name_of
 from torchkeras.training.data import ArrayBatches
 
@@ -69,7 +68,7 @@ class Sequential(Model):
             rebuild: accepted for Keras's signature.
         """
         if isinstance(layer, KerasTensor):
-            layer = getattr(layer, "input_layer", layer)
+            layer = layer.history.op if layer.history is not None else layer
         if isinstance(layer, InputLayer):
             self._set_input(layer)
             return
@@ -131,29 +130,22 @@ class Sequential(Model):
             inputs = layer.inputs[0]
             self._set_input(InputLayer(batch_shape=inputs.shape, dtype=inputs.dtype))
 
-    def _key_for(self, layer: nn.Module) -> str:
-        """Return the key in `state_dict`: the layer's name, or its torch class's."""
-        key = (
-            layer.name
-            if isinstance(layer, Layer)
-            else to_snake_case(type(layer).__name__)
-        )
-        key = base = key.replace(".", "_")
-        count = 0
-        while key in self._modules or hasattr(type(self), key) or key in self.__dict__:
-            count += 1
-            key = f"{base}_{count}"
-        return key
-
     def _rebuild(self) -> None:
         """Run the whole stack symbolically."""
         tensor = self._input_layer.output  # type: ignore[union-attr]
         self.inputs, self.outputs = [tensor], [tensor]
         self.__dict__["_rank"] = tensor.ndim
-        self._symbolic_outputs.clear()
+        self._forget_calls()
         self.built = False
         for layer in self.layers:
             self._extend(layer)
+
+    def _forget_calls(self) -> None:
+        """Let the layers forget the calls of an earlier build."""
+        for layer, output in self._symbolic_outputs.items():
+            if isinstance(layer, Layer) and output.history in layer._nodes:
+                layer._nodes.remove(output.history)
+        self._symbolic_outputs.clear()
 
     def _extend(self, layer: nn.Module) -> None:
         """Run one more layer on the symbolic output so far."""
@@ -172,7 +164,6 @@ class Sequential(Model):
             )
         self.outputs = [output]
         self._symbolic_outputs[layer] = output
-        self._symbolic_call = (self.inputs[0], output)  # type: ignore[index]
         if layer is next(reversed(self._modules.values())):
             self._finish_build({"input_shape": self.inputs[0].shape})  # type: ignore[index]
             self.__dict__["_weights_ready"] = False
@@ -307,7 +298,7 @@ class Sequential(Model):
         if config.get("dtype") is not None:
             model.dtype_policy = dtypes.get_policy(config["dtype"])
         for layer in config["layers"]:
-            model.add(deserialize_object(layer, custom_objects))
+            model.add(deserialize_object(layer, custom_objects, family=layers))
         shape = config.get("build_input_shape")
         if shape and not model.built and isinstance(shape, (list, tuple)):
             model.build(tuple(shape))

@@ -11,13 +11,25 @@ from typing import Any
 
 from torch import nn
 
-from torchkeras._core import tree
+from torchkeras._core.symbolic import (
+    OPERATORS,
+    Node,
+    class_name_of,
+    symbolic_leaves,
+)
 from torchkeras.layers.core import InputLayer
 from torchkeras.layers.layer import Layer, weights_of
 
 _WIDTH = 80
+_WIDE = 96
 #: Where columns end, as shares of the width: names, shapes, counts, then the extras.
-_POSITIONS = {3: (0.45, 0.80, 1.0), 4: (0.40, 0.68, 0.86, 1.0)}
+_POSITIONS = {
+    3: (0.45, 0.80, 1.0),
+    4: (0.30, 0.55, 0.71, 1.0),
+    5: (0.27, 0.49, 0.64, 0.90, 1.0),
+}
+#: The same without connections and with the column of what is trained.
+_POSITIONS_TRAINED = (0.40, 0.68, 0.86, 1.0)
 
 
 def print_summary(
@@ -43,17 +55,19 @@ def print_summary(
     Raises:
         ValueError: when `layer_range` matches no layers.
     """
+    connected = model.graph_of_calls is not None
     header = ["Layer (type)", "Output Shape", "Param #"]
+    header += ["Connected to"] if connected else []
     header += ["Trai…"] if show_trainable else []
+    width = _WIDE if len(header) == 5 else _WIDTH
     if line_length is None:
-        line_length = min(_WIDTH, shutil.get_terminal_size((_WIDTH, 24)).columns)
+        line_length = min(width, shutil.get_terminal_size((width, 24)).columns)
+    if positions is None and show_trainable and not connected:
+        positions = list(_POSITIONS_TRAINED)
     widths = _widths(line_length, positions, len(header))
-    layers = _in_range(list(model.layers), layer_range)
-    rows = [
-        row
-        for layer in layers
-        for row in _rows(model, layer, 0, expand_nested, show_trainable)
-    ]
+    layers = _in_range(_shown_layers(model), layer_range)
+    columns = _Columns(expand_nested, show_trainable, connected)
+    rows = [row for layer in layers for row in columns.rows(model, layer, 0)]
     lines = [f'Model: "{model.name}"', *_table(header, rows, widths), *_totals(model)]
     (print_fn or print)("\n".join(lines))
 
@@ -81,47 +95,97 @@ def _in_range(layers: list[Any], bounds: tuple[str, str] | None) -> list[Any]:
     return layers[min(found[0]) : max(found[1]) + 1]
 
 
-def _name(layer: nn.Module) -> str:
-    return layer.name if isinstance(layer, Layer) else type(layer).__name__.lower()
+def _shown_layers(model: Any) -> list[Any]:
+    """Return what a model's table lists: of a graph, functions too."""
+    graph = model.graph_of_calls
+    return list(model.layers) if graph is None else list(graph.operations)
 
 
-def _rows(
-    parent: Any, layer: nn.Module, depth: int, expand: bool, trainable: bool
-) -> Iterator[list[str]]:
-    indent = "    " * (depth - 1) + "└── " if depth else ""
-    row = [
-        f"{indent}{_name(layer)} ({type(layer).__name__})",
-        _output_shape(parent, layer),
-        _count(layer),
-    ]
-    if trainable:
-        row.append("Y" if _is_trained(layer) else "N")
-    yield row
-    nested = getattr(layer, "layers", None) if expand else None
-    if isinstance(nested, list):
-        for inner in nested:
-            if not isinstance(inner, InputLayer):
-                yield from _rows(layer, inner, depth + 1, expand, trainable)
+def _name(layer: Any) -> str:
+    named = isinstance(layer, (Layer, Node))
+    return layer.name if named else type(layer).__name__.lower()
+
+
+def _type(layer: Any) -> str:
+    if isinstance(layer, Node):
+        name = OPERATORS.get(layer.op) or class_name_of(layer.op)
+        return name or getattr(layer.op, "__name__", "function")
+    identity = getattr(layer, "keras_identity", {})
+    return identity.get("class_name") or type(layer).__name__
+
+
+class _Columns:
+    """The cells of a table's rows.
+
+    Args:
+        expand: whether layers of models inside the model have rows.
+        trainable: whether there is a column of what is trained.
+        connected: whether there is a column of where inputs come from.
+    """
+
+    def __init__(self, expand: bool, trainable: bool, connected: bool) -> None:
+        self.expand = expand
+        self.trainable = trainable
+        self.connected = connected
+
+    def rows(self, parent: Any, layer: Any, depth: int) -> Iterator[list[str]]:
+        """Yield the row of a layer, and those of the layers inside it."""
+        indent = "    " * (depth - 1) + "└── " if depth else ""
+        shape = (
+            _shape_of(layer.structure)
+            if isinstance(layer, Node)
+            else _output_shape(parent, layer)
+        )
+        row = [f"{indent}{_name(layer)} ({_type(layer)})", shape, _count(layer)]
+        if self.connected:
+            row.append("-" if depth else _connections(parent, layer))
+        if self.trainable:
+            row.append(_is_trained(layer))
+        yield row
+        if self.expand and isinstance(getattr(layer, "layers", None), list):
+            for inner in _shown_layers(layer):
+                if not isinstance(inner, InputLayer):
+                    yield from self.rows(layer, inner, depth + 1)
+
+
+def _connections(model: Any, layer: Any) -> str:
+    """Name the layers that a layer's inputs come from: layer[call][output]."""
+    graph = model.graph_of_calls
+    found = []
+    for node in graph.nodes_of(layer):
+        for tensor in node.inputs:
+            made = tensor.history
+            operation = made.op if isinstance(made.op, nn.Module) else made
+            call = [id(n) for n in graph.nodes_of(operation)].index(id(made))
+            output = [id(t) for t in made.outputs].index(id(tensor))
+            found.append(f"{_name(operation)}[{call}][{output}]")
+    return ", ".join(found) or "-"
 
 
 def _output_shape(parent: Any, layer: nn.Module) -> str:
     output = parent.output_of(layer)
-    if output is None:
-        return "?"
-    return ", ".join(str(tensor.shape) for tensor in tree.flatten(output))
+    return "?" if output is None else _shape_of(output)
 
 
-def _count(layer: nn.Module) -> str:
+def _shape_of(output: Any) -> str:
+    shapes = [str(tensor.shape) for tensor in symbolic_leaves(output)]
+    text = ", ".join(shapes)
+    return text if len(shapes) == 1 else f"[{text}]"
+
+
+def _count(layer: Any) -> str:
+    if isinstance(layer, Node):
+        return "0"
     if isinstance(layer, Layer) and not layer.built:
         return "0 (unbuilt)"
     return f"{sum(w.numel() for w in weights_of(layer, set())):,}"
 
 
-def _is_trained(layer: nn.Module) -> bool:
-    weights = list(weights_of(layer, set()))
+def _is_trained(layer: Any) -> str:
+    weights = [] if isinstance(layer, Node) else list(weights_of(layer, set()))
     if not weights:
-        return getattr(layer, "trainable", True)
-    return any(w.trainable for w in weights)
+        return "-"
+    return "Y" if any(w.trainable for w in weights) else "N"
 
 
 def _table(header: list[str], rows: list[list[str]], widths: list[int]) -> list[str]:

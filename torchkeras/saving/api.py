@@ -98,6 +98,8 @@ def save_model(
         )
     _check_names(model)
     config = serialize_object(model)
+    if extension != ".safetensors":
+        _refuse_torch_functions(extension, config)
     compile_config = _compile_config(model) if include_optimizer else None
     with replacing(path) as temporary:
         _MODEL_WRITERS[extension](temporary, model, config, compile_config)
@@ -255,6 +257,24 @@ def _check_names(model: Any) -> None:
                 f"Cannot save a layer named {name!r}: a name must be text without '/'. "
                 "Set `layer.name` to another one."
             )
+
+
+def _refuse_torch_functions(extension: str, config: Any) -> None:
+    """Refuse calls of torch's functions in a graph: Keras has no name for them."""
+    waiting = [config]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, Mapping):
+            if part.get("module") == "torch":
+                raise ValueError(
+                    f"Cannot save to a {extension} file: the model calls "
+                    f"{part['class_name']} (in '{part.get('name')}'), which Keras does "
+                    "not know. Use the function of `torchkeras.ops`, or save to "
+                    "`.safetensors`."
+                )
+            waiting.extend(part.values())
+        elif isinstance(part, (list, tuple)):
+            waiting.extend(part)
 
 
 # What is saved

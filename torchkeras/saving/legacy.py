@@ -314,4 +314,5 @@ def without_module(config: Any) -> Any:
     if isinstance(inner, dict) and isinstance(inner.get("layers"), list):
         inner = {**inner, "layers": [without_module(item) for item in inner["layers"]]}
     name = config.get("registered_name") or config["class_name"]
-    return {"class_name": name, "config": inner}
+    place = {key: config[key] for key in ("name", "inbound_nodes") if key in config}
+    return {"class_name": name, "config": inner, **place}

@@ -139,8 +139,8 @@ def _members(name: str, container: Any) -> Iterator[tuple[str, nn.Module]]:
 
 
 def _has_layers_only(module: nn.Module) -> bool:
-    bases = {base.__name__ for base in type(module).__mro__}
-    return bool(bases & {"Sequential", "Functional"})
+    stack = any(base.__name__ == "Sequential" for base in type(module).__mro__)
+    return stack or getattr(module, "_graph", None) is not None
 
 
 def _own_weights(layer: Layer) -> list[Any]:
@@ -164,7 +164,8 @@ def _identity(weight: Any) -> Any:
 
 
 def _snake_name(module: nn.Module) -> str:
-    return to_snake_case(type(module).__name__)
+    identity = getattr(module, "keras_identity", {})
+    return to_snake_case(identity.get("class_name") or type(module).__name__)
 
 
 def unique_name(name: str, taken: dict[str, int]) -> str:

@@ -2,4 +2,145 @@
 
 from __future__ import annotations
 
-__all__: list[str] = []
+import contextlib
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from torchkeras._core.errors import invalid_argument
+from torchkeras._core.operation import Array, operation
+
+__all__ = ["dot_product_attention"]
+
+_FLASH = [SDPBackend.FLASH_ATTENTION]
+_NO_FLASH = [
+    SDPBackend.CUDNN_ATTENTION,
+    SDPBackend.EFFICIENT_ATTENTION,
+    SDPBackend.MATH,
+]
+
+
+@operation("nn")
+def dot_product_attention(
+    query: Array,
+    key: Array,
+    value: Array,
+    bias: Array | None = None,
+    mask: Array | None = None,
+    scale: float | None = None,
+    is_causal: bool = False,
+    flash_attention: bool | None = None,
+    attn_logits_soft_cap: float | None = None,
+) -> Tensor:
+    """``softmax(query @ key * scale + bias) @ value``, for each head.
+
+    Torch chooses the kernel. A query that the mask leaves no key attends to all alike.
+
+    Args:
+        query: the queries.
+        key: the keys; their heads divide those of the queries, and each serves a group.
+        value: the values.
+        bias: added to the scores, which are ``(batch, heads, queries, keys)``; it
+            broadcasts to them.
+        mask: False where a query must not attend to a key; it broadcasts as well.
+        scale: the factor of the scores; ``1 / sqrt(size)`` by default.
+        is_causal: whether a query attends to the keys up to its own position only.
+        flash_attention: whether to use the flash kernel and no other (True), or any
+            but it (False).
+        attn_logits_soft_cap: the bound that a hyperbolic tangent puts on scores before
+            bias and mask; this computes all scores, without a fused kernel.
+
+    Shape:
+        ``(batch, queries, heads, size)``, and for key and value ``(batch, keys, heads,
+        size)``, to the shape of the queries.
+
+    Raises:
+        ValueError: for arrays of another rank, and heads that do not divide.
+        RuntimeError: when the flash kernel cannot be used and `flash_attention` is True.
+
+    Example:
+        >>> x = torch.ones(2, 5, 4, 8)
+        >>> dot_product_attention(x, x, x, is_causal=True).shape
+        torch.Size([2, 5, 4, 8])
+    """
+    owner = "dot_product_attention"
+    for name, array in (("query", query), ("key", key), ("value", value)):
+        if array.ndim != 4:
+            expected = "of shape (batch, steps, heads, size)"
+            raise ValueError(invalid_argument(owner, name, expected, array))
+    groups, rest = divmod(query.shape[2], key.shape[2])
+    if rest or key.shape[2] != value.shape[2]:
+        raise ValueError(
+            f"{owner}: `key` and `value` must have as many heads as `query`, or a "
+            f"divisor of it, got {query.shape[2]} heads of queries, {key.shape[2]} of "
+            f"keys and {value.shape[2]} of values."
+        )
+    dtype = torch.promote_types(
+        torch.promote_types(query.dtype, key.dtype), value.dtype
+    )
+    query, key, value = (t.to(dtype).transpose(1, 2) for t in (query, key, value))
+    # The kernels take either `is_causal` or a mask.
+    alone = bias is None and mask is None and attn_logits_soft_cap is None
+    added = None if alone else _additive(query, key, bias, mask, is_causal)
+    if attn_logits_soft_cap is not None:
+        key, value = (t.repeat_interleave(groups, 1) for t in (key, value))
+        outputs = _capped(query, key, value, added, scale, attn_logits_soft_cap)
+    else:
+        with _kernels(flash_attention):
+            outputs = F.scaled_dot_product_attention(
+                query,
+                key,
+                value,
+                attn_mask=added,
+                is_causal=is_causal and alone,
+                scale=scale,
+                enable_gqa=groups > 1,
+            )
+    return outputs.transpose(1, 2)
+
+
+def _kernels(flash: bool | None) -> contextlib.AbstractContextManager[Any]:
+    if flash is None:
+        return contextlib.nullcontext()
+    return sdpa_kernel(_FLASH if flash else _NO_FLASH)
+
+
+def _additive(
+    query: Tensor,
+    key: Tensor,
+    bias: Tensor | None,
+    mask: Tensor | None,
+    is_causal: bool,
+) -> Tensor | None:
+    """Return bias and masks as one summand of the scores."""
+    if is_causal:
+        sizes = (query.shape[2], key.shape[2])
+        past = torch.ones(sizes, dtype=torch.bool, device=query.device).tril()
+        mask = past if mask is None else mask.bool() & past
+    if bias is not None:
+        bias = bias.to(query.dtype)
+    if mask is None:
+        return bias
+    # Not -inf: the softmax of a row of these is no number. Any score drowns in it.
+    never = 0.7 * torch.finfo(query.dtype).min
+    zero = torch.zeros((), dtype=query.dtype, device=query.device)
+    return torch.where(mask.bool(), zero if bias is None else bias, never)
+
+
+def _capped(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    added: Tensor | None,
+    scale: float | None,
+    cap: float,
+) -> Tensor:
+    if scale is None:
+        scale = query.shape[-1] ** -0.5
+    scores = cap * torch.tanh(query @ key.mT * (scale / cap))
+    if added is not None:
+        scores = scores + added
+    return torch.softmax(scores, -1) @ value

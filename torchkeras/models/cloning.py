@@ -1,0 +1,177 @@
+"""`clone_model`: a model of the same layers with weights of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import nn
+
+from torchkeras._core import tree
+from torchkeras._core.errors import describe, invalid_argument
+from torchkeras._core.symbolic import KerasTensor
+from torchkeras.layers.core import InputLayer
+from torchkeras.layers.layer import Layer
+from torchkeras.models.model import Model
+from torchkeras.models.sequential import Sequential
+
+
+def clone_model(
+    model: Any,
+    input_tensors: Any = None,
+    clone_function: Callable[[Any], Any] | None = None,
+    call_function: Callable[..., Any] | None = None,
+    recursive: bool = False,
+    **kwargs: Any,
+) -> Any:
+    """Make a model of the same layers, with new weights.
+
+    Args:
+        model: a `Sequential` or functional model, or a subclassed one whose arguments
+            make up its config.
+        input_tensors: symbolic tensors to build on, in the structure of the inputs.
+        clone_function: makes the new layer from the old one; ``from_config`` by
+            default. It may return another layer, or the old one to share its weights.
+        call_function: makes a call of the clone: ``call_function(layer, *args,
+            **kwargs)``, where something else than the call is wanted.
+        recursive: clone the layers of nested models by `clone_function` too.
+        **kwargs: ``cache`` is accepted for Keras's signature.
+
+    Raises:
+        ValueError: for arguments that a model of this kind does not take.
+
+    Example:
+        >>> from torchkeras.layers import Dense, Input
+        >>> inputs = Input((4,))
+        >>> model = Model(inputs, Dense(2)(inputs))
+        >>> clone_model(model).count_params()
+        10
+    """
+    kwargs.pop("cache", None)
+    if kwargs:
+        raise TypeError(f"clone_model: unknown arguments {sorted(kwargs)}.")
+    if not isinstance(model, Model):
+        raise ValueError(invalid_argument("clone_model", "model", "a model", model))
+    clone = _Cloner(clone_function, recursive)
+    if isinstance(model, Sequential):
+        if call_function is not None:
+            raise ValueError(
+                "clone_model: `call_function` is for functional models; a Sequential "
+                "calls its layers itself."
+            )
+        return _clone_stack(model, input_tensors, clone)
+    if model._graph is not None:
+        return _clone_graph(model, input_tensors, clone, call_function)
+    if input_tensors is not None or clone_function or call_function:
+        raise ValueError(
+            f"clone_model: the model '{model.name}' is subclassed and clones itself by "
+            "its config, without `input_tensors`, `clone_function` or `call_function`."
+        )
+    return type(model).from_config(model.get_config())
+
+
+class _Cloner:
+    """Makes the twin of a layer, once for each."""
+
+    def __init__(self, function: Callable[[Any], Any] | None, recursive: bool) -> None:
+        self.function = function
+        self.recursive = recursive
+        self._made: dict[int, Any] = {}
+
+    def __call__(self, layer: Any) -> Any:
+        if id(layer) not in self._made:
+            self._made[id(layer)] = self._make(layer)
+        return self._made[id(layer)]
+
+    def _make(self, layer: Any) -> Any:
+        if self.recursive and isinstance(layer, Model):
+            return clone_model(layer, clone_function=self.function, recursive=True)
+        if self.function is not None:
+            clone = self.function(layer)
+        elif isinstance(layer, Layer):
+            clone = type(layer).from_config(layer.get_config())
+        else:
+            raise ValueError(
+                f"clone_model: {type(layer).__name__} is a torch module without a "
+                "config. Pass a `clone_function`, for example `copy.deepcopy`."
+            )
+        if not isinstance(clone, nn.Module):
+            raise ValueError(
+                f"clone_model: `clone_function` must return a layer, got "
+                f"{describe(clone)} for '{getattr(layer, 'name', layer)}'."
+            )
+        return clone
+
+
+def _clone_stack(model: Sequential, input_tensors: Any, clone: _Cloner) -> Any:
+    twin = type(model)(name=model.name, trainable=model.trainable)
+    own = model._input_layer
+    if input_tensors is not None:
+        tensors = tree.flatten(input_tensors)
+        if len(tensors) != 1 or not isinstance(tensors[0], KerasTensor):
+            expected = "one symbolic tensor, made by `Input`"
+            raise ValueError(
+                invalid_argument("clone_model", "input_tensors", expected, tensors)
+            )
+        twin.add(InputLayer(batch_shape=tensors[0].shape, dtype=tensors[0].dtype))
+    elif own is not None:
+        twin.add(InputLayer.from_config(own.get_config()))
+    for layer in model.layers:
+        twin.add(clone(layer))
+    return twin
+
+
+def _clone_graph(
+    model: Any,
+    input_tensors: Any,
+    clone: _Cloner,
+    call_function: Callable[..., Any] | None,
+) -> Any:
+    graph = model._graph
+    values: dict[KerasTensor, KerasTensor] = {}
+    given = _inputs(graph.inputs, input_tensors)
+    for tensor, twin in zip(graph.inputs, given, strict=True):
+        values[tensor] = twin
+
+    def filled(structure: Any) -> Any:
+        return tree.map_structure(
+            lambda leaf: values[leaf] if isinstance(leaf, KerasTensor) else leaf,
+            structure,
+        )
+
+    for node in graph.nodes:
+        if isinstance(node.op, InputLayer):
+            continue
+        op = clone(node.op) if isinstance(node.op, nn.Module) else node.op
+        args, kwargs = filled(node.args), filled(node.kwargs)
+        if call_function is None:
+            made = op(*args, **kwargs)
+        else:
+            made = call_function(op, *args, **kwargs)
+        outputs = [t for t in tree.flatten(made) if isinstance(t, KerasTensor)]
+        for tensor, twin in zip(node.outputs, outputs, strict=True):
+            values[tensor] = twin
+            if twin.history is not None and not isinstance(op, nn.Module):
+                twin.history.name = node.name
+    inputs = filled(graph.input_structure)
+    twin = type(model)(
+        inputs=inputs, outputs=filled(graph.output_structure), name=model.name
+    )
+    if not model.trainable:
+        twin.trainable = False
+    return twin
+
+
+def _inputs(own: list[KerasTensor], given: Any) -> list[KerasTensor]:
+    if given is None:
+        return [
+            InputLayer(batch_shape=t.shape, dtype=t.dtype, name=t.name).output
+            for t in own
+        ]
+    tensors = tree.flatten(given)
+    if len(tensors) != len(own) or not all(isinstance(t, KerasTensor) for t in tensors):
+        expected = f"{len(own)} symbolic tensor(s), made by `Input`"
+        raise ValueError(
+            invalid_argument("clone_model", "input_tensors", expected, tensors)
+        )
+    return tensors
