@@ -391,9 +391,3 @@ def test_a_subclassed_model() -> None:
     assert [layer.name for layer in model.layers] == [model.dense.name]
     model.compile("sgd", "mse")
     model.fit(X.numpy(), np.ones((3, 4)), verbose=0)
-
-
-def test_a_functional_model_is_refused_by_name() -> None:
-    inputs = layers.Input((4,))
-    with pytest.raises(NotImplementedError, match="Use `Sequential`, or subclass"):
-        Model(inputs, layers.Dense(2)(inputs))

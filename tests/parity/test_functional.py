@@ -157,7 +157,10 @@ WIDE, DEEP = (rng.normal(size=(64, n)).astype("float32") for n in (4, 6))
 ROWS = rng.uniform(0.5, 1.5, 64).astype("float32")
 
 COMPILED = {
-    "one loss for all": ({"loss": "mse"}, [SCORES, np.eye(3)[LABELS].astype("float32")]),
+    "one loss for all": (
+        {"loss": "mse"},
+        [SCORES, np.eye(3)[LABELS].astype("float32")],
+    ),
     "lists": (
         {
             "loss": ["mse", "sparse_categorical_crossentropy"],

@@ -33,8 +33,11 @@ R = TypeVar("R")
 Array = Any
 #: The annotation of an argument that is a list or another structure of such.
 Arrays = Any
+#: The annotation of an argument that Keras passes with the tensors and that stays as it
+#: is: an index, a function. All others are options, which make up an operation's config.
+Operand = Any
 
-_KINDS = ("Array", "Arrays")
+_CONVERTED = ("Array", "Arrays")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -45,7 +48,7 @@ class Operation:
         function: the public function.
         class_name: the name of Keras's class, which saved models use.
         module: the module of that class.
-        tensors: the names of the arguments that are tensors.
+        tensors: the names of the arguments that Keras passes with the tensors.
     """
 
     function: Callable[..., Any]
@@ -100,16 +103,18 @@ def operation(
         kinds = {
             name: kind
             for name, parameter in parameters.items()
-            if (kind := str(parameter.annotation).removesuffix(" | None")) in _KINDS
+            if (kind := str(parameter.annotation).removesuffix(" | None")) in _CONVERTED
         }
-        names = tuple(parameters)
+        operands = {n for n, p in parameters.items() if str(p.annotation) == "Operand"}
+        names, known = tuple(parameters), parameters.keys()
+        open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
         # How many of the first arguments are single tensors: those are looked at in
         # each call, and all else costs a call on tensors nothing.
         leading = 0
         while leading < len(names) and kinds.get(names[leading]) == "Array":
             leading += 1
         later = {name: kind for name, kind in kinds.items() if name in names[leading:]}
-        only_leading = not later
+        only_leading = bool(leading) and not later
         by_name = frozenset(kinds)
 
         @functools.wraps(function)
@@ -126,7 +131,7 @@ def operation(
             if any(isinstance(v, KerasTensor) for v in tree.flatten((args, kwargs))):
                 return call_symbolic(call, args, kwargs)
             arguments = dict(zip(names, args, strict=False)) | kwargs
-            if len(args) > len(names) or not parameters.keys() >= kwargs.keys():
+            if len(args) > len(names) or not (open_ended or known >= kwargs.keys()):
                 return function(*args, **kwargs)  # which says what is wrong
             given = {k: v for k, v in arguments.items() if k in kinds}
             converted = as_tensors(given, kinds)
@@ -140,7 +145,7 @@ def operation(
             call,
             class_name or _camel_case(function.__name__),
             f"keras.src.ops.{module}",
-            by_name,
+            by_name | operands,
         )
         operations[made.operation.class_name] = made.operation
         return made

@@ -21,8 +21,9 @@ from torchkeras._core.variable import Variable, WeightView
 
 Shape = tuple[int | None, ...]
 
-#: Sizes that stand for an unknown batch axis, in the two runs.
-_BATCH = (2, 3)
+#: Sizes that stand for an unknown batch axis, in the two runs: on the `meta` device
+#: they cost nothing, and they can be cut into parts.
+_BATCH = (1680, 2520)
 #: Sizes for other unknown axes: of sequences, and (large enough for a chain of
 #: poolings) of images.
 _LENGTH = (64, 96)

@@ -275,13 +275,23 @@ class WeightView:
 
     @property
     def value(self) -> Tensor:
-        """The weight in Keras's layout, differentiable; a view wherever one exists."""
-        return self.layout.to_keras(*self.tensors)
+        """The weight in Keras's layout, differentiable; a view wherever one exists.
+
+        Its ``.grad`` is the weight's, in the same layout.
+        """
+        shown = self.layout.to_keras(*self.tensors)
+        if not (shown.is_leaf or torch.compiler.is_compiling()):
+            gradient = self.grad
+            if gradient is None:
+                shown.retain_grad()  # so that asking for it gives None, not a warning
+            else:
+                shown.grad = gradient
+        return shown
 
     @property
     def grad(self) -> Tensor | None:
         """The gradient in Keras's layout, None where there is none."""
-        grads = [t.grad for t in self.tensors]
+        grads = [t.grad if t.is_leaf else None for t in self.tensors]
         found = [g for g in grads if g is not None]
         if len(found) < len(grads):
             return None
@@ -290,7 +300,7 @@ class WeightView:
     @property
     def shape(self) -> tuple[int, ...]:
         """The shape in Keras's layout."""
-        return tuple(self.value.shape)
+        return tuple(self.layout.to_keras(*self.tensors).shape)
 
     @property
     def ndim(self) -> int:

@@ -98,7 +98,7 @@ class MonitorCallback(Callback):
         name = self.monitor.removeprefix("val_")
         if name == "loss" or name.endswith("_loss"):
             return False
-        for metric in getattr(self.model, "metrics", None) or ():
+        for metric in _metrics_of(self.model):
             own = getattr(metric, "name", None) or to_snake_case(type(metric).__name__)
             direction = getattr(metric, "higher_is_better", None)
             if direction is not None and f"_{name}".endswith(f"_{own}"):
@@ -411,3 +411,9 @@ def _count(owner: str, argument: str, value: Any) -> int:
     if number != int(number):
         raise ValueError(invalid_argument(owner, argument, "a whole number", value))
     return int(number)
+
+
+def _metrics_of(model: Any) -> list[Any]:
+    """Return the metrics of a model, those of `compile` one by one."""
+    found = getattr(model, "metrics", None) or ()
+    return [inner for own in found for inner in getattr(own, "metrics", (own,))]

@@ -11,6 +11,7 @@ from torchkeras._core import tree
 from torchkeras._core.errors import invalid_argument
 from torchkeras._core.input_spec import InputSpec
 from torchkeras.layers.layer import Layer
+from torchkeras.ops.nn.windows import same_padding as same_padding
 
 #: ``(batch, *spatial, channels)`` to ``(batch, channels, *spatial)``, by the number of
 #: spatial axes. Of a contiguous tensor this view is torch's channels_last format.
@@ -48,18 +49,6 @@ def standardize_sizes(
     if len(sizes) != rank or any(s < low for s in sizes):
         raise ValueError(message)
     return tuple(int(s) for s in sizes)
-
-
-def same_padding(size: int, window: int, stride: int, dilation: int = 1) -> int:
-    """Return the padding of one axis that gives ``ceil(size / stride)`` windows.
-
-    Half of it goes before the axis; where it is odd, the larger half goes after.
-
-    Example:
-        >>> same_padding(28, window=3, stride=1), same_padding(28, window=3, stride=2)
-        (2, 1)
-    """
-    return max((window - 1) * dilation + 1 - (size % stride or stride), 0)
 
 
 def with_defaults(init: Callable[..., None], **defaults: Any) -> Callable[..., None]:

@@ -429,6 +429,7 @@ class Layer(nn.Module):
         Returns:
             The weight.
         """
+        self._refuse_in_call(f"the weight {name or 'variable'!r}")
         shape = () if shape is None else tuple(np.atleast_1d(shape).tolist())
         dtype = dtypes.standardize_dtype(dtype or self.variable_dtype)
         if initializer is None:
@@ -453,6 +454,10 @@ class Layer(nn.Module):
             self.register_buffer(key, variable)
 
     def __setattr__(self, name: str, value: Any) -> None:
+        if "_parameters" not in self.__dict__:
+            self._refuse_before_init(name, value)
+        elif self._entered and isinstance(value, nn.Module):
+            self._refuse_in_call(f"the layer `self.{name}`")
         if isinstance(value, Variable) and "_parameters" in self.__dict__:
             for table in (self._parameters, self._buffers):
                 for key in [k for k, v in table.items() if v is value]:
@@ -467,6 +472,23 @@ class Layer(nn.Module):
             modules[name] = ContainedModules(value)
             return
         super().__setattr__(name, value)
+
+    def _refuse_before_init(self, name: str, value: Any) -> None:
+        holds = isinstance(value, (nn.Module, Tensor)) or may_hold_modules(value)
+        if holds and name != "_parameters":
+            raise RuntimeError(
+                f"{type(self).__name__}: `self.{name}` was assigned before the layer "
+                "was ready. Call `super().__init__()` first in `__init__`."
+            )
+
+    def _refuse_in_call(self, what: str) -> None:
+        """Refuse what would be made anew, or get lost, in each call."""
+        if self in self._entered:
+            raise RuntimeError(
+                f"Layer '{self.name}' ({type(self).__name__}): {what} was made in "
+                "`call`. Make weights and layers in `build` or `__init__`, which run "
+                "once."
+            )
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
         # Torch replaces moved buffers by plain tensors; a Variable stays one.
@@ -516,6 +538,11 @@ class Layer(nn.Module):
         for table in ("_modules", "_views"):
             if (found := self.__dict__.get(table, {}).get(name)) is not None:
                 return found
+        if "_modules" not in self.__dict__ and not name.startswith("__"):
+            raise RuntimeError(
+                f"{type(self).__name__}: `super().__init__()` was not called. Call it "
+                "first in `__init__`."
+            )
         return super().__getattr__(name)
 
     def _tensors(self) -> Iterator[Tensor]:
@@ -523,10 +550,20 @@ class Layer(nn.Module):
         yield from self.buffers()
 
     def _own_weights(self) -> list[Any]:
-        tables = (self._parameters, self._buffers)
-        own = [t for table in tables for t in table.values() if isinstance(t, Variable)]
-        own = [*self._views.values(), *own]
+        own: list[Any] = list(self._views.values())
+        for name, tensor in (*self._parameters.items(), *self._buffers.items()):
+            if isinstance(tensor, Variable):
+                own.append(tensor)
+            elif tensor is not None and name not in self._non_persistent_buffers_set:
+                own.append(self._view_of_plain(name))
         return sorted(own, key=lambda w: not getattr(w, "declared_trainable", True))
+
+    def _view_of_plain(self, name: str) -> WeightView:
+        """Show a tensor that was registered as torch's users do."""
+        view = WeightView(self, (name,), IDENTITY, name)
+        view.path = f"{self.name}/{name}"
+        view.declared_trainable = name in self._parameters
+        return view
 
     @property
     def weights(self) -> list[Any]:
@@ -820,7 +857,7 @@ def weights_of(module: nn.Module, covered: set[int]) -> Iterator[Any]:
     if isinstance(module, Layer):
         own = module._own_weights()
         for weight in own:
-            if isinstance(weight, WeightView):
+            if isinstance(weight, WeightView) and weight.module is not module:
                 covered.add(id(weight.module))
         yield from own
     elif id(module) not in covered:

@@ -170,9 +170,11 @@ class Graph:
 
         def found(structure: Any) -> Any:
             return tree.map_structure(
-                lambda leaf: nodes[leaf.node].outputs[leaf.output]
-                if isinstance(leaf, _Place)
-                else leaf,
+                lambda leaf: (
+                    nodes[leaf.node].outputs[leaf.output]
+                    if isinstance(leaf, _Place)
+                    else leaf
+                ),
                 structure,
             )
 
@@ -572,4 +574,3 @@ class Attributes:
 def holds_tensors(graph: fx.Graph) -> bool:
     """Say whether a graph reads tensors of the model, beside calling its modules."""
     return any(node.op == "get_attr" for node in graph.nodes)
-

@@ -11,14 +11,20 @@ from torch import Tensor, fx, nn
 
 from torchkeras._core import dtypes, tree
 from torchkeras._core.errors import did_you_mean
-from torchkeras._core.naming import to_snake_case
+from torchkeras._core.naming import auto_name, to_snake_case
 from torchkeras._core.registry import deserialize_object, root, serialize_object
 from torchkeras._core.symbolic import KerasTensor, like
 from torchkeras._core.tracking import ContainedModules
 from torchkeras.layers.core import InputLayer
 from torchkeras.layers.layer import Layer, symbolic_tensors
 from torchkeras.models import schema
-from torchkeras.models.graph import Attributes, Graph, function_of, holds_tensors, identifier
+from torchkeras.models.graph import (
+    Attributes,
+    Graph,
+    function_of,
+    holds_tensors,
+    identifier,
+)
 from torchkeras.models.summary import print_summary
 from torchkeras.saving import api as saving
 from torchkeras.training.trainer import Trainer
@@ -66,6 +72,8 @@ class Model(Trainer):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         functional = _functional_arguments(type(self).__name__, args, kwargs)
+        if functional is not None and type(self) is Model and not kwargs.get("name"):
+            kwargs["name"] = auto_name("functional")
         super().__init__(**kwargs)
         self.inputs = None
         self.outputs = None

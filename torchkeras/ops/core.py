@@ -2,4 +2,681 @@
 
 from __future__ import annotations
 
-__all__: list[str] = []
+import builtins
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from torchkeras._core import tree
+from torchkeras._core.convert import as_tensor
+from torchkeras._core.dtypes import standardize_dtype, to_torch_dtype
+from torchkeras._core.errors import invalid_argument, one_of, positive_integer
+from torchkeras._core.operation import Array, Arrays, Operand, operation
+from torchkeras._core.symbolic import KerasTensor, call_symbolic
+from torchkeras._core.variable import WeightView
+
+__all__ = [
+    "associative_scan",
+    "cast",
+    "cond",
+    "convert_to_numpy",
+    "convert_to_tensor",
+    "custom_gradient",
+    "dtype",
+    "fori_loop",
+    "is_tensor",
+    "map",
+    "saturate_cast",
+    "scan",
+    "scatter",
+    "scatter_update",
+    "shape",
+    "slice",
+    "slice_update",
+    "stop_gradient",
+    "switch",
+    "unstack",
+    "vectorized_map",
+    "while_loop",
+]
+
+# Tensors, arrays, dtypes
+
+
+@operation("core")
+def convert_to_tensor(
+    x: Array, dtype: Any = None, sparse: bool | None = None, ragged: bool | None = None
+) -> Tensor:
+    """Return an array, a number or a nested list as a tensor; tensors as they are.
+
+    Args:
+        x: the value.
+        dtype: the dtype to cast to; Python floats become ``floatx``, integers
+            ``int32``, and arrays keep theirs by default.
+        sparse: not supported.
+        ragged: not supported.
+
+    Raises:
+        ValueError: for a sparse or ragged tensor.
+
+    Example:
+        >>> convert_to_tensor([1, 2], dtype="float32")
+        tensor([1., 2.])
+    """
+    for name, value in (("sparse", sparse), ("ragged", ragged)):
+        if value:
+            hint = "Use dense tensors, padded and masked where lengths differ."
+            expected = "None or False"
+            raise ValueError(
+                invalid_argument("convert_to_tensor", name, expected, value, hint)
+            )
+    return x if dtype is None else x.to(to_torch_dtype(dtype))
+
+
+def convert_to_numpy(x: Any) -> np.ndarray:
+    """Return a tensor, a weight or a list as a NumPy array, off the device.
+
+    Example:
+        >>> convert_to_numpy(torch.ones(2)).tolist()
+        [1.0, 1.0]
+    """
+    if isinstance(x, WeightView):
+        x = x.value
+    if isinstance(x, Tensor):
+        x = x.detach().cpu()
+        return (x.float() if x.dtype == torch.bfloat16 else x).numpy()
+    if isinstance(x, (list, tuple)) and any(isinstance(v, Tensor) for v in x):
+        return np.array([convert_to_numpy(v) for v in x])
+    return np.array(x)
+
+
+def is_tensor(x: Any) -> bool:
+    """Say whether a value is a torch tensor.
+
+    Example:
+        >>> is_tensor(torch.ones(1)), is_tensor([1.0])
+        (True, False)
+    """
+    return isinstance(x, Tensor)
+
+
+def dtype(x: Any) -> str:
+    """Return the name of the dtype that a value has, or would have as a tensor.
+
+    Example:
+        >>> dtype(torch.ones(1)), dtype(1)
+        ('float32', 'int32')
+    """
+    own = getattr(x, "dtype", None)
+    return standardize_dtype(convert_to_tensor(x).dtype if own is None else own)
+
+
+def shape(x: Any) -> tuple[Any, ...]:
+    """Return the sizes, None for the unknown ones of a symbolic tensor.
+
+    Example:
+        >>> shape(torch.ones(2, 3)), shape(KerasTensor((None, 3)))
+        ((2, 3), (None, 3))
+    """
+    own = getattr(x, "shape", None)
+    return tuple(convert_to_tensor(x).shape if own is None else own)
+
+
+@operation("core")
+def cast(x: Array, dtype: Any) -> Tensor:
+    """Return the values in another dtype.
+
+    Args:
+        x: the values.
+        dtype: the dtype, by name or as torch's.
+
+    Example:
+        >>> cast([1.5, 2.5], "int32").tolist()
+        [1, 2]
+    """
+    return x.to(to_torch_dtype(dtype))
+
+
+@operation("core")
+def saturate_cast(x: Array, dtype: Any) -> Tensor:
+    """Return the values in another dtype, its limits in place of what lies beyond them.
+
+    Args:
+        x: the values.
+        dtype: the dtype, by name or as torch's.
+
+    Example:
+        >>> saturate_cast([-3.0, 300.0], "uint8").tolist()
+        [0, 255]
+    """
+    target = to_torch_dtype(dtype)
+    if target == torch.bool or x.dtype == torch.bool:
+        return x.to(target)
+    floats = target.is_floating_point
+    limits = torch.finfo(target) if floats else torch.iinfo(target)
+    low, high = limits.min, limits.max
+    own = x.dtype
+    if own.is_floating_point:
+        # A limit such as 2**31 - 1 would be rounded up, out of the range.
+        if not floats and high > 2**24 and own != torch.float64:
+            return x.double().clamp(low, high).to(target)
+        return x.clamp(
+            max(low, torch.finfo(own).min), min(high, torch.finfo(own).max)
+        ).to(target)
+    bounds = torch.iinfo(own)
+    return x.clamp(max(int(low), bounds.min), min(int(high), bounds.max)).to(target)
+
+
+@operation("core")
+def stop_gradient(variable: Array) -> Tensor:
+    """Return the values, through which no gradient flows.
+
+    Example:
+        >>> stop_gradient(torch.ones(1, requires_grad=True)).requires_grad
+        False
+    """
+    return variable.detach()
+
+
+# Parts
+
+
+@operation("core")
+def unstack(x: Array, num: int | None = None, axis: int = 0) -> list[Tensor]:
+    """Split into the tensors along an axis, without that axis.
+
+    Args:
+        x: the tensor.
+        num: how many there are, checked; needed where the size is unknown.
+        axis: the axis.
+
+    Raises:
+        ValueError: when `num` is not the size of the axis.
+
+    Example:
+        >>> [part.tolist() for part in unstack([[1, 2], [3, 4]])]
+        [[1, 2], [3, 4]]
+    """
+    if num is not None and num != x.shape[axis]:
+        expected = f"the size of axis {axis}, {x.shape[axis]}"
+        raise ValueError(invalid_argument("unstack", "num", expected, num))
+    return list(x.unbind(axis))
+
+
+@operation("core")
+def slice(inputs: Array, start_indices: Operand, shape: Sequence[int]) -> Tensor:
+    """Cut a block out of a tensor.
+
+    Args:
+        inputs: the tensor.
+        start_indices: where the block begins, for each axis.
+        shape: the shape of the block.
+
+    Raises:
+        ValueError: when the numbers of axes differ.
+
+    Example:
+        >>> slice([[1, 2, 3], [4, 5, 6]], [0, 1], [2, 2]).tolist()
+        [[2, 3], [5, 6]]
+    """
+    start = _indices("slice", start_indices, inputs.ndim)
+    if len(shape) != inputs.ndim:
+        expected = f"a size for each of the {inputs.ndim} axes"
+        raise ValueError(invalid_argument("slice", "shape", expected, shape))
+    for axis, (first, size) in enumerate(zip(start, shape, strict=True)):
+        if isinstance(first, Tensor):  # not read, which would wait for the device
+            rows = torch.arange(int(size), device=inputs.device) + first
+            inputs = inputs.index_select(axis, rows)
+        else:
+            stop = None if size == -1 else first + int(size)
+            index = (builtins.slice(None),) * axis
+            inputs = inputs[(*index, builtins.slice(first, stop))]
+    return inputs
+
+
+@operation("core")
+def slice_update(inputs: Array, start_indices: Operand, updates: Array) -> Tensor:
+    """Return a copy of a tensor in which a block is replaced.
+
+    Args:
+        inputs: the tensor.
+        start_indices: where the block begins, for each axis.
+        updates: the block.
+
+    Raises:
+        ValueError: when the numbers of axes differ.
+
+    Example:
+        >>> slice_update([[0, 0], [0, 0]], [1, 0], [[7, 8]]).tolist()
+        [[0, 0], [7, 8]]
+    """
+    start = _indices("slice_update", start_indices, inputs.ndim)
+    updates = updates.to(inputs.dtype)
+    outputs = inputs.clone()
+    if not any(isinstance(first, Tensor) for first in start):
+        pairs = zip(start, updates.shape, strict=True)
+        outputs[tuple(builtins.slice(a, a + size) for a, size in pairs)] = updates
+        return outputs
+    rows = [
+        torch.arange(size, device=inputs.device) + first
+        for first, size in zip(start, updates.shape, strict=True)
+    ]
+    grid = torch.meshgrid(*rows, indexing="ij")
+    return outputs.index_put_(tuple(grid), updates)
+
+
+def _indices(owner: str, start: Any, ndim: int) -> list[Any]:
+    """Return where a block begins: integers, or tensors that are not read."""
+    if isinstance(start, WeightView):
+        start = start.value
+    if isinstance(start, Tensor):
+        start = start.reshape(-1).unbind()
+    elif not isinstance(start, (list, tuple)):
+        start = np.atleast_1d(np.asarray(start)).tolist()
+    if len(start) != ndim:
+        expected = f"an index for each of the {ndim} axes"
+        raise ValueError(invalid_argument(owner, "start_indices", expected, start))
+    return [first if isinstance(first, Tensor) else int(first) for first in start]
+
+
+@operation("core")
+def scatter(indices: Array, values: Array, shape: Sequence[int]) -> Tensor:
+    """Put values into zeros; values for one place add up.
+
+    Args:
+        indices: the places, of shape ``(..., depth)``.
+        values: the values, of shape ``(..., *shape[depth:])``.
+        shape: the shape of the outputs.
+
+    Example:
+        >>> scatter([[0], [2], [2]], [1.0, 2.0, 3.0], [4])
+        tensor([1., 0., 5., 0.])
+    """
+    depth = indices.shape[-1]
+    places = indices.reshape(-1, depth).long().unbind(-1)
+    rows = values.reshape(-1, *shape[depth:])
+    return rows.new_zeros(tuple(shape)).index_put_(places, rows, accumulate=True)
+
+
+@operation("core")
+def scatter_update(
+    inputs: Array, indices: Array, updates: Array, reduction: str | None = None
+) -> Tensor:
+    """Return a copy of a tensor in which values at given places are changed.
+
+    Args:
+        inputs: the tensor.
+        indices: the places, of shape ``(updates, depth)``.
+        updates: the values, of shape ``(updates, *inputs.shape[depth:])``.
+        reduction: None to replace, or ``"add"``, ``"mul"``, ``"max"`` or ``"min"`` to
+            combine with what is there.
+
+    Raises:
+        ValueError: for another reduction.
+
+    Example:
+        >>> scatter_update([1.0, 2.0, 3.0], [[0], [2]], [8.0, 9.0])
+        tensor([8., 2., 9.])
+    """
+    one_of("scatter_update", "reduction", reduction, (None, "add", "max", "min", "mul"))
+    places = indices.long().unbind(-1)
+    updates = updates.to(inputs.dtype)
+    if reduction in (None, "add"):
+        return inputs.index_put(places, updates, accumulate=reduction == "add")
+    depth = len(places)
+    rows = inputs.shape[:depth]
+    flat = torch.zeros_like(places[0])
+    for place, size in zip(places, rows, strict=True):
+        flat = flat * size + torch.where(place < 0, place + size, place)
+    rest = inputs.shape[depth:]
+    table = inputs.reshape(-1, *rest)
+    flat = flat.reshape(-1, *[1] * len(rest)).expand(-1, *rest)
+    names = {"max": "amax", "min": "amin", "mul": "prod"}
+    combined = table.scatter_reduce(
+        0, flat, updates.expand_as(flat), names[str(reduction)], include_self=True
+    )
+    return combined.reshape(inputs.shape)
+
+
+# Control flow: run by Python, step by step
+
+
+def cond(pred: Any, true_fn: Callable[[], Any], false_fn: Callable[[], Any]) -> Any:
+    """Return what one of two functions returns, by the value of a scalar.
+
+    Args:
+        pred: the scalar.
+        true_fn: called without arguments where `pred` is true.
+        false_fn: called without arguments where it is not.
+
+    Example:
+        >>> cond(torch.tensor(2.0) > 1.0, lambda: "yes", lambda: "no")
+        'yes'
+    """
+    _require_callables("cond", true_fn=true_fn, false_fn=false_fn)
+    if isinstance(pred, KerasTensor):
+        return tree.map_structure(
+            lambda *branches: call_symbolic(_chosen, (pred, *branches), {}),
+            true_fn(),
+            false_fn(),
+        )
+    if isinstance(pred, Tensor) and pred.is_meta:
+        return true_fn()  # only shapes are asked for, which are those of both
+    return true_fn() if pred else false_fn()
+
+
+def _chosen(pred: Tensor, first: Any, second: Any) -> Any:
+    return first if pred.is_meta or pred else second
+
+
+def switch(index: Any, branches: Sequence[Callable[..., Any]], *operands: Any) -> Any:
+    """Call one of several functions, by an index that is clipped to their number.
+
+    Args:
+        index: the number of the function.
+        branches: the functions.
+        *operands: their arguments.
+
+    Example:
+        >>> int(switch(1, [lambda x: x + 1, lambda x: x * 10], 3))
+        30
+    """
+    _require_callables(
+        "switch", **{f"branches[{i}]": f for i, f in enumerate(branches)}
+    )
+    leaves = tree.flatten((index, operands))
+    if any(isinstance(leaf, KerasTensor) for leaf in leaves):
+        return call_symbolic(switch, (index, branches, *operands), {})
+    operands = tree.map_structure(as_tensor, operands)
+    if isinstance(index, Tensor) and index.is_meta:
+        return branches[0](*operands)
+    return branches[min(max(int(index), 0), len(branches) - 1)](*operands)
+
+
+@operation("core")
+def map(f: Operand, xs: Arrays) -> Any:
+    """Apply a function to each slice along the first axis, and stack the results.
+
+    `vectorized_map` is the same in one go, where the function allows it.
+
+    Args:
+        f: the function, of a slice of `xs`.
+        xs: a tensor or a structure of them.
+
+    Example:
+        >>> map(lambda x: x * 2, torch.tensor([1, 2, 3])).tolist()
+        [2, 4, 6]
+    """
+    _require_callables("map", f=f)
+    _, outputs = _scan(lambda carry, x: (carry, f(x)), None, xs, None, False)
+    return outputs
+
+
+@operation("core")
+def scan(
+    f: Operand,
+    init: Arrays,
+    xs: Arrays = None,
+    length: int | None = None,
+    reverse: bool = False,
+    unroll: int | bool = 1,
+) -> tuple[Any, Any]:
+    """Call a function on each slice along the first axis, passing a state on.
+
+    Args:
+        f: ``(carry, x)`` to ``(carry, y)``.
+        init: the first `carry`, a tensor or a structure of them.
+        xs: a tensor or a structure of them; None where only `length` counts.
+        length: the number of steps, where `xs` does not tell.
+        reverse: begin at the last slice.
+        unroll: accepted for Keras's signature.
+
+    Returns:
+        The last `carry`, and the stacked `y`.
+
+    Raises:
+        ValueError: when the lengths differ, or none is known.
+
+    Example:
+        >>> last, sums = scan(lambda c, x: (c + x, c + x), 0, torch.arange(1, 4))
+        >>> int(last), sums.tolist()
+        (6, [1, 3, 6])
+    """
+    _require_callables("scan", f=f)
+    if not isinstance(unroll, bool):
+        positive_integer("scan", "unroll", unroll)
+    return _scan(f, init, xs, length, reverse)
+
+
+def _scan(
+    f: Callable[..., Any], carry: Any, xs: Any, length: int | None, reverse: bool
+) -> tuple[Any, Any]:
+    leaves = [leaf for leaf in tree.flatten(xs) if leaf is not None]
+    lengths = {leaf.shape[0] for leaf in leaves} | ({length} - {None})
+    if len(lengths) != 1:
+        raise ValueError(
+            "scan: the first axes of `xs` and `length` must agree and one be given, "
+            f"got lengths {sorted(lengths, key=str)}."
+        )
+    steps = int(lengths.pop())  # type: ignore[arg-type]
+
+    def at(step: int) -> Any:
+        return tree.map_structure(lambda t: None if t is None else t[step], xs)
+
+    if any(leaf.is_meta for leaf in leaves) and steps:
+        carry, y = f(carry, at(0))  # every step has the same shapes
+        return carry, tree.map_structure(
+            lambda t: None if t is None else t.expand(steps, *t.shape), y
+        )
+    order = range(steps)
+    outputs = []
+    for step in reversed(order) if reverse else order:
+        carry, y = f(carry, at(step))
+        outputs.append(y)
+    if reverse:
+        outputs.reverse()
+    if not outputs:
+        return carry, tree.map_structure(lambda t: t, xs)
+    return carry, tree.map_structure(_stacked, *outputs)
+
+
+def _stacked(*parts: Any) -> Any:
+    if parts[0] is None:
+        return None
+    return torch.stack([torch.as_tensor(part) for part in parts])
+
+
+@operation("core")
+def associative_scan(
+    f: Operand, elems: Arrays, reverse: bool = False, axis: int = 0
+) -> Any:
+    """Combine all first slices along an axis, in a number of steps that is logarithmic.
+
+    Args:
+        f: an associative function of two structures like `elems`, over many slices at
+            once.
+        elems: a tensor or a structure of them.
+        reverse: combine from the last slice on.
+        axis: the axis.
+
+    Raises:
+        ValueError: when the sizes of the axis differ.
+
+    Example:
+        >>> associative_scan(lambda a, b: a + b, torch.arange(1, 5)).tolist()
+        [1, 3, 6, 10]
+    """
+    _require_callables("associative_scan", f=f)
+    leaves = tree.flatten(elems)
+    sizes = {leaf.shape[axis] for leaf in leaves}
+    if len(sizes) > 1:
+        raise ValueError(
+            f"associative_scan: all tensors need one size on axis {axis}, got shapes "
+            f"{[tuple(leaf.shape) for leaf in leaves]}."
+        )
+
+    def each(function: Callable[..., Tensor], *structures: Any) -> Any:
+        return tree.map_structure(function, *structures)
+
+    def run(items: Any) -> Any:
+        size = tree.flatten(items)[0].shape[0]
+        if size < 2:
+            return items
+        pairs = f(
+            each(lambda t: t[: size - 1 : 2], items), each(lambda t: t[1::2], items)
+        )
+        odd = run(pairs)
+        before = each(lambda t: t[: (size - 1) // 2], odd)
+        even = f(before, each(lambda t: t[2::2], items))
+        even = each(lambda t, e: torch.cat([t[:1], e.to(t.dtype)]), items, even)
+        return each(_interleaved, even, odd)
+
+    def turned(tensor: Tensor) -> Tensor:
+        tensor = tensor.movedim(axis, 0)
+        return tensor.flip(0) if reverse else tensor
+
+    def back(tensor: Tensor) -> Tensor:
+        return (tensor.flip(0) if reverse else tensor).movedim(0, axis)
+
+    return each(back, run(each(turned, elems)))
+
+
+def _interleaved(even: Tensor, odd: Tensor) -> Tensor:
+    """Return the first of `even`, the first of `odd`, the second of `even`, ..."""
+    count = odd.shape[0]
+    pairs = torch.stack([even[:count], odd.to(even.dtype)], dim=1).flatten(0, 1)
+    return pairs if even.shape[0] == count else torch.cat([pairs, even[count:]])
+
+
+@operation("core")
+def while_loop(
+    cond: Callable[..., Any],
+    body: Callable[..., Any],
+    loop_vars: Operand,
+    maximum_iterations: int | None = None,
+) -> Any:
+    """Call a function on its own results as long as a condition holds.
+
+    Args:
+        cond: says of the variables whether to go on.
+        body: makes the next variables of the last ones.
+        loop_vars: the first variables: a tuple or list of them, or one.
+        maximum_iterations: the largest number of calls of `body`.
+
+    Returns:
+        The last variables, in the structure of `loop_vars`.
+
+    Example:
+        >>> while_loop(lambda i: i < 10, lambda i: i * 2, 3)
+        tensor(12, dtype=torch.int32)
+    """
+    _require_callables("while_loop", cond=cond, body=body)
+    loop_vars = tree.map_structure(as_tensor, loop_vars)
+    leaves = tree.flatten(loop_vars)
+    several = isinstance(loop_vars, (list, tuple))
+    values = tuple(loop_vars) if several else (loop_vars,)
+    if any(isinstance(leaf, Tensor) and leaf.is_meta for leaf in leaves):
+        return loop_vars  # the variables keep their shapes
+    count = 0
+    while (maximum_iterations is None or count < maximum_iterations) and cond(*values):
+        result = body(*values)
+        values = tuple(result) if isinstance(result, (list, tuple)) else (result,)
+        count += 1
+    return type(loop_vars)(values) if several else values[0]
+
+
+@operation("core")
+def fori_loop(
+    lower: Any, upper: Any, body_fun: Callable[[Any, Any], Any], init_val: Arrays
+) -> Any:
+    """Call a function for each integer of a range, passing a value on.
+
+    Args:
+        lower: the first integer.
+        upper: the integer after the last.
+        body_fun: ``(i, value)`` to the next value.
+        init_val: the first value, a tensor or a structure of them.
+
+    Example:
+        >>> int(fori_loop(0, 5, lambda i, total: total + i, 0))
+        10
+    """
+    _require_callables("fori_loop", body_fun=body_fun)
+    leaves = tree.flatten(init_val)
+    if any(isinstance(leaf, Tensor) and leaf.is_meta for leaf in leaves):
+        return init_val
+    for step in range(int(lower), int(upper)):
+        init_val = body_fun(step, init_val)
+    return init_val
+
+
+@operation("core")
+def vectorized_map(function: Callable[..., Any], elements: Arrays) -> Any:
+    """Apply a function of one element to all along the first axis, by `torch.vmap`.
+
+    Args:
+        function: the function, of an element.
+        elements: a tensor or a structure of them.
+
+    Example:
+        >>> vectorized_map(lambda x: x * 2, torch.tensor([1, 2, 3])).tolist()
+        [2, 4, 6]
+    """
+    _require_callables("vectorized_map", function=function)
+    return torch.vmap(function)(elements)
+
+
+# Gradients
+
+
+class _CustomGradient(torch.autograd.Function):
+    """Calls a function, and on the way back the gradient that it returned."""
+
+    @staticmethod
+    def forward(ctx: Any, function: Callable[..., Any], *args: Any) -> Any:
+        outputs, ctx.gradient = function(*args)
+        ctx.args = args
+        return outputs
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Any) -> Any:
+        grads = ctx.gradient(
+            *ctx.args, upstream=upstream[0] if len(upstream) == 1 else upstream
+        )
+        grads = grads if isinstance(grads, tuple) else (grads,)
+        return (None, *grads, *[None] * (len(ctx.args) - len(grads)))
+
+
+def custom_gradient(f: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a function a gradient of its own.
+
+    Args:
+        f: returns its outputs and a function ``grad(*args, upstream)``, which returns
+            the gradient with respect to each argument.
+
+    Example:
+        >>> @custom_gradient
+        ... def halved(x):
+        ...     def grad(*args, upstream):
+        ...         return 0.5 * upstream
+        ...
+        ...     return x * 1.0, grad
+        >>> x = torch.ones(2, requires_grad=True)
+        >>> halved(x).sum().backward()
+        >>> x.grad
+        tensor([0.5000, 0.5000])
+    """
+
+    def call(*args: Any) -> Any:
+        return _CustomGradient.apply(f, *args)
+
+    return call
+
+
+def _require_callables(owner: str, **functions: Any) -> None:
+    for name, function in functions.items():
+        if not callable(function):
+            raise TypeError(invalid_argument(owner, name, "a function", function))

@@ -245,6 +245,10 @@ class CompiledLoss:
     ) -> None:
         if loss is not None and not isinstance(loss, (list, tuple, Mapping)):
             _ = loss if callable(loss) else losses.get(loss)  # a typo is found here
+        if output_names:
+            for argument, given in (("loss", loss), ("loss_weights", loss_weights)):
+                if isinstance(given, Mapping):
+                    by_output(argument, given, output_names, nested=False)
         self.spec = loss
         self.weights = loss_weights
         self.output_names = output_names
@@ -434,6 +438,21 @@ class CompiledMetrics:
         """Return the value of each metric by name."""
         self.flush()
         return {name: _result(m) for _, name, m, _ in self._bound or ()}
+
+    #: The name among the metrics of a model, as Keras has it.
+    name = "compile_metrics"
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        """Add the outputs of a batch, in a training step of one's own."""
+        self.update(y_true, y_pred, sample_weight)
+
+    def result(self) -> dict[str, Any]:
+        """Return the value of each metric by name."""
+        return self.results()
+
+    def reset_state(self) -> None:
+        """Begin again."""
+        self.reset()
 
     def reset(self) -> None:
         """Begin again."""

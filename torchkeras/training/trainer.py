@@ -314,11 +314,12 @@ class Trainer(Layer):
 
     @property
     def metrics(self) -> list[Any]:
-        """The loss tracker and the metrics of `compile` and of the model's own."""
+        """The loss tracker, `compile`'s metrics as one, and the model's own."""
         if not self.compiled:
             return self._own_metrics()
-        bound = self._compiled_metrics.metrics
         trackers = [self._loss_tracker, *self._compiled_loss.trackers]
+        compiled = self._compiled_metrics
+        bound = [compiled] if any(compiled.specs) else []
         return [*trackers, *bound, *self._own_metrics()]
 
     def _own_metrics(self) -> list[Any]:

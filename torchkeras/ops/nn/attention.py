@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from typing import Any
 
 import torch
@@ -59,7 +60,7 @@ def dot_product_attention(
 
     Raises:
         ValueError: for arrays of another rank, and heads that do not divide.
-        RuntimeError: when the flash kernel cannot be used and `flash_attention` is True.
+        RuntimeError: when the flash kernel is asked for and cannot be used.
 
     Example:
         >>> x = torch.ones(2, 5, 4, 8)
@@ -138,9 +139,8 @@ def _capped(
     scale: float | None,
     cap: float,
 ) -> Tensor:
-    if scale is None:
-        scale = query.shape[-1] ** -0.5
-    scores = cap * torch.tanh(query @ key.mT * (scale / cap))
+    factor = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
+    scores = cap * torch.tanh(query @ key.mT * (factor / cap))
     if added is not None:
         scores = scores + added
     return torch.softmax(scores, -1) @ value

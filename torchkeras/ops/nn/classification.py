@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -406,68 +406,97 @@ _HASH = 6364136223846793005
 _NEVER = float("-inf")
 
 
+class _Beams(NamedTuple):
+    """The sequences that a beam search keeps, ``(batch, width)`` of them.
+
+    For each there are the logarithms of two probabilities: of the alignments that end
+    in its last label, and of those that end in a blank. The last label again begins a
+    new label only after a blank.
+    """
+
+    in_label: Tensor
+    in_blank: Tensor
+    #: What tells sequences apart, and that of the sequence without the last label.
+    number: Tensor
+    shorter: Tensor
+    last: Tensor
+    length: Tensor
+    #: The labels, ``(batch, width, steps)``.
+    path: Tensor
+
+
 def _search_beams(
     scores: Tensor, beyond: Tensor, width: int, top_paths: int, blank: int
 ) -> tuple[Tensor, Tensor]:
-    """Search for the most probable sequences of labels, in all samples at once.
-
-    For each sequence there are the probabilities of all alignments that end in its last
-    label, and of those that end in a blank: a label that is the last one again begins a
-    new label only after a blank.
-    """
+    """Search for the most probable sequences of labels, in all samples at once."""
     batch, steps, classes = scores.shape
-    new = scores.new_full
     # Beyond its end a sample has blanks only, which change nothing.
-    silence = new((classes,), _NEVER)
+    silence = scores.new_full((classes,), _NEVER)
     silence[blank] = 0.0
     scores = torch.where(beyond.unsqueeze(-1), silence, scores.log_softmax(-1))
     # The empty sequence, and places that no sequence has taken yet.
-    in_label, in_blank = new((batch, width), _NEVER), new((batch, width), _NEVER)
+    impossible = scores.new_full((batch, width), _NEVER)
+    in_blank = impossible.clone()
     in_blank[:, 0] = 0.0
-    paths = torch.full((batch, width, steps), -1, device=scores.device)
-    lengths = paths.new_zeros(batch, width)
-    last = paths.new_full((batch, width), blank)
-    # Numbers that tell sequences apart, and those of the sequences one label shorter.
-    number, shorter = paths.new_zeros(batch, width), paths.new_full((batch, width), -1)
-    labels = torch.arange(classes, device=scores.device)
+    none = torch.zeros((batch, width), dtype=torch.int64, device=scores.device)
+    path = none.new_full((batch, width, steps), -1)
+    beams = _Beams(impossible, in_blank, none, none - 1, none + blank, none, path)
     for step in scores.unbind(1):
-        total = torch.logaddexp(in_label, in_blank)
-        stay_blank = total + step[:, blank, None]
-        stay_label = in_label + step.gather(-1, last)
-        # (batch, sequence, next label)
-        repeats = last.unsqueeze(-1) == labels
-        longer = torch.where(repeats, in_blank.unsqueeze(-1), total.unsqueeze(-1))
-        longer = (longer + step.unsqueeze(1)).masked_fill(labels == blank, _NEVER)
-        # Sequence i plus a label may be j, which is there already: both are one then.
-        same = number.unsqueeze(2) == shorter.unsqueeze(1)
-        following = last.unsqueeze(1).expand(-1, width, -1)
-        arriving = longer.gather(2, following)
-        joined = arriving.masked_fill(~same, _NEVER).amax(1)
-        stay_label = torch.logaddexp(stay_label, joined)
-        arriving = arriving.masked_fill(same, _NEVER)
-        longer = longer.scatter_reduce(2, following, arriving, "amin")
-        # The best of all that stay as they are and all that are longer.
-        stay = torch.logaddexp(stay_label, stay_blank)
-        candidates = torch.cat([stay, longer.flatten(1)], 1)
-        chosen = candidates.topk(width, 1).indices
-        grows = chosen >= width
-        extension = (chosen - width).clamp(min=0)
-        source = torch.where(grows, extension // classes, chosen)
-        label = torch.where(grows, extension % classes, last.gather(1, source))
-        ended = longer.flatten(1).gather(1, extension)
-        in_label = torch.where(grows, ended, stay_label.gather(1, source))
-        in_blank = stay_blank.gather(1, source).masked_fill(grows, _NEVER)
-        parent = number.gather(1, source)
-        shorter = torch.where(grows, parent, shorter.gather(1, source))
-        number = torch.where(grows, parent * _HASH + label + 1, parent)
-        lengths, last = lengths.gather(1, source), label
-        paths = paths.gather(1, source.unsqueeze(-1).expand(-1, -1, steps))
-        place = lengths.clamp(max=steps - 1).unsqueeze(-1)
-        written = torch.where(grows.unsqueeze(-1), label.unsqueeze(-1), -1)
-        written = torch.where(grows.unsqueeze(-1), written, paths.gather(2, place))
-        paths = paths.scatter(2, place, written)
-        lengths = lengths + grows
-    best, chosen = torch.logaddexp(in_label, in_blank).topk(top_paths, 1)
-    paths = paths.gather(1, chosen.unsqueeze(-1).expand(-1, -1, steps))
-    paths = paths.masked_fill(best.unsqueeze(-1) == _NEVER, -1)
-    return paths.transpose(0, 1).int(), best
+        beams = _select(beams, *_extend(beams, step, blank))
+    total = torch.logaddexp(beams.in_label, beams.in_blank)
+    best, chosen = total.topk(top_paths, 1)
+    path = beams.path.gather(1, chosen.unsqueeze(-1).expand(-1, -1, steps))
+    path = path.masked_fill(best.unsqueeze(-1) == _NEVER, -1)
+    return path.transpose(0, 1).int(), best
+
+
+def _extend(beams: _Beams, step: Tensor, blank: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the scores of all sequences that one step more may lead to.
+
+    They are those of the sequences that stay as they are, in their last label and in a
+    blank, and of those that are longer, ``(batch, width, classes)``.
+    """
+    total = torch.logaddexp(beams.in_label, beams.in_blank)
+    stay_blank = total + step[:, blank, None]
+    stay_label = beams.in_label + step.gather(-1, beams.last)
+    labels = torch.arange(step.shape[-1], device=step.device)
+    repeats = beams.last.unsqueeze(-1) == labels
+    longer = torch.where(repeats, beams.in_blank.unsqueeze(-1), total.unsqueeze(-1))
+    longer = (longer + step.unsqueeze(1)).masked_fill(labels == blank, _NEVER)
+    # Sequence i with a label more may be sequence j: then its score goes there.
+    same = beams.number.unsqueeze(2) == beams.shorter.unsqueeze(1)
+    label_of_j = beams.last.unsqueeze(1).expand_as(same)
+    arriving = longer.gather(2, label_of_j)
+    joined = arriving.masked_fill(~same, _NEVER).amax(1)
+    longer = longer.scatter_reduce(
+        2, label_of_j, arriving.masked_fill(same, _NEVER), "amin"
+    )
+    return torch.logaddexp(stay_label, joined), stay_blank, longer
+
+
+def _select(
+    beams: _Beams, stay_label: Tensor, stay_blank: Tensor, longer: Tensor
+) -> _Beams:
+    """Return the best of the sequences that stay as they are and of the longer ones."""
+    width, classes = longer.shape[1:]
+    stay = torch.logaddexp(stay_label, stay_blank)
+    best, chosen = torch.cat([stay, longer.flatten(1)], 1).topk(width, 1)
+    grows = chosen >= width
+    extension = (chosen - width).clamp(min=0)
+    source = torch.where(grows, extension // classes, chosen)
+    in_blank = stay_blank.gather(1, source).masked_fill(grows, _NEVER)
+    in_label = torch.where(grows, best, stay_label.gather(1, source))
+    number, shorter, last, length = (
+        t.gather(1, source)
+        for t in (beams.number, beams.shorter, beams.last, beams.length)
+    )
+    last = torch.where(grows, extension % classes, last)
+    shorter = torch.where(grows, number, shorter)
+    # What is impossible may repeat a sequence, and must not take part of its score.
+    shorter = shorter.masked_fill(best == _NEVER, -1)
+    number = torch.where(grows, number * _HASH + last + 1, number)
+    steps = beams.path.shape[-1]
+    path = beams.path.gather(1, source.unsqueeze(-1).expand(-1, -1, steps))
+    place = length.clamp(max=steps - 1).unsqueeze(-1)
+    path = path.scatter(2, place, torch.where(grows, last, -1).unsqueeze(-1))
+    return _Beams(in_label, in_blank, number, shorter, last, length + grows, path)

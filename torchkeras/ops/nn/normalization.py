@@ -28,7 +28,7 @@ __all__ = [
 @operation("nn")
 def moments(
     x: Array,
-    axes: int | Sequence[int] | None,
+    axes: int | tuple[int, ...] | list[int] | None,
     keepdims: bool = False,
     synchronized: bool = False,
 ) -> tuple[Tensor, Tensor]:
@@ -115,7 +115,7 @@ def _positive_axes(
     owner: str, axis: int | Sequence[int], x: Tensor
 ) -> tuple[list[int], bool]:
     """Return axes in order, not negative, and whether they are the last ones."""
-    axes = list(axis) if isinstance(axis, (list, tuple)) else [axis]
+    axes = [axis] if isinstance(axis, int) else list(axis)
     if not axes or not all(isinstance(a, int) and -x.ndim <= a < x.ndim for a in axes):
         raise ValueError(
             f"{owner}: `axis` must be an axis, or several, of the input of shape "
@@ -187,7 +187,7 @@ def layer_normalization(
 
     Example:
         >>> layer_normalization([1.0, 3.0])
-        tensor([-1.0000,  1.0000])
+        tensor([-1.,  1.])
     """
     if kwargs.pop("rms_scaling", False):
         raise NotImplementedError(

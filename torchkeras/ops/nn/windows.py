@@ -155,7 +155,10 @@ def _groups(owner: str, inputs: Tensor, weight: Tensor) -> int:
 
 
 def _pad_same(
-    inputs: Tensor, window: Sequence[int], strides: Sizes, dilation: Sizes
+    inputs: Tensor,
+    window: Sequence[int],
+    strides: Sequence[int],
+    dilation: Sequence[int],
 ) -> tuple[Tensor, list[int]]:
     """Return inputs, padded where the two sides differ, and the padding yet to do."""
     axes = zip(inputs.shape[2:], window, strides, dilation, strict=True)
@@ -622,7 +625,9 @@ def unfold(
         torch.Size([1, 8, 4])
     """
     _check_rank("unfold", x, "(batch, channels, height, width)", 4)
-    return F.unfold(x, kernel_size, dilation, padding, stride)
+    return F.unfold(
+        x, _pair(kernel_size), _pair(dilation), _pair(padding), _pair(stride)
+    )
 
 
 @operation("nn")
@@ -656,7 +661,18 @@ def fold(
         torch.Size([1, 2, 4, 4])
     """
     _check_rank("fold", x, "(batch, channels * window, windows)", 3)
-    return F.fold(x, output_size, kernel_size, dilation, padding, stride)  # pyright: ignore
+    return F.fold(
+        x,
+        _pair(output_size),
+        _pair(kernel_size),
+        _pair(dilation),
+        _pair(padding),
+        _pair(stride),
+    )
+
+
+def _pair(sizes: Sizes) -> tuple[int, ...]:
+    return tuple(sizes) if isinstance(sizes, Sequence) else (sizes, sizes)
 
 
 def _check_rank(owner: str, x: Tensor, shape: str, rank: int) -> None:

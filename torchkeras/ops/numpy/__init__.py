@@ -3,7 +3,9 @@
 # Temporary, while the modules are being written.
 import importlib as _i
 
-for _m in "arithmetic creation elementwise indexing logic products reductions shaping".split():
+for _m in (
+    "arithmetic creation elementwise indexing logic products reductions shaping".split()
+):
     try:
         _mod = _i.import_module(f"torchkeras.ops.numpy.{_m}")
     except Exception as _e:

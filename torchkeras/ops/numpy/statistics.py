@@ -119,7 +119,11 @@ def _median(
 
 @operation("numpy")
 def quantile(
-    x: Array, q: Array, axis: Axis = None, method: str = "linear", keepdims: bool = False
+    x: Array,
+    q: Array,
+    axis: Axis = None,
+    method: str = "linear",
+    keepdims: bool = False,
 ) -> Tensor:
     """Return the values below which shares `q` of the values along the axes lie.
 
@@ -144,7 +148,11 @@ def quantile(
 
 @operation("numpy")
 def nanquantile(
-    x: Array, q: Array, axis: Axis = None, method: str = "linear", keepdims: bool = False
+    x: Array,
+    q: Array,
+    axis: Axis = None,
+    method: str = "linear",
+    keepdims: bool = False,
 ) -> Tensor:
     """Return `quantile` of what is a number.
 
@@ -158,7 +166,11 @@ def nanquantile(
 
 @operation("numpy")
 def percentile(
-    x: Array, q: Array, axis: Axis = None, method: str = "linear", keepdims: bool = False
+    x: Array,
+    q: Array,
+    axis: Axis = None,
+    method: str = "linear",
+    keepdims: bool = False,
 ) -> Tensor:
     """Return `quantile` with `q` in percent, from 0 to 100.
 
@@ -173,7 +185,11 @@ def percentile(
 
 @operation("numpy")
 def nanpercentile(
-    x: Array, q: Array, axis: Axis = None, method: str = "linear", keepdims: bool = False
+    x: Array,
+    q: Array,
+    axis: Axis = None,
+    method: str = "linear",
+    keepdims: bool = False,
 ) -> Tensor:
     """Return `percentile` of what is a number.
 
@@ -193,7 +209,6 @@ def _check_shares(owner: str, q: Tensor, high: int) -> None:
     if not ((q >= 0) & (q <= high)).all():
         got = q.detach().tolist()
         raise ValueError(invalid_argument(owner, "q", f"from 0 to {high}", got))
-
 
 
 #: By method: the rank of the value below a fractional rank, and the weight of the one
