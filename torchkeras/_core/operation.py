@@ -56,13 +56,25 @@ class Operation:
     module: str
     tensors: frozenset[str]
 
+    @property
+    def function_order(self) -> list[str]:
+        """The names of the arguments, in order."""
+        return list(inspect.signature(self.function).parameters)
+
     def split(
         self, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the arguments of a call by name: the tensors, and the options."""
-        bound = inspect.signature(self.function).bind(*args, **kwargs).arguments
-        tensors = {k: v for k, v in bound.items() if k in self.tensors}
-        return tensors, {k: v for k, v in bound.items() if k not in self.tensors}
+        signature = inspect.signature(self.function)
+        tensors: dict[str, Any] = {}
+        options: dict[str, Any] = {}
+        for name, value in signature.bind(*args, **kwargs).arguments.items():
+            group = tensors if name in self.tensors else options
+            if signature.parameters[name].kind is inspect.Parameter.VAR_KEYWORD:
+                group.update(value)
+            else:
+                group[name] = value
+        return tensors, options
 
 
 #: All operations, by Keras's class name.

@@ -216,7 +216,12 @@ def _call_arguments(node: Node) -> tuple[Any, Any]:
     if entry is None:
         return node.args, node.kwargs
     tensors, _ = entry.split(node.args, node.kwargs)
-    return tuple(tensors.values()), {}
+    order = [name for name in entry.function_order if name in entry.tensors]
+    positional = 0
+    while positional < len(order) and order[positional] in tensors:
+        positional += 1
+    args = tuple(tensors.pop(name) for name in order[:positional])
+    return args, tensors
 
 
 # From a config

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from torchkeras._core.errors import invalid_argument
-from torchkeras._core.operation import Array, operation
+from torchkeras._core.operation import Array, Operand, operation
 
 __all__ = ["rearrange"]
 
@@ -18,13 +18,13 @@ _TOKEN = re.compile(r"\(([^()]*)\)|(\.\.\.)|(\w+)")
 
 
 @operation("einops")
-def rearrange(tensor: Array, pattern: str, **axes_lengths: int) -> Tensor:
+def rearrange(tensor: Array, pattern: Operand, **axes_lengths: Operand) -> Tensor:
     """Turn, split and join axes as a pattern says.
 
     Args:
         tensor: the tensor.
-        pattern: names for the axes before and after, such as ``"b h w c -> b (h w) c"``.
-            Axes in parentheses are joined, or on the left split.
+        pattern: names for the axes before and after: ``"b h w c -> b (h w) c"``. Axes
+            in parentheses are joined, or on the left split.
         **axes_lengths: sizes of axes that a split makes.
 
     Raises:

@@ -7,6 +7,7 @@ each check makes of them what it is about (tensors, lists, symbolic tensors).
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from typing import Any
 
 import keras
@@ -191,6 +192,7 @@ def check_symbolic(case: Case) -> None:
     assert len(ours) == len(theirs)
     for own, reference in zip(ours, theirs, strict=True):
         assert getattr(own, "shape", own) == getattr(reference, "shape", reference)
+    _assert_same_call(ours, theirs)
     if case.values is not True:
         return
     args, kwargs = _mapped(case, _tensor)
@@ -201,6 +203,25 @@ def check_symbolic(case: Case) -> None:
             assert len(own.shape) == tensor.ndim
             for size, real in zip(own.shape, tensor.shape, strict=True):
                 assert size in (None, real)
+
+
+def _assert_same_call(ours: list[Any], theirs: list[Any]) -> None:
+    """Check that a saved model would call Keras's class with the same arguments."""
+    if not ours or not isinstance(ours[0], KerasTensor) or not ours[0].history:
+        return
+    history = getattr(theirs[0], "_keras_history", None)
+    entry = getattr(ours[0].history.op, "operation", None)
+    if history is None or history.operation is None or entry is None:
+        return
+    reference = type(history.operation)
+    assert entry.class_name == reference.__name__
+    assert entry.module == reference.__module__
+    tensors, options = entry.split(ours[0].history.args, ours[0].history.kwargs)
+    call = list(inspect.signature(reference.call).parameters)[1:]
+    order = [name for name in entry.function_order if name in entry.tensors]
+    assert [name for name in call if name in order] == order
+    assert set(tensors) <= set(call) or "axes_lengths" in call
+    assert set(options) <= set(inspect.signature(reference.__init__).parameters)
 
 
 CHECKS = [check_values, check_arrays, check_gradients, check_symbolic]

@@ -50,7 +50,6 @@ CASES = [
     Case("layer_normalization", (X, X[0]), {"axis": (2, 1)}),
     Case("layer_normalization", (X, X[:, 0], X[:, 1]), {"axis": [0, 2]}),
     Case("layer_normalization", (X,), {"axis": (0, 1, 2)}),
-    Case("layer_normalization", (X, SCALE, OFFSET), {"rms_scaling": False}),
     Case("nn.rms_normalization", (X,)),
     Case("rms_normalization", (X, SCALE)),
     Case("rms_normalization", (X, SCALE), {"axis": [-1], "epsilon": 0.1}),
@@ -76,3 +75,117 @@ CASES = [
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_parity(case, check):
     check(case)
+
+
+@pytest.mark.parametrize("axis", [0, 1, (0, 1)])
+def test_normalizations_over_axes_that_are_not_last(axis):
+    # Keras on torch normalizes the last axes instead, or fails.
+    axes = (axis,) if isinstance(axis, int) else axis
+    sizes = [X.shape[a] for a in axes]
+    gamma, beta = rng.normal(size=(2, *sizes)).astype("float32")
+    shape = [size if a in axes else 1 for a, size in enumerate(X.shape)]
+    mean, variance = X.mean(axes, keepdims=True), X.var(axes, keepdims=True)
+    expected = (X - mean) / np.sqrt(variance + 0.1)
+    expected = expected * gamma.reshape(shape) + beta.reshape(shape)
+    result = ops.layer_normalization(X, gamma, beta, axis, 0.1)
+    np.testing.assert_allclose(result, expected, rtol=1e-5, atol=1e-5)
+    expected = X / np.sqrt(np.square(X).mean(axes, keepdims=True) + 0.1)
+    result = ops.rms_normalization(X, gamma, axis, 0.1)
+    expected = expected * gamma.reshape(shape)
+    np.testing.assert_allclose(result, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_the_deprecated_keyword_may_be_false():
+    result = ops.layer_normalization(X, SCALE.tolist(), rms_scaling=False)
+    torch.testing.assert_close(result, ops.layer_normalization(X, SCALE))
+
+
+def test_weights_may_have_the_rank_of_the_input():
+    gamma = X[:1, :, :1]
+    torch.testing.assert_close(
+        ops.layer_normalization(X, gamma, axis=1),
+        ops.layer_normalization(X, gamma.ravel(), axis=1),
+    )
+
+
+@pytest.mark.parametrize("name", ["layer_normalization", "rms_normalization"])
+def test_half_precision_and_integers(name):
+    operation = getattr(ops, name)
+    half = torch.tensor(X).half()
+    weighted = operation(half, torch.ones(5))
+    assert weighted.dtype == torch.float16
+    torch.testing.assert_close(weighted, operation(half.float()).half())
+    # Keras would cut the outputs of integers to integers.
+    assert operation(INTEGERS).dtype == torch.float32
+    assert operation(KerasTensor((None, 4), "int32")).dtype == "float32"
+
+
+def test_moments_of_integers_are_floats():
+    mean, variance = ops.moments(INTEGERS, [0])
+    np.testing.assert_allclose(mean, INTEGERS.mean(0), rtol=1e-6)
+    np.testing.assert_allclose(variance, INTEGERS.var(0), rtol=1e-6)
+
+
+def test_variances_stay_within_half_precision():
+    x = torch.tensor([-3e4, 3e4], dtype=torch.float16)
+    mean, variance = ops.moments(x, 0)
+    assert mean == 0
+    assert variance == torch.finfo(torch.float16).max
+
+
+def test_normalize_takes_several_axes_as_one_vector():
+    # Keras takes the norm of matrices there, unless the order is 2.
+    result = ops.normalize(X, axis=(1, 2), order=1)
+    expected = X / np.abs(X).sum((1, 2), keepdims=True)
+    np.testing.assert_allclose(result, expected, rtol=1e-5)
+
+
+def test_normalize_of_zeros_has_a_gradient():
+    x = torch.zeros(3, requires_grad=True)
+    ops.normalize(x).sum().backward()
+    assert x.grad is not None
+    assert torch.isfinite(x.grad).all()
+
+
+def test_normalize_of_a_number_is_a_vector():
+    assert ops.normalize(3.0).tolist() == [1.0]
+
+
+def test_psnr_of_unsigned_integers():
+    low, high = np.array([0, 10], "uint8"), np.array([10, 0], "uint8")
+    np.testing.assert_allclose(ops.psnr(low, high, 255), 20 * np.log10(25.5), rtol=1e-5)
+
+
+BAD = [
+    ("moments", (X, [0]), {"synchronized": True}, NotImplementedError, "synchronized"),
+    ("batch_normalization", (X, MEAN[:3], VARIANCE, -1), {}, ValueError, "`mean` must"),
+    ("batch_normalization", (X, MEAN, X, -1), {}, ValueError, "`variance` must be a v"),
+    ("layer_normalization", (X,), {"axis": 3}, ValueError, "`axis` must be an axis"),
+    ("layer_normalization", (X,), {"axis": []}, ValueError, "`axis` must be an axis"),
+    ("layer_normalization", (X, MEAN[:4]), {}, ValueError, r"`gamma` must be of shape"),
+    ("layer_normalization", (X,), {"center": 1}, TypeError, r"arguments \['center'\]"),
+    ("layer_normalization", (X,), {"rms_scaling": True}, NotImplementedError, "rms_n"),
+    ("rms_normalization", (X, MEAN[:4]), {}, ValueError, "`scale` must be of shape"),
+    ("rms_normalization", (3.0,), {}, ValueError, "`axis` must be an axis"),
+    ("normalize", (X,), {"order": 0}, ValueError, "`order` must be a positive"),
+    ("normalize", (X,), {"order": 2.5}, TypeError, "`order` must be a positive"),
+    ("psnr", (X, X[0], 1.0), {}, ValueError, "must have one shape"),
+]
+
+
+@pytest.mark.parametrize(("name", "args", "kwargs", "error", "match"), BAD)
+def test_bad_input(name, args, kwargs, error, match):
+    with pytest.raises(error, match=match):
+        getattr(ops, name)(*args, **kwargs)
+
+
+def test_compiles_in_one_graph():
+    def function(x, gamma):
+        mean, variance = ops.moments(x, [0, 1])
+        x = ops.batch_normalization(x, mean, variance, -1, scale=gamma)
+        x = ops.layer_normalization(x, gamma) + ops.rms_normalization(x, axis=1)
+        return ops.normalize(x, axis=0) + ops.psnr(x, x + 1, 2.0)
+
+    arguments = torch.tensor(X), torch.tensor(SCALE)
+    compiled = torch.compile(function, fullgraph=True, backend="eager")
+    torch.testing.assert_close(compiled(*arguments), function(*arguments))

@@ -1,12 +1,19 @@
 """Functions of images."""
 
-# Temporary, while the modules are being written.
-import importlib as _i
+from torchkeras.ops.image.color import (
+    gaussian_blur,
+    hsv_to_rgb,
+    rgb_to_grayscale,
+    rgb_to_hsv,
+    sobel_edges,
+    ssim,
+)
 
-for _m in "color geometry resizing".split():
-    try:
-        _mod = _i.import_module(f"torchkeras.ops.image.{_m}")
-    except Exception as _e:
-        print("skipped", _m, _e)
-        continue
-    globals().update({n: getattr(_mod, n) for n in _mod.__all__ if hasattr(_mod, n)})
+__all__ = [
+    "gaussian_blur",
+    "hsv_to_rgb",
+    "rgb_to_grayscale",
+    "rgb_to_hsv",
+    "sobel_edges",
+    "ssim",
+]

@@ -11,8 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from torchkeras._core.dtypes import result_type, to_torch_dtype
 from torchkeras._core.errors import invalid_argument
-from torchkeras._core.operation import Array, operation
+from torchkeras._core.operation import Array, Operand, operation
 
 __all__ = ["dot_product_attention"]
 
@@ -31,14 +32,14 @@ def dot_product_attention(
     value: Array,
     bias: Array | None = None,
     mask: Array | None = None,
-    scale: float | None = None,
+    scale: Operand = None,
     is_causal: bool = False,
     flash_attention: bool | None = None,
     attn_logits_soft_cap: float | None = None,
 ) -> Tensor:
     """``softmax(query @ key * scale + bias) @ value``, for each head.
 
-    Torch chooses the kernel. A query that the mask leaves no key attends to all alike.
+    Torch chooses the kernel. A query to which the mask leaves no key attends to all.
 
     Args:
         query: the queries.
@@ -79,9 +80,7 @@ def dot_product_attention(
             f"divisor of it, got {query.shape[2]} heads of queries, {key.shape[2]} of "
             f"keys and {value.shape[2]} of values."
         )
-    dtype = torch.promote_types(
-        torch.promote_types(query.dtype, key.dtype), value.dtype
-    )
+    dtype = to_torch_dtype(result_type(query.dtype, key.dtype, value.dtype))
     query, key, value = (t.to(dtype).transpose(1, 2) for t in (query, key, value))
     # The kernels take either `is_causal` or a mask.
     alone = bias is None and mask is None and attn_logits_soft_cap is None
@@ -125,7 +124,7 @@ def _additive(
         bias = bias.to(query.dtype)
     if mask is None:
         return bias
-    # Not -inf: the softmax of a row of these is no number. Any score drowns in it.
+    # Not -inf: the softmax of a row of these is no number.
     never = 0.7 * torch.finfo(query.dtype).min
     zero = torch.zeros((), dtype=query.dtype, device=query.device)
     return torch.where(mask.bool(), zero if bias is None else bias, never)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from torchkeras._core import config
 from torchkeras._core.convert import as_tensor
-from torchkeras._core.dtypes import to_torch_dtype
+from torchkeras._core.dtypes import result_type, to_torch_dtype
 from torchkeras._core.errors import (
     describe,
     invalid_argument,
@@ -125,10 +125,9 @@ def multi_hot(
     tokens = kwargs.pop("num_tokens", None)
     if kwargs:
         raise TypeError(f"multi_hot: unexpected keyword arguments {sorted(kwargs)}.")
-    labels: Tensor = as_tensor(inputs)  # with keywords, it comes as it is
     size = tokens if num_classes is None else num_classes
-    chosen = _is_class("multi_hot", labels, size, axis, sparse)
-    position = min(labels.ndim - 1, 1)
+    chosen = _is_class("multi_hot", inputs, size, axis, sparse)
+    position = min(inputs.ndim - 1, 1)
     if 0 <= axis <= position:  # the classes went before the labels
         position += 1
     return chosen.any(position).to(to_torch_dtype(dtype))
@@ -280,8 +279,7 @@ def _infer_ctc_loss(
 ) -> KerasTensor:
     # Torch's kernel does not run on `meta`.
     output = as_tensor(output)
-    dtype = torch.promote_types(to_torch_dtype(output.dtype), torch.float32)
-    return KerasTensor(output.shape[:1], dtype)
+    return KerasTensor(output.shape[:1], result_type(output.dtype, "float32"))
 
 
 @operation("nn", class_name="CTCLoss", infer=_infer_ctc_loss)
@@ -317,7 +315,7 @@ def ctc_loss(
             "ctc_loss: `target` must be of shape (batch, labels) and `output` of shape "
             f"(batch, steps, classes), got {describe(target)} and {describe(output)}."
         )
-    scores = output.to(torch.promote_types(output.dtype, torch.float32))
+    scores = output.to(to_torch_dtype(result_type(output.dtype, "float32")))
     return F.ctc_loss(
         torch.log_softmax(scores.transpose(0, 1), -1),
         target.long(),
@@ -375,7 +373,7 @@ def ctc_decode(
     if not 0 <= blank < classes:
         expected = f"a class from 0 to {classes - 1}, or None"
         raise ValueError(invalid_argument(owner, "mask_index", expected, mask_index))
-    scores = inputs.to(torch.promote_types(inputs.dtype, torch.float32))
+    scores = inputs.to(to_torch_dtype(result_type(inputs.dtype, "float32")))
     steps = torch.arange(inputs.shape[1], device=inputs.device)
     beyond = steps >= sequence_lengths.unsqueeze(-1)
     if strategy == "greedy":

@@ -10,7 +10,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from torchkeras._core import config
-from torchkeras._core.convert import as_tensor
 from torchkeras._core.errors import describe, invalid_argument, positive_integer
 from torchkeras._core.operation import Array, operation
 from torchkeras.ops.nn.activation import floating
@@ -201,11 +200,11 @@ def layer_normalization(
     return _normalize_axes(
         "layer_normalization",
         F.layer_norm,
-        as_tensor(x),  # with keywords, the arguments come as they are
+        x,
         axis,
         epsilon,
-        gamma=as_tensor(gamma) if gamma is not None else None,
-        beta=as_tensor(beta) if beta is not None else None,
+        gamma=gamma,
+        beta=beta,
     )
 
 

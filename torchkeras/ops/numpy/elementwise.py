@@ -189,7 +189,7 @@ def conjugate(x: Array) -> Tensor:
     return torch.conj(x).resolve_conj()
 
 
-@operation("numpy")
+@operation("numpy", class_name="Conjugate")
 def conj(x: Array) -> Tensor:
     """Return the complex conjugate: `conjugate` by its short name.
 

@@ -17,7 +17,7 @@ from torchkeras._core import tree
 from torchkeras._core.convert import as_tensor
 from torchkeras._core.dtypes import result_type, to_torch_dtype
 from torchkeras._core.errors import invalid_argument, one_of, positive_integer
-from torchkeras._core.operation import Array, Arrays, as_tensors, operation
+from torchkeras._core.operation import Array, Arrays, as_tensors, Operand, operation
 from torchkeras._core.symbolic import (
     KerasTensor,
     call_symbolic,
@@ -304,7 +304,7 @@ def _infer_get_item(x: Any, key: Any) -> Any:
 
 
 @operation("numpy", infer=_infer_get_item)
-def get_item(x: Array, key: Any) -> Tensor:
+def get_item(x: Array, key: Operand) -> Tensor:
     """Return ``x[key]``.
 
     Args:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from torchkeras._core.errors import invalid_argument
-from torchkeras._core.operation import Array, operation
+from torchkeras._core.operation import Array, Operand, operation
 
 __all__ = [
     "allclose",
@@ -118,8 +118,8 @@ def less_equal(x1: Array, x2: Array) -> Tensor:
 def isclose(
     x1: Array,
     x2: Array,
-    rtol: float = 1e-5,
-    atol: float = 1e-8,
+    rtol: Operand = 1e-5,
+    atol: Operand = 1e-8,
     equal_nan: bool = False,
 ) -> Tensor:
     """Say where ``|x1 - x2| <= atol + rtol * |x2|``.

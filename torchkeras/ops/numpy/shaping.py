@@ -15,7 +15,7 @@ from torch import Tensor
 
 from torchkeras._core.convert import as_tensor
 from torchkeras._core.errors import invalid_argument, one_of, positive_integer
-from torchkeras._core.operation import Array, Arrays, operation
+from torchkeras._core.operation import Array, Arrays, Operand, operation
 from torchkeras._core.symbolic import (
     KerasTensor,
     SymbolicNumber,
@@ -936,7 +936,7 @@ def _pad_with(x: Tensor, widths: list[tuple[int, int]], value: Any) -> Tensor:
 
 @operation("numpy")
 def pad(
-    x: Array, pad_width: Any, mode: str = "constant", constant_values: Any = None
+    x: Array, pad_width: Any, mode: str = "constant", constant_values: Operand = None
 ) -> Tensor:
     """Return an array with values put around it.
 
