@@ -209,14 +209,31 @@ class Layout:
     to_torch: Callable[[Tensor], tuple[Tensor, ...]]
 
 
-IDENTITY = Layout(lambda t: t, lambda k: (k,))
+# Functions with names, not lambdas: a model can be pickled.
+
+
+def _same(tensor: Tensor) -> Tensor:
+    return tensor
+
+
+def _window_first(weight: Tensor) -> Tensor:
+    return weight.permute(*range(2, weight.ndim), 1, 0)
+
+
+def _window_last(kernel: Tensor) -> Tensor:
+    return kernel.permute(kernel.ndim - 1, kernel.ndim - 2, *range(kernel.ndim - 2))
+
+
+def single(convert: Callable[[Tensor], Tensor], kernel: Tensor) -> tuple[Tensor]:
+    """Return the one torch tensor of a Keras weight, converted, in a tuple."""
+    return (convert(kernel),)
+
+
+IDENTITY = Layout(_same, functools.partial(single, _same))
 #: ``(out, in)`` in torch, ``(in, out)`` in Keras.
-TRANSPOSED = Layout(lambda t: t.t(), lambda k: (k.t(),))
+TRANSPOSED = Layout(torch.t, functools.partial(single, torch.t))
 #: ``(out, in, *window)`` in torch, ``(*window, in, out)`` in Keras.
-CONVOLUTION = Layout(
-    lambda t: t.permute(*range(2, t.ndim), 1, 0),
-    lambda k: (k.permute(k.ndim - 1, k.ndim - 2, *range(k.ndim - 2)),),
-)
+CONVOLUTION = Layout(_window_first, functools.partial(single, _window_last))
 
 
 class WeightView:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ClassVar
 
@@ -18,7 +19,7 @@ from torchkeras._core.errors import (
     positive_integer,
 )
 from torchkeras._core.registry import serialize_object
-from torchkeras._core.variable import IDENTITY, TRANSPOSED, Layout
+from torchkeras._core.variable import IDENTITY, TRANSPOSED, Layout, single
 from torchkeras.layers.layer import Layer, empty_module, layers
 from torchkeras.layers.regularization import RandomLayer, dropout_noise
 
@@ -35,14 +36,27 @@ def _swap_gates(tensor: Tensor) -> Tensor:
     return torch.cat([second, first, new])
 
 
-_SWAPPED = Layout(_swap_gates, lambda k: (_swap_gates(k),))
+def _transpose_swapped(tensor: Tensor) -> Tensor:
+    return _swap_gates(tensor).t()
+
+
+def _swap_transposed(kernel: Tensor) -> Tensor:
+    return _swap_gates(kernel.t())
+
+
+def _stack_swapped(inputs: Tensor, state: Tensor) -> Tensor:
+    return torch.stack([_swap_gates(inputs), _swap_gates(state)])
+
+
+def _unstack_swapped(bias: Tensor) -> tuple[Tensor, Tensor]:
+    return _swap_gates(bias[0]), _swap_gates(bias[1])
+
+
+_SWAPPED = Layout(_swap_gates, functools.partial(single, _swap_gates))
 _SWAPPED_TRANSPOSED = Layout(
-    lambda t: _swap_gates(t).t(), lambda k: (_swap_gates(k.t()),)
+    _transpose_swapped, functools.partial(single, _swap_transposed)
 )
-_SWAPPED_PAIR = Layout(
-    lambda i, h: torch.stack([_swap_gates(i), _swap_gates(h)]),
-    lambda k: (_swap_gates(k[0]), _swap_gates(k[1])),
-)
+_SWAPPED_PAIR = Layout(_stack_swapped, _unstack_swapped)
 
 
 #: Torch's names of the weights of one layer, in the order its functions take them.

@@ -471,6 +471,12 @@ class _Emitter:
     def _hold(self, tensor: Tensor) -> fx.Node:
         """Make a tensor in the graph an attribute of the model: a weight is trained."""
         if id(tensor) not in self._held:
+            if tensor.grad_fn is not None:
+                raise ValueError(
+                    f"Model: a tensor of shape {tuple(tensor.shape)} in the graph was "
+                    "computed from weights before, so it would not follow them. Pass "
+                    "the weight itself, or compute with it in a layer of your own."
+                )
             kind = "weight" if isinstance(tensor, nn.Parameter) else "constant"
             key = f"{kind}_{len(self._held)}"
             if isinstance(tensor, nn.Parameter):

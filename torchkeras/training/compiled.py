@@ -247,7 +247,7 @@ class CompiledLoss:
             _ = loss if callable(loss) else losses.get(loss)  # a typo is found here
         if output_names:
             for argument, given in (("loss", loss), ("loss_weights", loss_weights)):
-                if isinstance(given, Mapping):
+                if isinstance(given, (Mapping, list, tuple)):
                     by_output(argument, given, output_names, nested=False)
         self.spec = loss
         self.weights = loss_weights

@@ -1,0 +1,533 @@
+"""Functional models: graphs of `torch.fx` that come out again as plain PyTorch."""
+
+import copy
+import io
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import fx, nn
+
+import torchkeras
+from tests.parity.functional_models import MODELS, several_outputs
+from torchkeras import KerasTensor, layers, ops
+from torchkeras._core import tree
+from torchkeras.layers import Dense, Input
+from torchkeras.models import Model, Sequential, clone_model, load_model
+
+X = torch.randn(5, 4)
+
+
+def small() -> Model:
+    inputs = Input((4,), name="x")
+    hidden = Dense(6, activation="relu", name="hidden")(inputs)
+    joined = torch.cat([hidden, inputs], dim=-1)
+    return Model(inputs, Dense(2, name="last")(joined), name="small")
+
+
+class Twice(Model):
+    def __init__(self) -> None:
+        super().__init__()
+        self.dense = Dense(4, activation="tanh")
+        self.norm = layers.LayerNormalization()
+
+    def call(self, inputs):
+        return self.norm(self.dense(self.dense(inputs)) + inputs)
+
+
+def stack() -> Sequential:
+    return Sequential([Input((4,)), Dense(8, "relu"), layers.Dropout(0.5), Dense(2)])
+
+
+# Torch's view
+
+
+def test_the_source_reads_like_hand_written_torch():
+    code = small().code
+    for line in ("hidden = self.hidden(x)", "torch.cat([hidden, x], dim = -1)"):
+        assert line in code
+    assert "return last" in code
+
+
+def test_state_dict_keys_are_the_names_of_layers():
+    assert list(small().state_dict()) == [
+        "hidden.linear.weight",
+        "hidden.linear.bias",
+        "last.linear.weight",
+        "last.linear.bias",
+    ]
+
+
+@pytest.mark.parametrize("make", [small, stack, Twice])
+def test_one_graph_forward_and_backward(make):
+    model = make()
+    model(X)
+    model.eval()
+    expected = model(X)
+    expected.square().sum().backward()
+    gradients = [p.grad.clone() for p in model.parameters()]
+    model.zero_grad()
+    compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
+    outputs = compiled(X)
+    torch.testing.assert_close(outputs, expected)
+    outputs.square().sum().backward()
+    for parameter, gradient in zip(model.parameters(), gradients, strict=True):
+        torch.testing.assert_close(parameter.grad, gradient)
+
+
+@pytest.mark.parametrize("build", MODELS)
+def test_every_model_compiles_as_one_graph(build):
+    model = build(torchkeras)
+    inputs = tree.map_structure(torch.tensor, MODELS[build])
+    expected = tree.flatten(model(inputs))
+    compiled = torch.compile(model, fullgraph=True, backend="eager")
+    for own, reference in zip(tree.flatten(compiled(inputs)), expected, strict=True):
+        torch.testing.assert_close(own, reference)
+
+
+def test_torch_tools_transform_the_graph():
+    model = small()
+    module = fx.GraphModule(model, model.graph)
+    torch.testing.assert_close(module(X), model(X))
+    before = model(X)
+    for node in model.graph.nodes:
+        if node.op == "call_function" and node.target is torch.cat:
+            with model.graph.inserting_after(node):
+                doubled = model.graph.call_function(torch.mul, (node, 0.0))
+            node.replace_all_uses_with(doubled)
+            doubled.args = (node, 0.0)
+            break
+    model.recompile()
+    torch.testing.assert_close(model(X), model.last.linear.bias.expand(5, 2))
+    assert not torch.equal(model(X), before)
+
+
+def test_a_layer_may_be_replaced():
+    model = small()
+    model.last = nn.Linear(10, 3)
+    assert model(X).shape == (5, 3)
+
+
+@pytest.mark.parametrize("build", MODELS)
+def test_a_deep_copy_stands_on_its_own(build):
+    model = build(torchkeras)
+    twin = copy.deepcopy(model)
+    inputs = MODELS[build]
+    for own, reference in zip(
+        tree.flatten(twin(inputs)), tree.flatten(model(inputs)), strict=True
+    ):
+        assert torch.equal(own, reference)
+    assert twin.layers[-1] is not model.layers[-1]
+    part = Model(twin.inputs, twin.layers[-1].output)
+    assert part.layers[-1] is twin.layers[-1]
+    for weight in twin.weights:
+        weight.assign(torch.zeros(tuple(weight.shape)))
+    assert any(w.numpy().any() for w in model.weights)
+
+
+def test_a_pickled_model_computes_the_same():
+    model = small()
+    file = io.BytesIO()
+    torch.save(model, file)
+    file.seek(0)
+    # Of our own making, in this very test.
+    loaded = torch.load(file, weights_only=False)  # noqa: TID251
+    assert torch.equal(loaded(X), model(X))
+    assert loaded.code == model.code
+
+
+def test_hooks_and_modes_reach_the_layers():
+    model = small()
+    seen = []
+    model.hidden.register_forward_hook(lambda m, i, o: seen.append(o.shape))
+    model(X)
+    assert seen == [(5, 6)]
+    model.train()
+    assert model.hidden.training
+    assert not model.eval().hidden.training
+
+
+def test_a_deep_graph_needs_no_recursion():
+    tensor = inputs = Input((4,))
+    for _ in range(600):
+        tensor = tensor + 1.0
+    model = copy.deepcopy(Model(inputs, tensor))
+    torch.testing.assert_close(model(X), X + 600)
+
+
+# What symbolic tensors pass through
+
+
+def test_torch_modules_are_layers():
+    inputs = Input((4,))
+    hidden = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Dropout(0.9))(inputs)
+    outputs = nn.Linear(6, 2)(hidden)
+    model = Model(inputs, outputs)
+    assert model.output_shape == (None, 2)
+    assert [type(layer) for layer in model.layers[1:]] == [nn.Sequential, nn.Linear]
+    assert len(model.trainable_weights) == 4
+    assert torch.equal(model(X), model(X))  # in inference mode, as Keras's models are
+    assert not torch.equal(model(X, training=True), model(X, training=True))
+    model.compile("sgd", "mse")
+    before = model.get_weights()
+    model.fit(X, torch.zeros(5, 2), verbose=0)
+    assert any((a != b).any() for a, b in zip(before, model.get_weights(), strict=True))
+
+
+def test_a_torch_module_may_return_several_tensors():
+    inputs = Input((6, 4))
+    outputs, (state, cell) = nn.LSTM(4, 3, batch_first=True)(inputs)
+    attended, weights = nn.MultiheadAttention(3, 1, batch_first=True)(
+        outputs, outputs, outputs
+    )
+    model = Model(inputs, [attended, weights, state, cell])
+    assert model.output_shape == [
+        (None, 6, 3),
+        (None, 6, 6),
+        (1, None, 3),
+        (1, None, 3),
+    ]
+    x = torch.randn(2, 6, 4)
+    lstm, attention = model.layers[1:]
+    hidden, (h, c) = lstm(x)
+    expected = [*attention(hidden, hidden, hidden), h, c]
+    for own, reference in zip(model(x), expected, strict=True):
+        torch.testing.assert_close(own, reference)
+
+
+def test_a_module_of_ones_own_that_asks_for_sizes():
+    class Heads(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear = nn.Linear(8, 8)
+
+        def forward(self, x):
+            batch, length, width = x.shape
+            heads = self.linear(x).view(batch, length, 2, width // 2).transpose(1, 2)
+            return heads.reshape(batch, -1).to(x.dtype)
+
+    inputs = Input((6, 8))
+    model = Model(inputs, Heads()(inputs))
+    assert model.output_shape == (None, 48)
+    assert model(torch.randn(3, 6, 8)).shape == (3, 48)
+
+
+def test_any_torch_function_and_tensor_method():
+    inputs = Input((4, 6))
+    outputs = [
+        torch.einsum("bij,kj->bik", inputs, torch.ones(3, 6)),
+        F.scaled_dot_product_attention(inputs, inputs, inputs),
+        inputs.mean(1).softmax(-1),
+        inputs.view(inputs.size(0), -1),
+        inputs.permute(0, 2, 1).flatten(1),
+        inputs.mT @ inputs,
+        (inputs > 0).float() * inputs.abs().sqrt() - inputs**2 // 1,
+        inputs[:, ::2, None],
+        torch.stack(inputs.unbind(1)).amax(0),
+    ]
+    model = Model(inputs, outputs)
+    x = torch.randn(3, 4, 6)
+    made = model(x)
+    for symbolic, tensor in zip(outputs, made, strict=True):
+        assert symbolic.shape[1:] == tensor.shape[1:]
+    torch.testing.assert_close(made[3], x.reshape(3, -1))
+    torch.testing.assert_close(made[5], x.mT @ x)
+    torch.testing.assert_close(made[8], x.amax(1))
+
+
+def test_tensors_in_the_graph_belong_to_the_model():
+    inputs = Input((4,))
+    scale = nn.Parameter(torch.full((4,), 2.0))
+    shift = torch.ones(4)
+    model = Model(inputs, inputs * scale + shift)
+    torch.testing.assert_close(model(X), X * 2 + 1)
+    assert [w.shape for w in model.trainable_weights] == [(4,)]
+    assert model.double()(X.double()).dtype == torch.float64
+
+
+def test_a_weight_may_be_tied():
+    inputs = Input((3,), dtype="int32")
+    embedding = layers.Embedding(10, 4)
+    hidden = Dense(4, activation="tanh")(embedding(inputs))
+    logits = torch.einsum("blh,vh->blv", hidden, embedding.embeddings)
+    model = copy.deepcopy(Model(inputs, logits))
+    x = torch.tensor([[1, 2, 3]])
+    hidden = model.layers[2](model.layers[1](x))
+    expected = hidden @ model.layers[1].embedding.weight.T
+    torch.testing.assert_close(model(x), expected)
+    with pytest.raises(ValueError, match="computed from weights before"):
+        Model(inputs, torch.matmul(logits, embedding.embeddings * 2.0))
+
+
+def test_arguments_of_a_call_are_kept():
+    class Scaled(layers.Layer):
+        def call(self, x, y=None, factor=1.0, training=False):
+            return x * factor + y * (2.0 if training else 1.0)
+
+    first, second = Input((4,)), Input((4,))
+    model = Model([first, second], Scaled()(first, y=second, factor=3.0))
+    torch.testing.assert_close(model([X, X]), X * 4)
+    torch.testing.assert_close(model([X, X], training=True), X * 5)
+    frozen = Model([first, second], Scaled()(first, second, training=False))
+    torch.testing.assert_close(frozen([X, X], training=True), X * 2)
+
+
+def test_a_slice_of_an_unknown_batch():
+    inputs = Input((4,))
+    model = Model(inputs, inputs[:2] * 1.0)
+    assert model(X).shape == (2, 4)
+
+
+# Inputs of a call
+
+
+def test_inputs_by_position_by_name_and_in_their_structure():
+    model = several_outputs(torchkeras)
+    wide, deep = MODELS[several_outputs]
+    expected = model([wide, deep])
+    for inputs in ((wide, deep), {"deep": deep, "wide": wide}):
+        for own, reference in zip(model(inputs), expected, strict=True):
+            assert torch.equal(own, reference)
+
+
+def test_ranks_and_dtypes_are_fitted():
+    inputs = Input((1,), dtype="int32")
+    model = Model(inputs, layers.Embedding(5, 2)(inputs))
+    assert model(torch.tensor([1.0, 2.0])).shape == (2, 1, 2)
+    assert small()(X.double().numpy()).dtype == torch.float32
+
+
+def test_an_optional_input():
+    class Maybe(layers.Layer):
+        def call(self, x, y=None):
+            return x if y is None else x + y
+
+    first, second = Input((4,)), Input((4,), optional=True)
+    model = Model([first, second], Maybe()(first, second))
+    torch.testing.assert_close(model([X, None]), X)
+    torch.testing.assert_close(model([X, X]), 2 * X)
+
+
+# Cloning, saving
+
+
+def test_clones_have_weights_of_their_own():
+    model = several_outputs(torchkeras)
+    twin = clone_model(model)
+    assert [x.name for x in twin.layers] == [x.name for x in model.layers]
+    assert not set(map(id, twin.layers)) & set(map(id, model.layers))
+    twin.set_weights(model.get_weights())
+    for own, reference in zip(
+        twin(MODELS[several_outputs]), model(MODELS[several_outputs]), strict=True
+    ):
+        torch.testing.assert_close(own, reference)
+
+
+def test_clones_on_other_inputs_and_of_other_layers():
+    inputs = Input((4,), batch_size=7)
+    assert clone_model(small(), input_tensors=inputs).input_shape == (7, 4)
+
+    def wider(layer):
+        if isinstance(layer, Dense) and layer.name == "hidden":
+            return Dense(16, name="wide")
+        return type(layer).from_config(layer.get_config())
+
+    twin = clone_model(small(), clone_function=wider)
+    assert twin.get_layer("wide").units == 16
+    assert twin.output_shape == (None, 2)
+    shared = clone_model(small(), clone_function=lambda layer: layer)
+    assert isinstance(shared, Model)
+    stacked = clone_model(stack(), clone_function=copy.deepcopy)
+    assert stacked.output_shape == (None, 2)
+
+
+def test_clone_model_refuses_what_it_cannot_clone():
+    with pytest.raises(ValueError, match="must be a model"):
+        clone_model(Dense(2))
+    with pytest.raises(ValueError, match="must return a layer, got 3"):
+        clone_model(small(), clone_function=lambda layer: 3)
+    with pytest.raises(ValueError, match="1 symbolic tensor"):
+        clone_model(small(), input_tensors=[Input((4,)), Input((4,))])
+
+
+def test_torch_functions_are_saved_in_the_native_format_only(tmp_path):
+    model = small()
+    model.save(tmp_path / "model.safetensors")
+    loaded = load_model(tmp_path / "model.safetensors")
+    assert torch.equal(loaded(X), model(X))
+    for name in ("model.keras", "model.h5"):
+        with pytest.raises(ValueError, match=r"the model calls torch\.cat"):
+            model.save(tmp_path / name)
+        assert not (tmp_path / name).exists()
+
+
+def test_a_function_that_no_file_may_name_is_refused(tmp_path):
+    def tripled(x):
+        return x * 3
+
+    inputs = Input((4,))
+    model = Model(inputs, ops.map(tripled, inputs))
+    torch.testing.assert_close(model(X), X * 3)
+    model.save(tmp_path / "model.safetensors")
+    with pytest.raises(ValueError, match="tripled"):
+        load_model(tmp_path / "model.safetensors")
+
+
+def test_a_file_cannot_call_what_is_not_listed():
+    config = small().get_config()
+    call = next(x for x in config["layers"] if x["module"] == "torch")
+    for name in ("torch.load", "torch.Tensor.numpy", "os.system", "torch.save"):
+        call["class_name"] = name
+        with pytest.raises(ValueError, match="Unknown operation"):
+            Model.from_config(config)
+
+
+def test_a_subclass_may_pass_inputs_and_outputs():
+    class Tower(Model):
+        def __init__(self, units=3, **kwargs):
+            inputs = Input((4,))
+            super().__init__(inputs, Dense(units)(inputs), **kwargs)
+            self.units = units
+
+    model = Tower(units=5, name="tower")
+    assert model.output_shape == (None, 5)
+    assert model.name == "tower"
+    twin = Tower.from_config(model.get_config())
+    assert twin.units == 5
+    assert copy.deepcopy(model)(X).shape == (5, 5)
+
+
+# Errors
+
+
+def loop() -> None:
+    for _ in Input((3,)):
+        pass
+
+
+ERRORS = {
+    "disconnected": (
+        lambda: Model(Input((4,)), Dense(2)(Input((4,), name="other"))),
+        ValueError,
+        r"Graph disconnected: the input 'other' of shape \(None, 4\), which 'dense",
+    ),
+    "an output that is no result": (
+        lambda: Model(Input((4,)), Input((4,), name="other")),
+        ValueError,
+        "which is an output",
+    ),
+    "a tensor from nowhere": (
+        lambda: Model(Input((4,)), KerasTensor((None, 3), name="lost")),
+        ValueError,
+        "'lost' .* comes from no `Input`",
+    ),
+    "a layer in place of its output": (
+        lambda: Model(Input((4,)), Dense(2)),
+        ValueError,
+        "`outputs` must be symbolic tensors, got Dense",
+    ),
+    "real tensors": (
+        lambda: Model(torch.ones(2), torch.ones(2)),
+        ValueError,
+        "`inputs` must be symbolic tensors",
+    ),
+    "no outputs": (lambda: Model(Input((4,))), TypeError, "`outputs` is missing"),
+    "two layers of one name": (
+        lambda: (lambda i: Model(i, Dense(2, name="a")(Dense(2, name="a")(i))))(
+            Input((2,))
+        ),
+        ValueError,
+        "the name 'a' belongs to 2 layers",
+    ),
+    "too few inputs": (
+        lambda: several_outputs(torchkeras)(X),
+        ValueError,
+        r"expected 2 input\(s\): 'wide' of shape \(None, 4\)",
+    ),
+    "an input's name": (
+        lambda: several_outputs(torchkeras)({"wide": X, "dep": X}),
+        ValueError,
+        "'deep'] are missing. Did you mean 'dep'",
+    ),
+    "an input's shape": (
+        lambda: small()(torch.ones(2, 3)),
+        ValueError,
+        "expected size 4 on axis -1|must have the shape",
+    ),
+    "a single sample": (
+        lambda: small()(torch.ones(4)),
+        ValueError,
+        r"For one sample write x\[None\]",
+    ),
+    "None for an input": (
+        lambda: several_outputs(torchkeras)([None, torch.ones(2, 6)]),
+        ValueError,
+        "'wide' got None",
+    ),
+    "a condition": (
+        lambda: 1 if Input((3,)) else 2,
+        TypeError,
+        "`ops.where` or `ops.cond`",
+    ),
+    "a NumPy function": (
+        lambda: np.exp(Input((3,), name="x")),
+        TypeError,
+        "A NumPy function needs the values of the symbolic tensor 'x'",
+    ),
+    "a loop over a tensor": (loop, TypeError, "cannot give an iterator"),
+    "a number": (lambda: float(Input((3,))), TypeError, "cannot give a number"),
+    "a shape it was not built for": (
+        lambda: (lambda d: (d(Input((3,))), d(Input((4,)))))(Dense(2, name="d")),
+        ValueError,
+        r"Layer 'd' \(Dense\): expected size 3 on axis -1",
+    ),
+    "an unknown attribute": (
+        lambda: Input((3,), name="x").foo,
+        AttributeError,
+        "'x' has no attribute 'foo'",
+    ),
+    "a loss for no output": (
+        lambda: several_outputs(torchkeras).compile(loss={"scor": "mse"}),
+        ValueError,
+        "'scor'] that are no outputs",
+    ),
+    "a list of losses of another length": (
+        lambda: several_outputs(torchkeras).compile(loss=["mse", "mse", "mse"]),
+        ValueError,
+        "3 entries for 2 output",
+    ),
+    "a graph asked of another model": (
+        lambda: stack().graph,
+        AttributeError,
+        "has no attribute 'graph'",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", ERRORS)
+def test_errors_say_what_to_do(case):
+    call, error, message = ERRORS[case]
+    with pytest.raises(error, match=message):
+        call()
+
+
+# The table
+
+
+def test_summary_shows_where_inputs_come_from():
+    lines: list[str] = []
+    several_outputs(torchkeras).summary(print_fn=lines.append)
+    text = "\n".join(lines)
+    assert "Connected to" in text
+    assert "wide[0][0]" in text
+    assert "hidden[0][0]" in text
+    lines.clear()
+    outer = Input((4,))
+    Model(outer, small()(outer)).summary(
+        print_fn=lines.append, expand_nested=True, show_trainable=True
+    )
+    text = "\n".join(lines)
+    assert "small (Functional)" in text
+    assert "└── hidden (Dense)" in text
+    assert "Trai" in text
