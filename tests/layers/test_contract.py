@@ -92,6 +92,7 @@ class Case:
 
 
 KERNEL = ("kernel", "bias")
+SEPARABLE = ("depthwise_kernel", "pointwise_kernel", "bias")
 RECURRENT = ("kernel", "recurrent_kernel", "bias")
 AFFINE = ("gamma", "beta")
 MOVING = (*AFFINE, "moving_mean", "moving_variance")
@@ -152,6 +153,27 @@ CASES = [
          (2, 4, 8, 8), (2, 4, 6, 7), KERNEL),
     Case(layers.Conv3D, {"filters": 4, "kernel_size": 3, "dilation_rate": 2}, VOLUME,
          (2, 2, 2, 2, 4), KERNEL),
+    Case(layers.Conv1DTranspose, {"filters": 4, "kernel_size": 3, "strides": 2}, STEPS,
+         (2, 17, 4), KERNEL),
+    Case(layers.Conv2DTranspose, {"filters": 4, "kernel_size": 3, "strides": 2,
+                                  "padding": "same"}, IMAGE, (2, 16, 16, 4), KERNEL),
+    Case(layers.Conv3DTranspose, {"filters": 4, "kernel_size": 2}, VOLUME,
+         (2, 7, 7, 7, 4), KERNEL),
+    Case(layers.DepthwiseConv1D, {"kernel_size": 3, "depth_multiplier": 2}, STEPS,
+         (2, 6, 6), KERNEL),
+    Case(layers.DepthwiseConv2D, {"kernel_size": 3, "padding": "same", "strides": 2},
+         IMAGE, (2, 4, 4, 3), KERNEL),
+    Case(layers.SeparableConv1D, {"filters": 4, "kernel_size": 3}, STEPS, (2, 6, 4),
+         SEPARABLE),
+    Case(layers.SeparableConv2D, {"filters": 4, "kernel_size": 3, "padding": "same",
+                                  "depth_multiplier": 2}, IMAGE, (2, 8, 8, 4),
+         SEPARABLE),
+    Case(layers.AdaptiveAveragePooling1D, {"output_size": 4}, STEPS, (2, 4, 3)),
+    Case(layers.AdaptiveAveragePooling2D, {"output_size": 4}, IMAGE, (2, 4, 4, 3)),
+    Case(layers.AdaptiveAveragePooling3D, {"output_size": 2}, VOLUME, (2, 2, 2, 2, 2)),
+    Case(layers.AdaptiveMaxPooling1D, {"output_size": 4}, STEPS, (2, 4, 3)),
+    Case(layers.AdaptiveMaxPooling2D, {"output_size": (2, 4)}, IMAGE, (2, 2, 4, 3)),
+    Case(layers.AdaptiveMaxPooling3D, {"output_size": 3}, VOLUME, (2, 3, 3, 3, 2)),
     Case(layers.MaxPooling1D, {}, STEPS, (2, 4, 3)),
     Case(layers.MaxPooling2D, {}, IMAGE, (2, 4, 4, 3)),
     Case(layers.MaxPooling2D, {"pool_size": 3, "strides": 2, "padding": "same"}, IMAGE,

@@ -60,6 +60,43 @@ def _convolutions():
                 yield "Conv1D", kwargs, data_format, rank
 
 
+def _transposed_convolutions():
+    for rank, data_format in itertools.product((1, 2, 3), (None, "channels_first")):
+        for kwargs in (
+            {},
+            {"padding": "same"},
+            {"strides": 2},
+            {"strides": 2, "padding": "same"},
+            {"strides": 3, "padding": "same", "kernel_size": 2},
+            {"strides": 2, "padding": "same", "output_padding": 1},
+            {"strides": 3, "output_padding": 1, "use_bias": False},
+            {"dilation_rate": 2, "activation": "relu"},
+        ):
+            kwargs = {"filters": 6, "kernel_size": 3, **kwargs}
+            yield f"Conv{rank}DTranspose", kwargs, data_format, rank
+
+
+def _separable_convolutions():
+    for rank, data_format in itertools.product((1, 2), (None, "channels_first")):
+        for kwargs in (
+            {},
+            {"padding": "same", "depth_multiplier": 2},
+            {"strides": 2, "padding": "same"},
+            {"dilation_rate": 2, "use_bias": False, "activation": "relu"},
+        ):
+            kwargs = {"kernel_size": 3, **kwargs}
+            yield f"DepthwiseConv{rank}D", kwargs, data_format, rank
+            kwargs = {"filters": 6, **kwargs}
+            yield f"SeparableConv{rank}D", kwargs, data_format, rank
+
+
+def _adaptive_poolings():
+    for rank, data_format in itertools.product((1, 2, 3), (None, "channels_first")):
+        for kind, size in itertools.product(("Average", "Max"), (2, 3)):
+            name = f"Adaptive{kind}Pooling{rank}D"
+            yield name, {"output_size": size}, data_format, rank
+
+
 def _poolings():
     for rank, data_format in itertools.product((1, 2, 3), (None, "channels_first")):
         for kwargs in (
@@ -103,7 +140,14 @@ def _resizings():
 
 WINDOWED = [
     (name, {**kwargs, **({"data_format": fmt} if fmt else {})}, images(rank, fmt))
-    for name, kwargs, fmt, rank in (*_convolutions(), *_poolings(), *_resizings())
+    for name, kwargs, fmt, rank in (
+        *_convolutions(),
+        *_transposed_convolutions(),
+        *_separable_convolutions(),
+        *_poolings(),
+        *_adaptive_poolings(),
+        *_resizings(),
+    )
 ]
 AFFINE = [{}, {"center": False}, {"scale": False}, {"epsilon": 1e-5}]
 

@@ -403,7 +403,8 @@ def infer_outputs(
     """Return `KerasTensor`s of the shapes and dtypes that an operation gives."""
     if (infer := getattr(op, "infer", None)) is not None:
         return infer(*args, **kwargs)
-    with Probe() as probe:
+    # What a layer makes in its `call`, such as positions or noise, is on `meta` too.
+    with Probe() as probe, torch.device("meta"):
         for leaf in tree.flatten((op, args, kwargs)):
             if isinstance(leaf, nn.Module):
                 probe.adopt(leaf)
@@ -463,12 +464,17 @@ class Probe:
 
     active: ClassVar[list[Probe]] = []
 
+    #: Where new weights go meanwhile.
+    device: torch.device
+
     def __init__(self) -> None:
         self._restore: list[tuple[dict[str, Any], str, Tensor]] = []
         self._recurrent: list[nn.RNNBase] = []
         self._seen: set[int] = set()
 
     def __enter__(self) -> Probe:
+        outer = self.active[-1] if self.active else None
+        self.device = torch.get_default_device() if outer is None else outer.device
         self.active.append(self)
         return self
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import warnings
@@ -833,8 +834,13 @@ def _tracked_build(build: Callable[..., None]) -> Callable[..., None]:
     def wrapped(self: Layer, *args: Any, **kwargs: Any) -> None:
         outermost = not self.__dict__.get("_building", False)
         self.__dict__["_building"] = True
+        probe = next(iter(Probe.active[-1:]), None)
+        place = (
+            contextlib.nullcontext() if probe is None else torch.device(probe.device)
+        )
         try:
-            build(self, *args, **kwargs)
+            with place:
+                build(self, *args, **kwargs)
         finally:
             if outermost:
                 del self.__dict__["_building"]

@@ -96,7 +96,10 @@ class ArrayBatches:
             return
         plain = self._is_plain()
         for block in self._blocks():
-            columns = (tensor.split(self.batch_size) for tensor in block)
+            columns = [tensor.split(self.batch_size) for tensor in block]
+            if plain and len(columns) == 1:
+                yield from columns[0]  # `x` alone is no tuple
+                continue
             if plain:
                 yield from zip(*columns, strict=True)
                 continue

@@ -701,6 +701,8 @@ class Trainer(Layer):
         self, caller: str, batches: Batches, validation: Batches | None = None
     ) -> None:
         """Build what is not built, bind the optimizer, and look at the targets."""
+        if not self.built and self._is_ready_inside():
+            self._finish_build({})
         if not self.built:
             batch = first_batch(batches)
             self._build_on(batch[0])  # type: ignore[index]
@@ -719,6 +721,15 @@ class Trainer(Layer):
         """Whether the model was built on a dict of inputs."""
         shapes = self._build_shapes or {}
         return isinstance(shapes.get("input_shape"), dict)
+
+    def _is_ready_inside(self) -> bool:
+        """Say whether a model with a step of its own has nothing left to build.
+
+        Its data need not be what its `call` takes: a GAN's are images.
+        """
+        inner = [m for m in self.modules() if isinstance(m, Layer) and m is not self]
+        own_step = type(self).train_step is not Trainer.train_step
+        return own_step and bool(inner) and all(layer.built for layer in inner)
 
     def _build_on(self, x: Any) -> None:
         """Make the weights by a run on a batch, with nothing else changed."""
