@@ -127,28 +127,17 @@ from torchkeras.layers.sample_normalization import (
 )
 from torchkeras.layers.wrappers import Bidirectional, TimeDistributed, Wrapper
 
-Convolution1D = Conv1D
-Convolution2D = Conv2D
-Convolution3D = Conv3D
 Convolution1DTranspose = Conv1DTranspose
 Convolution2DTranspose = Conv2DTranspose
 Convolution3DTranspose = Conv3DTranspose
 SeparableConvolution1D = SeparableConv1D
 SeparableConvolution2D = SeparableConv2D
-MaxPool1D = MaxPooling1D
-AvgPool1D = AveragePooling1D
-GlobalMaxPool1D = GlobalMaxPooling1D
-GlobalAvgPool1D = GlobalAveragePooling1D
-MaxPool2D = MaxPooling2D
-AvgPool2D = AveragePooling2D
-GlobalMaxPool2D = GlobalMaxPooling2D
-GlobalAvgPool2D = GlobalAveragePooling2D
-MaxPool3D = MaxPooling3D
-AvgPool3D = AveragePooling3D
-GlobalMaxPool3D = GlobalMaxPooling3D
-GlobalAvgPool3D = GlobalAveragePooling3D
 
 __all__ = [
+    "ELU",
+    "GRU",
+    "LSTM",
+    "RNN",
     "Activation",
     "ActivityRegularization",
     "AdaptiveAveragePooling1D",
@@ -189,11 +178,9 @@ __all__ = [
     "DepthwiseConv2D",
     "Dot",
     "Dropout",
-    "ELU",
     "EinsumDense",
     "Embedding",
     "Flatten",
-    "GRU",
     "GRUCell",
     "GaussianDropout",
     "GaussianNoise",
@@ -214,7 +201,6 @@ __all__ = [
     "Input",
     "InputLayer",
     "InputSpec",
-    "LSTM",
     "LSTMCell",
     "Lambda",
     "Layer",
@@ -233,7 +219,6 @@ __all__ = [
     "PReLU",
     "Permute",
     "RMSNormalization",
-    "RNN",
     "ReLU",
     "RepeatVector",
     "Rescaling",

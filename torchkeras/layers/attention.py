@@ -10,20 +10,16 @@ from typing import Any, ClassVar
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from torchkeras import constraints, initializers, regularizers
-from torchkeras._core import tree
 from torchkeras._core.dtypes import to_torch_dtype
 from torchkeras._core.errors import (
-    describe,
     invalid_argument,
     number_in,
     one_of,
     positive_integer,
 )
 from torchkeras._core.input_spec import InputSpec
-from torchkeras._core.registry import serialize_object
 from torchkeras._core.variable import Layout
 from torchkeras.layers.layer import Layer, empty_module, layers
 from torchkeras.layers.regularization import Dropout
@@ -553,8 +549,23 @@ class _HeadedAttention(Layer):
         use_causal_mask: bool = False,
     ) -> Any:
         key = value if key is None else key
-        mask = self._allowed(query_mask, value_mask, key_mask, attention_mask, query)
-        is_causal = use_causal_mask and mask is None and self.sliding_window is None
-        if use_causal_mask or self.sliding_window is not None:
-            queries, steps = self._lengths(query, value)
-            mask = None if is_causal else self._near(mask, queries, steps)
+        training = self.training if training is None else training
+        masks = (query_mask, value_mask, key_mask, attention_mask)
+        mask = self._merge_masks(query, value, masks)
+        if use_causal_mask and (
+            mask is not None or self._needs_scores(training, return_attention_scores)
+        ):
+            mask = _all_of((mask, self._causal(query, value)))
+            use_causal_mask = False
+        gate = self._gate_dense(query) if self.use_gate else None
+        outputs, scores = self._compute_attention(
+            self._query_dense(query),
+            self._key_dense(key),
+            self._value_dense(value),
+            mask,
+            training,
+            return_attention_scores,
+            use_causal_mask,
+        )
+        outputs = self._output_dense(outputs if gate is None else outputs * gate)
+        return (outputs, scores) if return_attention_scores else outputs
