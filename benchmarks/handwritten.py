@@ -37,6 +37,68 @@ class SentenceNet(nn.Module):
         return self.head(hidden[-1])
 
 
+class Residual(nn.Module):
+    """Two convolutions with batch normalization, beside a shortcut."""
+
+    def __init__(self, inputs: int, filters: int, stride: int) -> None:
+        """Make the layers."""
+        super().__init__()
+        self.first = nn.Conv2d(inputs, filters, 3, stride, padding=1)
+        self.first_norm = nn.BatchNorm2d(filters, eps=1e-3, momentum=0.01)
+        self.second = nn.Conv2d(filters, filters, 3, padding=1)
+        self.second_norm = nn.BatchNorm2d(filters, eps=1e-3, momentum=0.01)
+        shortcut = nn.Conv2d(inputs, filters, 1, stride) if stride > 1 else None
+        self.shortcut = shortcut or nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the rectified sum."""
+        y = torch.relu(self.first_norm(self.first(x)))
+        y = self.second_norm(self.second(y))
+        return torch.relu(y + self.shortcut(x))
+
+
+def resnet() -> nn.Module:
+    """A small residual network at 32x32."""
+    return nn.Sequential(
+        nn.Conv2d(3, 16, 3, padding=1),
+        nn.ReLU(),
+        Residual(16, 16, 1),
+        Residual(16, 32, 2),
+        Residual(32, 64, 2),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(64, 10),
+    )
+
+
+class Transformer(nn.Module):
+    """Embedding, one transformer block of four heads, the mean and one logit."""
+
+    def __init__(self) -> None:
+        """Make the layers."""
+        super().__init__()
+        self.embedding = nn.Embedding(VOCABULARY, 64)
+        self.query, self.key, self.value, self.output = (
+            nn.Linear(64, 64) for _ in range(4)
+        )
+        self.first_norm = nn.LayerNorm(64, eps=1e-3)
+        self.second_norm = nn.LayerNorm(64, eps=1e-3)
+        self.wide, self.narrow = nn.Linear(64, 128), nn.Linear(128, 64)
+        self.head = nn.Linear(64, 1)
+
+    def forward(self, words: Tensor) -> Tensor:
+        """Return the logit of each row of `words`."""
+        x = self.embedding(words)
+        heads = [
+            project(x).unflatten(-1, (4, 16)).transpose(1, 2)
+            for project in (self.query, self.key, self.value)
+        ]
+        attended = nn.functional.scaled_dot_product_attention(*heads)
+        x = self.first_norm(x + self.output(attended.transpose(1, 2).flatten(-2)))
+        x = self.second_norm(x + self.narrow(torch.relu(self.wide(x))))
+        return self.head(x.mean(1))
+
+
 def mlp_tiny() -> nn.Module:
     """20-16-16-1."""
     return nn.Sequential(
@@ -80,6 +142,8 @@ NETS: dict[str, Callable[[], nn.Module]] = {
     "mlp_tiny": mlp_tiny,
     "mlp_mnist": mlp_mnist,
     "convnet": convnet,
+    "resnet": resnet,
+    "transformer": Transformer,
     "lstm": lambda: SentenceNet(packed=False),
     "lstm_masked": lambda: SentenceNet(packed=True),
 }
@@ -90,6 +154,8 @@ def start_as_keras(net: nn.Module) -> None:
     for name, weight in net.named_parameters():
         if "bias" in name:
             nn.init.zeros_(weight)
+        elif weight.ndim == 1:
+            nn.init.ones_(weight)
         elif "embedding" in name:
             nn.init.uniform_(weight, -0.05, 0.05)
         elif "weight_hh" in name:

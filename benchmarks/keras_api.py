@@ -59,17 +59,79 @@ def lstm(keras: ModuleType, mask_zero: bool = False) -> list[Any]:
     ]
 
 
-MODELS: dict[str, Callable[[ModuleType], list[Any]]] = {
+def resnet(keras: ModuleType) -> Any:
+    """A small residual network at 32x32, by the functional API."""
+    layers = keras.layers
+
+    def block(x: Any, filters: int, strides: int) -> Any:
+        shortcut = x
+        if strides > 1:
+            shortcut = layers.Conv2D(filters, 1, strides=strides)(x)
+        x = layers.Conv2D(filters, 3, strides=strides, padding="same")(x)
+        x = layers.ReLU()(layers.BatchNormalization()(x))
+        x = layers.BatchNormalization()(layers.Conv2D(filters, 3, padding="same")(x))
+        return layers.ReLU()(layers.Add()([x, shortcut]))
+
+    inputs = keras.Input((32, 32, 3))
+    x = layers.Conv2D(16, 3, padding="same", activation="relu")(inputs)
+    for filters, strides in ((16, 1), (32, 2), (64, 2)):
+        x = block(x, filters, strides)
+    x = layers.GlobalAveragePooling2D()(x)
+    return keras.Model(inputs, layers.Dense(10, activation="softmax")(x))
+
+
+def transformer(keras: ModuleType) -> Any:
+    """A transformer block over embedded words, by subclassing."""
+    layers = keras.layers
+
+    class Block(layers.Layer):
+        def __init__(self) -> None:
+            super().__init__()
+            self.attention = layers.MultiHeadAttention(num_heads=4, key_dim=16)
+            self.wide = layers.Dense(128, activation="relu")
+            self.narrow = layers.Dense(64)
+            self.first = layers.LayerNormalization()
+            self.second = layers.LayerNormalization()
+
+        def build(self, input_shape: Any) -> None:
+            self.attention.build(input_shape, input_shape)
+            self.wide.build(input_shape)
+            self.narrow.build((*input_shape[:-1], 128))
+            self.first.build(input_shape)
+            self.second.build(input_shape)
+            self.built = True
+
+        def call(self, x: Any) -> Any:
+            x = self.first(x + self.attention(x, x))
+            return self.second(x + self.narrow(self.wide(x)))
+
+    class Classifier(keras.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embedding = layers.Embedding(VOCABULARY, 64)
+            self.block = Block()
+            self.pool = layers.GlobalAveragePooling1D()
+            self.head = layers.Dense(1, activation="sigmoid")
+
+        def call(self, words: Any) -> Any:
+            return self.head(self.pool(self.block(self.embedding(words))))
+
+    return Classifier()
+
+
+MODELS: dict[str, Callable[[ModuleType], Any]] = {
     "mlp_tiny": mlp_tiny,
     "mlp_mnist": mlp_mnist,
     "convnet": convnet,
+    "resnet": resnet,
+    "transformer": transformer,
     "lstm": lstm,
     "lstm_masked": lambda keras: lstm(keras, mask_zero=True),
 }
 
 
 class KerasModel:
-    """A compiled `Sequential` and the calls that users make on it."""
+    """A compiled model and the calls that users make on it."""
 
     def __init__(self, workload: Workload) -> None:
         """Import the library, then make and compile the model."""
@@ -77,7 +139,9 @@ class KerasModel:
         keras.utils.set_random_seed(0)
         self.workload = workload
         self.x, self.y = workload.data(workload.samples)
-        self.model: Any = keras.Sequential(MODELS[workload.net](keras))
+        made = MODELS[workload.net](keras)
+        stacked = isinstance(made, list)
+        self.model: Any = keras.Sequential(made) if stacked else made
         binary = workload.classes == 1
         self.model.compile(
             loss="binary_crossentropy" if binary else "sparse_categorical_crossentropy",

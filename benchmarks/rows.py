@@ -9,6 +9,8 @@ from benchmarks.workloads import (
     LSTM_MASKED,
     MLP_MNIST,
     MLP_TINY,
+    RESNET,
+    TRANSFORMER,
     Workload,
 )
 
@@ -79,6 +81,8 @@ ROWS = (
     fit_row(MLP_TINY, tuned=0.8),
     fit_row(MLP_MNIST, tuned=1.05),
     fit_row(CONVNET, tuned=0.9),
+    fit_row(RESNET, tuned=1.0),
+    fit_row(TRANSFORMER, tuned=1.05),
     fit_row(LSTM, tuned=1.05),
     fit_row(LSTM_MASKED, tuned=0.5),
     Row("predict_mlp", "predict", MLP_MNIST, bounds={"tuned": 1}),

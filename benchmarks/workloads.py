@@ -58,6 +58,15 @@ def images(samples: int) -> Arrays:
     return x, y
 
 
+def photos(samples: int) -> Arrays:
+    """Ten noisy 32x32 pictures in color, in Keras's layout."""
+    rng = np.random.default_rng(0)
+    pictures = rng.random((10, 32, 32, 3), dtype="float32")
+    y = rng.integers(0, 10, samples)
+    noise = rng.standard_normal((samples, 32, 32, 3), dtype="float32")
+    return pictures[y] + noise / 4, y
+
+
 def flat_images(samples: int) -> Arrays:
     """The pictures of `images` as rows of 784 numbers."""
     x, y = images(samples)
@@ -86,5 +95,7 @@ MLP_MNIST = Workload(
     "mlp_mnist", flat_images, samples=6_400, batch_size=128, classes=10
 )
 CONVNET = Workload("convnet", images, samples=1_280, batch_size=128, classes=10)
+RESNET = Workload("resnet", photos, samples=512, batch_size=64, classes=10)
+TRANSFORMER = Workload("transformer", sentences, samples=640, batch_size=32)
 LSTM = Workload("lstm", sentences, samples=640, batch_size=32)
 LSTM_MASKED = Workload("lstm_masked", padded_sentences, samples=640, batch_size=32)

@@ -7,13 +7,14 @@ Without a seed, numbers come from torch's own generator, which `torch.manual_see
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from torchkeras._core.config import default_device
 from torchkeras._core.dtypes import standardize_dtype, to_torch_dtype
@@ -50,8 +51,9 @@ class SeedGenerator:
     """A seed that moves on: each use draws new numbers, the same ones in each run.
 
     Give it as `seed` to the functions of this module, to random operations and to
-    initializers. A function compiled with ``fullgraph=True`` cannot draw from it, save
-    from one without a seed: that one draws from torch's generator there.
+    initializers. A function compiled with ``fullgraph=True`` cannot draw with a seed:
+    torch makes no generator there. It can from a `SeedGenerator` without one, which
+    draws from torch's generator there.
 
     Args:
         seed: an integer; by default one drawn from torch's generator.
@@ -105,7 +107,8 @@ class SeedGenerator:
         """
         state = self.state.detach().clone()
         if ordered:
-            self.state.assign_add([0, 1])
+            # Not a list: that would become a tensor on the device of the context.
+            self.state.assign_add(torch.tensor([0, 1], device="cpu"))
         else:
             self.state.assign((state + 1) * 5387 % 933199)
         return state
@@ -186,8 +189,11 @@ def truncated_normal_(
     tensor: Tensor, mean: float, stddev: float, generator: torch.Generator | None
 ) -> None:
     """Fill a tensor from a normal distribution cut off at two deviations."""
-    # Drawn for the standard normal: torch divides by the deviation, which may be 0.
-    nn.init.trunc_normal_(tensor, generator=generator).mul_(stddev).add_(mean)
+    # The inverse of the distribution function: `nn.init.trunc_normal_` draws until all
+    # values fit, which cannot be compiled.
+    end = math.erf(math.sqrt(2.0))
+    tensor.uniform_(-end, end, generator=generator).erfinv_().mul_(math.sqrt(2.0))
+    tensor.clamp_(-2.0, 2.0).mul_(stddev).add_(mean)
 
 
 # Values of a distribution
@@ -502,9 +508,10 @@ def dropout(
     if seed is None and noise_shape is None:
         return F.dropout(inputs, rate)
     sizes = _noise_sizes(inputs, noise_shape)
-    kept = torch.empty(sizes, dtype=torch.bool, device=inputs.device)
-    kept.bernoulli_(1.0 - rate, generator=generator_of(seed, inputs.device))
-    return torch.where(kept, inputs / (1.0 - rate), 0.0)
+    # Not `bernoulli_`: with a generator it cannot be compiled.
+    drawn = torch.empty(sizes, dtype=torch.float32, device=inputs.device)
+    drawn.uniform_(generator=generator_of(seed, inputs.device))
+    return torch.where(drawn >= rate, inputs / (1.0 - rate), 0.0)
 
 
 def _noise_sizes(

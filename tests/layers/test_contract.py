@@ -34,6 +34,7 @@ class Case:
         masks: whether a mask of the inputs is passed on.
         takes_masks: whether a mask may come in at all.
         random: whether outputs are random in training.
+        spread: whether the inputs are arguments of their own, not one list.
         skip: checks that have no meaning for this row.
     """
 
@@ -47,6 +48,7 @@ class Case:
     masks: bool = False
     takes_masks: bool = False
     random: bool = False
+    spread: bool = False
     skip: tuple[str, ...] = ()
 
     def __str__(self) -> str:
@@ -69,8 +71,12 @@ class Case:
         """Make the layer and build it."""
         layer = self.make(**kwargs)
         if not layer.built:
-            layer.build(self.batched(None))
+            self.run(layer.build, self.batched(None))
         return layer
+
+    def run(self, function: Callable[..., Any], x: Any, **kwargs: Any) -> Any:
+        """Call a layer, or a method of it, on inputs or on their shapes."""
+        return function(*x, **kwargs) if self.spread else function(x, **kwargs)
 
     def batched(self, batch: int | None) -> Any:
         """Return the shape, or the shapes, of inputs of another batch size."""
@@ -230,6 +236,28 @@ CASES = [
     Case(layers.Dot, {"axes": 1}, [(2, 4), (2, 4)], (2, 1), takes_masks=True),
     Case(layers.Dot, {"axes": (2, -1), "normalize": True}, [STEPS, SHORT], (2, 8, 3),
          takes_masks=True),
+    Case(layers.Attention, {}, [STEPS, SHORT], STEPS, masks=True),
+    Case(layers.Attention, {"use_scale": True, "score_mode": "concat"},
+         [STEPS, SHORT, SHORT], STEPS, ("scale", "concat_score_weight"), masks=True),
+    Case(layers.Attention, {"use_scale": True, "dropout": 0.4}, [STEPS, SHORT, SHORT],
+         STEPS, ("scale",), masks=True, random=True),
+    Case(layers.AdditiveAttention, {"dropout": 0.4, "seed": 1}, [STEPS, SHORT], STEPS,
+         ("scale",), masks=True, random=True),
+    Case(layers.MultiHeadAttention, {"num_heads": 2, "key_dim": 4}, [STEPS, SHORT],
+         STEPS, 4 * KERNEL, masks=True, spread=True),
+    Case(layers.MultiHeadAttention, {"num_heads": 2, "key_dim": 4, "value_dim": 3,
+                                     "output_shape": (2, 5), "use_gate": True,
+                                     "dropout": 0.4, "sliding_window": 2},
+         [STEPS, STEPS, STEPS], (2, 8, 2, 5), 5 * KERNEL, masks=True, random=True,
+         spread=True),
+    Case(layers.MultiHeadAttention, {"num_heads": 2, "key_dim": 4, "use_bias": False,
+                                     "attention_axes": (1, 2), "dropout": 0.4,
+                                     "seed": 1},
+         [IMAGE, IMAGE], IMAGE, 4 * ("kernel",), takes_masks=True, random=True,
+         spread=True, skip=("masks",)),
+    Case(layers.GroupQueryAttention, {"head_dim": 4, "num_query_heads": 4,
+                                      "num_key_value_heads": 2},
+         [STEPS, SHORT, SHORT], STEPS, 4 * KERNEL, masks=True, spread=True),
     Case(layers.Flatten, {}, IMAGE, (2, 192)),
     Case(layers.Flatten, {"data_format": "channels_first"}, IMAGE, (2, 192)),
     Case(layers.Reshape, {"target_shape": (4, 3)}, (2, 12), (2, 4, 3)),
@@ -367,15 +395,15 @@ def check_serialization(case: Case) -> None:
     """The serialized form of a built layer makes a twin that computes the same."""
     layer, x = case.build(), case.data()
     twin = layers.deserialize(json.loads(json.dumps(layers.serialize(layer))))
-    twin(x)
+    case.run(twin, x)
     twin.set_weights(layer.get_weights())
-    same(layer(x), twin(x))
+    same(case.run(layer, x), case.run(twin, x))
 
 
 def check_outputs(case: Case) -> None:
     """Outputs have the shapes, the layer the weights, that the row says."""
     layer = case.make()
-    outputs = layer(case.data())
+    outputs = case.run(layer, case.data())
     assert shapes_of(outputs) == case.output
     assert tuple(weight.name for weight in layer.weights) == case.weights
     trainable = len(case.weights) if case.trainable is None else case.trainable
@@ -389,18 +417,18 @@ def check_symbolic(case: Case) -> None:
     layer = case.make()
     dtype = "float32" if case.high is None else "int32"
     symbol = symbolic_tensors(case.batched(None), dtype)
-    symbolic = tree.flatten(layer(symbol))
+    symbolic = tree.flatten(case.run(layer, symbol))
     x = case.data()
-    for output, real in zip(symbolic, outputs_of(layer(x)), strict=True):
+    for output, real in zip(symbolic, outputs_of(case.run(layer, x)), strict=True):
         assert output.shape == (None, *real.shape[1:])
         assert output.dtype == str(real.dtype).removeprefix("torch.")
-    assert layer.compute_output_shape(case.batched(None)) is not None
+    assert case.run(layer.compute_output_shape, case.batched(None)) is not None
 
 
 def check_build(case: Case) -> None:
     """Building from a shape makes the weights that a first call makes."""
     called = case.make()
-    called(case.data())
+    case.run(called, case.data())
     built = case.build()
     assert [w.shape for w in built.weights] == [w.shape for w in called.weights]
     assert [w.path for w in built.weights] == [
@@ -410,7 +438,7 @@ def check_build(case: Case) -> None:
 
 def check_empty_batch(case: Case) -> None:
     """A batch of no rows gives outputs of no rows."""
-    outputs = outputs_of(case.build()(case.data(batch=0)))
+    outputs = outputs_of(case.run(case.build(), case.data(batch=0)))
     expected = [case.output] if isinstance(case.output, tuple) else case.output
     assert [tuple(o.shape) for o in outputs] == [(0, *s[1:]) for s in expected]
 
@@ -420,7 +448,7 @@ def check_gradients(case: Case) -> None:
     layer, x = case.build(), case.data()
     if case.high is None:
         tree.map_structure(torch.Tensor.requires_grad_, x)
-    outputs = layer(x)
+    outputs = case.run(layer, x)
     if case.weights or case.high is None:
         total(outputs).backward()
     grads = [w.grad for w in layer.trainable_weights]
@@ -431,25 +459,25 @@ def check_gradients(case: Case) -> None:
 def check_training(case: Case) -> None:
     """`training=True` holds for one call and is felt by random layers only."""
     layer, x = case.build(), case.data()
-    before = layer(x)
-    outputs = layer(x, training=True)
+    before = case.run(layer, x)
+    outputs = case.run(layer, x, training=True)
     assert shapes_of(outputs) == case.output
     assert not layer.training
     assert all(not module.training for module in layer.modules())
     if case.random:
         assert not torch.equal(outputs, before)
-        same(layer(x), before)
+        same(case.run(layer, x), before)
 
 
 def check_policy(case: Case) -> None:
     """Float64 and mixed layers compute in their types; weights have theirs."""
     x = case.data()
     double = case.build(dtype="float64")
-    assert all(out.dtype == torch.float64 for out in outputs_of(double(x)))
+    assert all(out.dtype == torch.float64 for out in outputs_of(case.run(double, x)))
     assert all(w.numpy().dtype == "float64" for w in double.weights)
     mixed = case.build(dtype="mixed_bfloat16")
     assert all(w.numpy().dtype == "float32" for w in mixed.weights)
-    outputs = outputs_of(mixed(x))
+    outputs = outputs_of(case.run(mixed, x))
     assert all(bool(out.isfinite().all()) for out in outputs)
     if "kernel" in case.weights:  # products of matrices are taken in half precision
         assert all(out.dtype == torch.bfloat16 for out in outputs)
@@ -459,10 +487,10 @@ def check_arrays(case: Case) -> None:
     """NumPy arrays of any numeric type are taken as tensors."""
     layer, x = case.build(), case.data()
     arrays = tree.map_structure(torch.Tensor.numpy, x)
-    same(layer(arrays), layer(x))
+    same(case.run(layer, arrays), case.run(layer, x))
     if case.high is None:
         wide = tree.map_structure(lambda array: array.astype("float64"), arrays)
-        same(layer(wide), layer(x))
+        same(case.run(layer, wide), case.run(layer, x))
 
 
 def check_masks(case: Case) -> None:
@@ -473,9 +501,9 @@ def check_masks(case: Case) -> None:
         leaf._keras_mask = steps < leaf.shape[1] - 1
     if not (case.masks or case.takes_masks or layer.supports_masking):
         with pytest.warns(UserWarning, match="does not support masking"):
-            outputs = layer(x)
+            outputs = case.run(layer, x)
     else:
-        outputs = layer(x)
+        outputs = case.run(layer, x)
     mask: Any = getattr(outputs_of(outputs)[0], "_keras_mask", None)
     if case.masks:
         assert torch.equal(mask, tree.flatten(x)[0]._keras_mask)
@@ -486,16 +514,16 @@ def check_copy(case: Case) -> None:
     layer, x = case.build(), case.data()
     twin = copy.deepcopy(layer)
     torch.manual_seed(0)
-    before = layer(x, training=True)
+    before = case.run(layer, x, training=True)
     torch.manual_seed(0)
-    same(before, twin(x, training=True))
+    same(before, case.run(twin, x, training=True))
     for weight in twin.weights:
         weight.assign(np.zeros(weight.shape))
     for weight, other in zip(layer.weights, twin.weights, strict=True):
         assert weight.path == other.path
     fresh = case.build()
     fresh.set_weights(layer.get_weights())
-    same(fresh(x), layer(x))
+    same(case.run(fresh, x), case.run(layer, x))
 
 
 def check_state_dict(case: Case) -> None:
@@ -506,7 +534,7 @@ def check_state_dict(case: Case) -> None:
     assert len(set(pointers)) == len(pointers)
     plain = {key: tensor.clone() for key, tensor in state.items()}
     twin.load_state_dict(plain, strict=True)
-    same(layer(x), twin(x))
+    same(case.run(layer, x), case.run(twin, x))
 
 
 def check_compile(case: Case) -> None:
@@ -520,10 +548,10 @@ def check_compile(case: Case) -> None:
         layer.train(training)
         twin = copy.deepcopy(layer)
         compiled = torch.compile(layer, fullgraph=True, backend="eager")
-        outputs = compiled(x)
+        outputs = case.run(compiled, x)
         if not (training and case.random):
             for one, other in zip(
-                outputs_of(outputs), outputs_of(twin(x)), strict=True
+                outputs_of(outputs), outputs_of(case.run(twin, x)), strict=True
             ):
                 torch.testing.assert_close(one, other)
         if case.weights or case.high is None:

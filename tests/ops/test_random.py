@@ -142,9 +142,22 @@ def test_the_same_seed_gives_an_initializer_and_a_function_the_same_numbers():
 @every
 def test_compiled(draw):
     compiled = torch.compile(draw, backend="aot_eager", fullgraph=True)
-    assert torch.equal(compiled(3), draw(3))
     assert compiled(None).shape == draw(None).shape
     assert compiled(SeedGenerator()).shape == draw(None).shape
+
+
+@every
+def test_compiled_with_breaks_an_integer_gives_the_same_numbers(draw):
+    compiled = torch.compile(draw, backend="aot_eager")
+    assert torch.equal(compiled(3), draw(3))
+    assert torch.equal(compiled(3), draw(3))
+
+
+def test_compiled_the_default_device_is_looked_at():
+    compiled = torch.compile(DRAWS["normal"], backend="aot_eager", fullgraph=True)
+    assert compiled(None).device.type == torch.empty(()).device.type
+    with torch.device("meta"):
+        assert compiled(None).device.type == "meta"
 
 
 def test_compiled_with_breaks_a_seed_generator_moves_on():

@@ -98,6 +98,12 @@ def standardize_data_format(owner: str, data_format: str | None) -> str:
     return one_of(owner, "data_format", str(data_format).lower(), legal)
 
 
+def _torch_device() -> torch.device:
+    if torch.compiler.is_compiling():  # which cannot trace `get_default_device`
+        return torch.empty(0).device
+    return torch.get_default_device()
+
+
 def default_device() -> torch.device:
     """Return the device on which new weights are made.
 
@@ -105,7 +111,7 @@ def default_device() -> torch.device:
     was changed, else CUDA when there is one, else the CPU. Within ``with
     torch.device("meta")``, where only shapes count, it is that.
     """
-    device = torch.get_default_device()
+    device = _torch_device()
     if device.type == "meta":
         return device
     if _settings["device"] is not None:

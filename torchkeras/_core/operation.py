@@ -56,6 +56,46 @@ class Operation:
     module: str
     tensors: frozenset[str]
 
+    def positional(
+        self, tensors: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Return the tensors of a call by position, as far as none is left out."""
+        args: list[Any] = []
+        named = dict(tensors)
+        for name, parameter in inspect.signature(self.function).parameters.items():
+            if name not in self.tensors:
+                continue
+            if parameter.kind is parameter.VAR_POSITIONAL:
+                args += named.pop(name, ())
+            elif name in named:
+                args.append(named.pop(name))
+            else:
+                break
+        return tuple(args), named
+
+    def call(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], options: dict[str, Any]
+    ) -> Any:
+        """Call the function on tensors by position and by name, and on options."""
+        waiting, positional = list(args), []
+        named = {**kwargs, **options}
+        gap = False
+        for name, parameter in inspect.signature(self.function).parameters.items():
+            if parameter.kind is parameter.VAR_POSITIONAL:
+                positional += waiting
+                waiting = []
+            elif name in self.tensors and waiting:
+                positional.append(waiting.pop(0))
+            elif (
+                name in named
+                and not gap
+                and parameter.kind is not (parameter.KEYWORD_ONLY)
+            ):
+                positional.append(named.pop(name))
+            else:
+                gap = True
+        return self.function(*positional, *waiting, **named)
+
     @property
     def function_order(self) -> list[str]:
         """The names of the arguments, in order."""
@@ -120,10 +160,12 @@ def operation(
         operands = {n for n, p in parameters.items() if str(p.annotation) == "Operand"}
         names, known = tuple(parameters), parameters.keys()
         open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+        rest = [n for n, p in parameters.items() if p.kind is p.VAR_POSITIONAL]
+        fixed = names.index(rest[0]) if rest else len(names)
         # How many of the first arguments are single tensors: those are looked at in
         # each call, and all else costs a call on tensors nothing.
         leading = 0
-        while leading < len(names) and kinds.get(names[leading]) == "Array":
+        while leading < fixed and kinds.get(names[leading]) == "Array":
             leading += 1
         later = {name: kind for name, kind in kinds.items() if name in names[leading:]}
         only_leading = bool(leading) and not later
@@ -142,12 +184,17 @@ def operation(
         def convert(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
             if any(isinstance(v, KerasTensor) for v in tree.flatten((args, kwargs))):
                 return call_symbolic(call, args, kwargs)
-            arguments = dict(zip(names, args, strict=False)) | kwargs
-            if len(args) > len(names) or not (open_ended or known >= kwargs.keys()):
+            wrong = not (open_ended or known >= kwargs.keys())
+            if wrong or (len(args) > fixed and not rest):
                 return function(*args, **kwargs)  # which says what is wrong
+            arguments = dict(zip(names[:fixed], args, strict=False)) | kwargs
             given = {k: v for k, v in arguments.items() if k in kinds}
-            converted = as_tensors(given, kinds)
-            args = tuple(converted.get(n, v) for n, v in zip(names, args, strict=False))
+            # Each of any number of tensors has a name of its own here: its position.
+            places = [*names[:fixed], *(f"*{i}" for i in range(fixed, len(args)))]
+            more = dict(zip(places[fixed:], args[fixed:], strict=True))
+            converted = as_tensors(given | more, kinds | dict.fromkeys(more, "Array"))
+            pairs = zip(places, args, strict=False)
+            args = tuple(converted.get(name, value) for name, value in pairs)
             kwargs = {k: converted.get(k, v) for k, v in kwargs.items()}
             return function(*args, **kwargs)
 

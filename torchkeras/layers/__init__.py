@@ -15,6 +15,7 @@ from torchkeras.layers.activation import (
     ReLU,
     Softmax,
 )
+from torchkeras.layers.attention import AdditiveAttention, Attention
 from torchkeras.layers.convolution import (
     Conv1D,
     Conv2D,
@@ -62,6 +63,10 @@ from torchkeras.layers.merging import (
     minimum,
     multiply,
     subtract,
+)
+from torchkeras.layers.multi_head_attention import (
+    GroupQueryAttention,
+    MultiHeadAttention,
 )
 from torchkeras.layers.normalization import BatchNormalization, LayerNormalization
 from torchkeras.layers.pooling import (
@@ -147,7 +152,9 @@ __all__ = [
     "AdaptiveMaxPooling2D",
     "AdaptiveMaxPooling3D",
     "Add",
+    "AdditiveAttention",
     "AlphaDropout",
+    "Attention",
     "Average",
     "AveragePooling1D",
     "AveragePooling2D",
@@ -197,6 +204,7 @@ __all__ = [
     "GlobalMaxPooling2D",
     "GlobalMaxPooling3D",
     "GroupNormalization",
+    "GroupQueryAttention",
     "Identity",
     "Input",
     "InputLayer",
@@ -215,6 +223,7 @@ __all__ = [
     "MaxPooling3D",
     "Maximum",
     "Minimum",
+    "MultiHeadAttention",
     "Multiply",
     "PReLU",
     "Permute",

@@ -110,7 +110,7 @@ class ConvolutionLayer(WindowLayer):
     #: The legal values of `padding`.
     paddings: ClassVar[tuple[str, ...]] = ("valid", "same")
 
-    conv: nn.Module
+    conv: Any
     _causal_pads: tuple[int, ...] | None
 
     def __init__(

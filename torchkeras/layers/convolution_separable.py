@@ -38,7 +38,7 @@ def _depthwise(multiplier: int) -> Layout:
 class _DepthwiseConv(ConvolutionLayer):
     """The base of the depthwise convolutions."""
 
-    conv: nn.Conv1d | nn.Conv2d
+    conv: nn.Conv1d | nn.Conv2d | nn.Conv3d
 
     def __init__(
         self,

@@ -107,7 +107,7 @@ class _ConvTranspose(ConvolutionLayer):
         )
         owner = type(self).__name__
         self.filters = positive_integer(owner, "filters", filters)
-        self.output_padding = output_padding
+        self.output_padding = None
         if output_padding is not None:
             self.output_padding = standardize_sizes(
                 owner, "output_padding", output_padding, self.rank, low=0

@@ -216,12 +216,7 @@ def _call_arguments(node: Node) -> tuple[Any, Any]:
     if entry is None:
         return node.args, node.kwargs
     tensors, _ = entry.split(node.args, node.kwargs)
-    order = [name for name in entry.function_order if name in entry.tensors]
-    positional = 0
-    while positional < len(order) and order[positional] in tensors:
-        positional += 1
-    args = tuple(tensors.pop(name) for name in order[:positional])
-    return args, tensors
+    return entry.positional(tensors)
 
 
 # From a config
@@ -287,7 +282,11 @@ class _Reader:
 
     def _call(self, name: str, op: Any, options: dict[str, Any], call: Any) -> None:
         args, kwargs = self._arguments(call)
-        outputs = op(*args, **options, **kwargs)
+        entry = getattr(op, "operation", None)
+        if entry is not None and not isinstance(op, nn.Module):
+            outputs = entry.call(args, kwargs, options)
+        else:
+            outputs = op(*args, **options, **kwargs)
         leaves = [t for t in tree.flatten(outputs) if isinstance(t, KerasTensor)]
         if not isinstance(op, nn.Module):
             node = leaves[0].history

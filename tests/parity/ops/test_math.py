@@ -55,7 +55,12 @@ CASES = [
     Case("logdet", (MATRIX,)),
     Case("logdet", (np.stack([MATRIX, 2 * MATRIX]),)),
     Case("slogdet", (MATRIX,), rtol=1e-4),
-    Case("slogdet", (np.stack([MATRIX, -2 * MATRIX]),), rtol=1e-4, symbolic="Keras gives the sign no batch axes"),
+    Case(
+        "slogdet",
+        (np.stack([MATRIX, -2 * MATRIX]),),
+        rtol=1e-4,
+        symbolic="Keras gives the sign no batch axes",
+    ),
     Case("view_as_complex", (A[:, :2],)),
     Case("view_as_complex", (B[..., 1:],), grad=False),
     Case("view_as_real", ((A[:, 0] + 1j * A[:, 1]).astype("complex64"),), lists=False),

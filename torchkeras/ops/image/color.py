@@ -207,9 +207,10 @@ def blur(planes: Tensor, sizes: Sequence[int], sigma: Sequence[float]) -> Tensor
     planes = planes.to(working_dtype(planes.dtype))
     batch, channels, height, width = planes.shape
     kernels = [gaussian(n, s, planes) for n, s in zip(sizes, sigma, strict=True)]
-    blurred = planes.reshape(batch * channels, 1, height, width)
-    blurred = F.conv2d(blurred, kernels[0].view(1, 1, -1, 1), padding="same")
-    blurred = F.conv2d(blurred, kernels[1].view(1, 1, 1, -1), padding="same")
+    pads = [n for size in sizes[::-1] for n in ((size - 1) // 2, size // 2)]
+    blurred = F.pad(planes.reshape(batch * channels, 1, height, width), pads)
+    blurred = F.conv2d(blurred, kernels[0].view(1, 1, -1, 1))
+    blurred = F.conv2d(blurred, kernels[1].view(1, 1, 1, -1))
     return blurred.reshape(batch, channels, height, width)
 
 

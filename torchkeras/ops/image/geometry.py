@@ -89,9 +89,9 @@ def _interpolate(
     fill_mode: str,
     fill_value: float,
 ) -> Tensor:
-    """Return ``(batch, channels, *sizes)`` at coordinates, as (batch, channels, points).
+    """Return values at coordinates, as ``(batch, channels, points)``.
 
-    The coordinates are one ``(batch, points)`` for each axis of `sizes`; a batch of 1
+    The values are ``(batch, channels, *sizes)``, the coordinates one ``(batch, points)`` for each axis of `sizes`; a batch of 1
     serves all.
     """
     batch, channels, *sizes = values.shape

@@ -567,6 +567,4 @@ def extract_patches_3d(
         torch.Size([2, 3, 3, 3, 81])
     """
     sizes = sizes_of("extract_patches_3d", "size", size, 3)
-    return extract_patches(
-        volumes, sizes, strides, dilation_rate, padding, data_format
-    )
+    return extract_patches(volumes, sizes, strides, dilation_rate, padding, data_format)

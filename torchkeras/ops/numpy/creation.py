@@ -2,4 +2,508 @@
 
 from __future__ import annotations
 
-__all__: list[str] = []
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from torchkeras._core.config import default_device
+from torchkeras._core.dtypes import DTYPES, result_type, to_torch_dtype
+from torchkeras._core.errors import invalid_argument, one_of
+from torchkeras._core.operation import Array, operation
+
+__all__ = [
+    "arange",
+    "array",
+    "bartlett",
+    "blackman",
+    "empty",
+    "empty_like",
+    "eye",
+    "full",
+    "full_like",
+    "geomspace",
+    "hamming",
+    "hanning",
+    "identity",
+    "kaiser",
+    "linspace",
+    "logspace",
+    "meshgrid",
+    "ones",
+    "ones_like",
+    "tri",
+    "vander",
+    "zeros",
+    "zeros_like",
+]
+
+# Constants
+
+
+def _sizes(shape: Any) -> tuple[int, ...]:
+    if isinstance(shape, Tensor):
+        shape = shape.tolist()
+    return tuple(shape) if isinstance(shape, Sequence) else (int(shape),)
+
+
+def zeros(shape: Any, dtype: Any = None) -> Tensor:
+    """Return zeros.
+
+    Args:
+        shape: the shape.
+        dtype: the dtype; ``floatx`` by default.
+
+    Example:
+        >>> zeros((2,))
+        tensor([0., 0.])
+    """
+    dtype = to_torch_dtype(dtype)
+    return torch.zeros(_sizes(shape), dtype=dtype, device=default_device())
+
+
+def ones(shape: Any, dtype: Any = None) -> Tensor:
+    """Return ones.
+
+    Args:
+        shape: the shape.
+        dtype: the dtype; ``floatx`` by default.
+
+    Example:
+        >>> ones((2,))
+        tensor([1., 1.])
+    """
+    dtype = to_torch_dtype(dtype)
+    return torch.ones(_sizes(shape), dtype=dtype, device=default_device())
+
+
+def empty(shape: Any, dtype: Any = None) -> Tensor:
+    """Return a tensor whose values are whatever the memory holds.
+
+    Args:
+        shape: the shape.
+        dtype: the dtype; ``floatx`` by default.
+
+    Example:
+        >>> empty((2, 3)).shape
+        torch.Size([2, 3])
+    """
+    dtype = to_torch_dtype(dtype)
+    return torch.empty(_sizes(shape), dtype=dtype, device=default_device())
+
+
+@operation("numpy")
+def full(shape: Any, fill_value: Array, dtype: Any = None) -> Tensor:
+    """Return the same value everywhere.
+
+    Args:
+        shape: the shape.
+        fill_value: the value, or an array that broadcasts to the shape.
+        dtype: the dtype; ``floatx`` by default.
+
+    Example:
+        >>> full((2,), 3)
+        tensor([3., 3.])
+    """
+    value = fill_value.to(to_torch_dtype(dtype))
+    return value.expand(_sizes(shape)).clone()
+
+
+@operation("numpy")
+def zeros_like(x: Array, dtype: Any = None) -> Tensor:
+    """Return zeros of the shape, and by default of the dtype, of another tensor.
+
+    Example:
+        >>> zeros_like([1, 2]).tolist()
+        [0, 0]
+    """
+    return torch.zeros_like(x, dtype=None if dtype is None else to_torch_dtype(dtype))
+
+
+@operation("numpy")
+def ones_like(x: Array, dtype: Any = None) -> Tensor:
+    """Return ones of the shape, and by default of the dtype, of another tensor.
+
+    Example:
+        >>> ones_like([5, 6]).tolist()
+        [1, 1]
+    """
+    return torch.ones_like(x, dtype=None if dtype is None else to_torch_dtype(dtype))
+
+
+@operation("numpy")
+def empty_like(x: Array, dtype: Any = None) -> Tensor:
+    """Return a tensor of the shape of another one, with whatever the memory holds.
+
+    Example:
+        >>> empty_like([[1, 2]]).shape
+        torch.Size([1, 2])
+    """
+    return torch.empty_like(x, dtype=None if dtype is None else to_torch_dtype(dtype))
+
+
+@operation("numpy")
+def full_like(x: Array, fill_value: Array, dtype: Any = None) -> Tensor:
+    """Return the same value everywhere, in the shape of another tensor.
+
+    Args:
+        x: gives the shape, and the dtype unless that is given.
+        fill_value: the value, or an array that broadcasts to the shape.
+        dtype: the dtype.
+
+    Example:
+        >>> full_like([1, 2], 7).tolist()
+        [7, 7]
+    """
+    target = x.dtype if dtype is None else to_torch_dtype(dtype)
+    return fill_value.to(target).expand(x.shape).clone()
+
+
+@operation("numpy")
+def array(x: Array, dtype: Any = None) -> Tensor:
+    """Return an array, a number or a nested list as a tensor.
+
+    Args:
+        x: the values.
+        dtype: the dtype; that of the values by default.
+
+    Example:
+        >>> array([1.0, 2.0])
+        tensor([1., 2.])
+    """
+    return x if dtype is None else x.to(to_torch_dtype(dtype))
+
+
+def eye(N: int, M: int | None = None, k: int = 0, dtype: Any = None) -> Tensor:  # noqa: N803
+    """Return ones on a diagonal and zeros elsewhere.
+
+    Args:
+        N: the number of rows.
+        M: the number of columns; `N` by default.
+        k: the diagonal: 0 is the main one, positive ones are above it.
+        dtype: the dtype; ``floatx`` by default.
+
+    Example:
+        >>> eye(2, 3, k=1).tolist()
+        [[0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
+    """
+    rows = torch.arange(N, device=default_device())[:, None]
+    columns = torch.arange(N if M is None else M, device=default_device())
+    return (columns - rows == (k or 0)).to(to_torch_dtype(dtype))
+
+
+def identity(n: int, dtype: Any = None) -> Tensor:
+    """Return the identity matrix.
+
+    Args:
+        n: the number of rows.
+        dtype: the dtype; ``floatx`` by default.
+
+    Example:
+        >>> identity(2).tolist()
+        [[1.0, 0.0], [0.0, 1.0]]
+    """
+    return eye(n, dtype=dtype)
+
+
+def tri(N: int, M: int | None = None, k: int = 0, dtype: Any = None) -> Tensor:  # noqa: N803
+    """Return ones on and below a diagonal and zeros above it.
+
+    Args:
+        N: the number of rows.
+        M: the number of columns; `N` by default.
+        k: the diagonal: 0 is the main one, positive ones are above it.
+        dtype: the dtype; ``floatx`` by default.
+
+    Example:
+        >>> tri(2, 3).tolist()
+        [[1.0, 0.0, 0.0], [1.0, 1.0, 0.0]]
+    """
+    return ones((N, N if M is None else M), dtype).tril(k)
+
+
+# Ranges
+
+
+def _dtype_of(*values: Any) -> torch.dtype:
+    """Return the dtype that Keras gives to what these values bound."""
+    own = [getattr(v, "dtype", type(v)) for v in values if v is not None]
+    own = [type(np.asarray(v).item(0)) if t in (list, tuple) else t for v, t in
+           zip([v for v in values if v is not None], own, strict=True)]  # fmt: skip
+    return DTYPES[result_type(*own)]
+
+
+def arange(start: Any, stop: Any = None, step: Any = None, dtype: Any = None) -> Tensor:
+    """Return evenly spaced numbers, the end left out.
+
+    Args:
+        start: the first number; the end, with 0 as the first, when `stop` is None.
+        stop: the end.
+        step: the distance; 1 by default.
+        dtype: the dtype; ``int32`` for Python integers, ``floatx`` for floats.
+
+    Raises:
+        ValueError: when `step` is 0.
+
+    Example:
+        >>> arange(1, 7, 2).tolist()
+        [1, 3, 5]
+    """
+    target = (
+        to_torch_dtype(dtype) if dtype is not None else _dtype_of(start, stop, step)
+    )
+    if stop is None:
+        start, stop = 0, start
+    step = 1 if step is None else step
+    if not isinstance(step, Tensor) and step == 0:
+        raise ValueError(invalid_argument("arange", "step", "other than 0", step))
+    return torch.arange(start, stop, step, dtype=target, device=default_device())
+
+
+def _spaced(start: Any, stop: Any, num: int, endpoint: bool) -> tuple[Tensor, Tensor]:
+    """Return numbers along a new first axis, in double precision, and their distance."""
+    if isinstance(num, bool) or not hasattr(num, "__index__") or num < 0:
+        expected = "an integer, at least 0"
+        raise ValueError(invalid_argument("linspace", "num", expected, num))
+    start, stop = start.double(), stop.double()
+    parts = num - 1 if endpoint else num
+    distance = (stop - start) / parts if parts > 0 else (stop - start) * math.nan
+    steps = torch.arange(num, dtype=torch.float64, device=start.device)
+    steps = steps.reshape(-1, *[1] * max(start.ndim, stop.ndim))
+    spaced = start + steps * (distance if parts > 0 else 0.0)
+    if endpoint and num > 1:
+        spaced = torch.cat([spaced[:-1], stop.expand(spaced.shape[1:])[None]])
+    return spaced, distance
+
+
+def _result(spaced: Tensor, dtype: Any, axis: int, *bounds: Tensor) -> Tensor:
+    if dtype is None:
+        name = result_type(*(bound.dtype for bound in bounds), float)
+        target = DTYPES[name]
+    else:
+        target = to_torch_dtype(dtype)
+    if not target.is_floating_point:
+        spaced = spaced.floor()
+    return spaced.movedim(0, axis).to(target)
+
+
+@operation("numpy")
+def linspace(
+    start: Array,
+    stop: Array,
+    num: int = 50,
+    endpoint: bool = True,
+    retstep: bool = False,
+    dtype: Any = None,
+    axis: int = 0,
+) -> Any:
+    """Return numbers at even distances between two.
+
+    Args:
+        start: the first number, or an array of them.
+        stop: the last number, or an array of them.
+        num: how many.
+        endpoint: whether `stop` is the last of them.
+        retstep: return their distance too.
+        dtype: the dtype; a float by default.
+        axis: where the new axis stands.
+
+    Raises:
+        ValueError: when `num` is negative.
+
+    Example:
+        >>> linspace(0.0, 1.0, 5).tolist()
+        [0.0, 0.25, 0.5, 0.75, 1.0]
+    """
+    spaced, distance = _spaced(start, stop, num, endpoint)
+    outputs = _result(spaced, dtype, axis, start, stop)
+    return (
+        (outputs, _result(distance[None], None, 0, start, stop)[0])
+        if (retstep)
+        else outputs
+    )
+
+
+@operation("numpy")
+def logspace(
+    start: Array,
+    stop: Array,
+    num: int = 50,
+    endpoint: bool = True,
+    base: float = 10,
+    dtype: Any = None,
+    axis: int = 0,
+) -> Tensor:
+    """Return powers of a number whose exponents are at even distances.
+
+    Args:
+        start: the first exponent, or an array of them.
+        stop: the last exponent, or an array of them.
+        num: how many.
+        endpoint: whether `stop` is the last of them.
+        base: the number.
+        dtype: the dtype; a float by default.
+        axis: where the new axis stands.
+
+    Raises:
+        ValueError: when `num` is negative.
+
+    Example:
+        >>> logspace(0, 2, 3).tolist()
+        [1.0, 10.0, 100.0]
+    """
+    spaced, _ = _spaced(start, stop, num, endpoint)
+    powers = torch.pow(torch.as_tensor(base, dtype=torch.float64), spaced)
+    return _result(powers, dtype, axis, start, stop)
+
+
+@operation("numpy")
+def geomspace(
+    start: Array,
+    stop: Array,
+    num: int = 50,
+    endpoint: bool = True,
+    dtype: Any = None,
+    axis: int = 0,
+) -> Tensor:
+    """Return numbers at even ratios between two of the same sign.
+
+    Args:
+        start: the first number, or an array of them.
+        stop: the last number, or an array of them.
+        num: how many.
+        endpoint: whether `stop` is the last of them.
+        dtype: the dtype; a float by default.
+        axis: where the new axis stands.
+
+    Raises:
+        ValueError: when `num` is negative.
+
+    Example:
+        >>> geomspace(1.0, 100.0, 3).tolist()
+        [1.0, 10.0, 100.0]
+    """
+    bounds = (start.double().abs().log10(), stop.double().abs().log10())
+    spaced, _ = _spaced(*bounds, num, endpoint)
+    powers = start.double().sign() * 10.0**spaced
+    return _result(powers, dtype, axis, start, stop)
+
+
+@operation("numpy")
+def meshgrid(*x: Array, indexing: str = "xy") -> list[Tensor]:
+    """Return the coordinates of a grid, one array for each axis.
+
+    Args:
+        *x: the coordinates along each axis.
+        indexing: ``"xy"``, where the second axis of the outputs is that of the first
+            input, or ``"ij"``.
+
+    Raises:
+        ValueError: for another `indexing`.
+
+    Example:
+        >>> [part.tolist() for part in meshgrid([1, 2], [3, 4])]
+        [[[1, 2], [1, 2]], [[3, 3], [4, 4]]]
+    """
+    one_of("meshgrid", "indexing", indexing, ("xy", "ij"))
+    return list(torch.meshgrid(*[part.reshape(-1) for part in x], indexing=indexing))
+
+
+@operation("numpy")
+def vander(x: Array, N: int | None = None, increasing: bool = False) -> Tensor:  # noqa: N803
+    """Return powers of the values, one row for each.
+
+    Args:
+        x: the values, along one axis.
+        N: the number of columns; as many as there are values by default.
+        increasing: whether the powers grow from left to right.
+
+    Example:
+        >>> vander([2, 3], increasing=True).tolist()
+        [[1, 2], [1, 3]]
+    """
+    return torch.vander(x, N=N, increasing=increasing).to(x.dtype)
+
+
+# Windows
+
+
+def _length(owner: str, x: Any) -> int:
+    value = x.item() if isinstance(x, (Tensor, np.ndarray, np.generic)) else x
+    if isinstance(value, bool) or value != int(value):
+        raise ValueError(invalid_argument(owner, "x", "the number of points", x))
+    return int(value)
+
+
+def _float() -> dict[str, Any]:
+    return {"dtype": to_torch_dtype(None), "device": default_device()}
+
+
+def bartlett(x: Any) -> Tensor:
+    """Return the triangular window.
+
+    Args:
+        x: the number of points.
+
+    Example:
+        >>> bartlett(3).tolist()
+        [0.0, 1.0, 0.0]
+    """
+    return torch.signal.windows.bartlett(_length("bartlett", x), **_float())
+
+
+def blackman(x: Any) -> Tensor:
+    """Return the Blackman window.
+
+    Args:
+        x: the number of points.
+
+    Example:
+        >>> blackman(3).shape
+        torch.Size([3])
+    """
+    return torch.signal.windows.blackman(_length("blackman", x), **_float())
+
+
+def hamming(x: Any) -> Tensor:
+    """Return the Hamming window.
+
+    Args:
+        x: the number of points.
+
+    Example:
+        >>> hamming(3).shape
+        torch.Size([3])
+    """
+    return torch.signal.windows.hamming(_length("hamming", x), **_float())
+
+
+def hanning(x: Any) -> Tensor:
+    """Return the Hann window.
+
+    Args:
+        x: the number of points.
+
+    Example:
+        >>> hanning(3).tolist()
+        [0.0, 1.0, 0.0]
+    """
+    return torch.signal.windows.hann(_length("hanning", x), **_float())
+
+
+def kaiser(x: Any, beta: float) -> Tensor:
+    """Return the Kaiser window.
+
+    Args:
+        x: the number of points.
+        beta: the shape: 0 is a rectangle, larger ones are narrower.
+
+    Example:
+        >>> kaiser(3, 0.0).tolist()
+        [1.0, 1.0, 1.0]
+    """
+    beta = float(beta)
+    return torch.signal.windows.kaiser(_length("kaiser", x), beta=beta, **_float())

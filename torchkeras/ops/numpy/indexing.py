@@ -17,7 +17,7 @@ from torchkeras._core import tree
 from torchkeras._core.convert import as_tensor
 from torchkeras._core.dtypes import result_type, to_torch_dtype
 from torchkeras._core.errors import invalid_argument, one_of, positive_integer
-from torchkeras._core.operation import Array, Arrays, as_tensors, Operand, operation
+from torchkeras._core.operation import Array, Arrays, Operand, as_tensors, operation
 from torchkeras._core.symbolic import (
     KerasTensor,
     call_symbolic,

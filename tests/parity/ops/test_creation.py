@@ -1,0 +1,110 @@
+"""New arrays against Keras's."""
+
+import keras
+import numpy as np
+import pytest
+import torch
+
+from tests.parity.ops.harness import CHECKS, Case
+from torchkeras import ops
+
+A = np.arange(6, dtype="float32").reshape(2, 3)
+INTEGERS = np.array([1, 2, 3], "int32")
+STARTS, STOPS = np.array([1.0, 2.0], "float32"), np.array([5.0, 9.0], "float32")
+NO_AXIS = "Keras on torch has no axis"
+
+CASES = [
+    Case("zeros", ((2, 3),)),
+    Case("zeros", ((2,), "int32")),
+    Case("ones", ((2, 3),)),
+    Case("ones", ((0, 2), "float64")),
+    Case("full", ((2, 3), 7.0)),
+    Case("full", ((2, 3), 7, "int32")),
+    Case("full", ((2, 3), A[0])),
+    *[
+        Case(name, args, kwargs, grad=False)
+        for name in ("zeros_like", "ones_like")
+        for args, kwargs in (((A,), {}), ((INTEGERS,), {}), ((A,), {"dtype": "int8"}))
+    ],
+    Case("full_like", (A, 3.0), grad=False),
+    Case("full_like", (INTEGERS, 3), {"dtype": "float32"}),
+    Case("empty_like", (A,), values="whatever the memory holds"),
+    Case("empty_like", (INTEGERS,), {"dtype": "float32"}, values="as above"),
+    Case("array", (A,)),
+    Case("array", (INTEGERS,), {"dtype": "float32"}),
+    Case("array", ([1, 2],)),
+    Case("eye", (3,)),
+    Case("eye", (3, 4), {"k": 1}),
+    Case("eye", (4, 2), {"k": -2, "dtype": "int32"}),
+    Case("identity", (3,)),
+    Case("identity", (2, "int32")),
+    Case("tri", (3,)),
+    Case("tri", (3, 4), {"k": 1, "dtype": "int32"}),
+    Case("tri", (3, 4, -1)),
+    Case("arange", (5,)),
+    Case("arange", (1, 9, 2)),
+    Case("arange", (0.5, 3.0, 0.25)),
+    Case("arange", (5,), {"dtype": "float32"}),
+    Case("arange", (5, 1, -1)),
+    Case("linspace", (0, 10)),
+    Case("linspace", (0.0, 1.0, 5)),
+    Case("linspace", (0.0, 1.0, 5), {"endpoint": False}),
+    Case("linspace", (0.0, 1.0, 5), {"retstep": True}),
+    Case("linspace", (STARTS, STOPS, 4)),
+    Case("linspace", (0, 10, 5), {"dtype": "int32"}),
+    Case("logspace", (0.0, 2.0, 5), rtol=1e-4),
+    Case("logspace", (0.0, 2.0, 5), {"endpoint": False, "base": 2}, rtol=1e-4),
+    Case("logspace", (STARTS, STOPS, 4), rtol=1e-4),
+    Case("geomspace", (1.0, 1000.0, 4), rtol=1e-4),
+    Case("geomspace", (STARTS, STOPS, 4), rtol=1e-4, grad=False),
+    Case("meshgrid", (INTEGERS, INTEGERS[:2])),
+    Case("meshgrid", (A[0], A[1, :2], A[0]), {"indexing": "ij"}),
+    Case("vander", (INTEGERS,)),
+    Case("vander", (A[0], 4), {"increasing": True}),
+    *[Case(name, (n,)) for name in ("bartlett", "blackman", "hamming", "hanning")
+      for n in (1, 7)],
+    Case("kaiser", (7, 4.0)),
+    Case("kaiser", (8, 0.0)),
+]  # fmt: skip
+#: Compared below.
+ELSEWHERE = {"empty"}
+
+
+@pytest.mark.parametrize("check", CHECKS)
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_parity(case, check):
+    check(case)
+
+
+def test_empty_has_a_shape_and_a_dtype():
+    for arguments in (((2, 3),), ((4,), "int32")):
+        own, reference = ops.empty(*arguments), keras.ops.empty(*arguments)
+        assert own.shape == reference.shape
+        assert own.dtype == reference.dtype
+
+
+@pytest.mark.parametrize("name", ["linspace", "logspace", "geomspace"])
+def test_the_axis_is_numpys(name):
+    own = getattr(ops, name)(STARTS, STOPS, 4, axis=-1)
+    reference = getattr(np, name)(STARTS, STOPS, 4, axis=-1)
+    np.testing.assert_allclose(own, reference, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: ops.arange(1, 5, 0), "`step` must be other than 0"),
+        (lambda: ops.linspace(0.0, 1.0, -1), "`num` must be an integer"),
+        (lambda: ops.meshgrid(INTEGERS, indexing="yx"), "`indexing` must be one of"),
+        (lambda: ops.hanning(2.5), "`x` must be the number of points"),
+    ],
+)
+def test_bad_input_is_refused(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_what_a_layer_makes_follows_the_default_device():
+    with torch.device("meta"):
+        assert ops.zeros((2,)).is_meta
+        assert ops.arange(3).is_meta
