@@ -67,8 +67,8 @@ class GAN(Model):
         real = real.clone().requires_grad_()
         scores = self.discriminator(real)
         d_loss = self.loss(ones, scores) + self.loss(zeros, self.discriminator(fake))
-        # A flat discriminator where the real points are keeps the game stable (Mescheder
-        # et al., 2018); its slope is plain autograd.
+        # A discriminator that is flat where the real points are keeps the game stable
+        # (Mescheder et al., 2018). Its slope comes from plain autograd.
         (slope,) = torch.autograd.grad(scores.sum(), real, create_graph=True)
         penalty = slope.square().sum(dim=1).mean()
         self.update(self.discriminator, self.d_optimizer, d_loss + 0.5 * penalty)

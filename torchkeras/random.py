@@ -508,10 +508,11 @@ def dropout(
     if seed is None and noise_shape is None:
         return F.dropout(inputs, rate)
     sizes = _noise_sizes(inputs, noise_shape)
-    # Not `bernoulli_`: with a generator it cannot be compiled.
-    drawn = torch.empty(sizes, dtype=torch.float32, device=inputs.device)
-    drawn.uniform_(generator=generator_of(seed, inputs.device))
-    return torch.where(drawn >= rate, inputs / (1.0 - rate), 0.0)
+    # A line of its own: a compiled function breaks in it.
+    generator = generator_of(seed, inputs.device)
+    kept = torch.empty(sizes, dtype=torch.bool, device=inputs.device)
+    kept.bernoulli_(1.0 - rate, generator=generator)
+    return torch.where(kept, inputs / (1.0 - rate), 0.0)
 
 
 def _noise_sizes(

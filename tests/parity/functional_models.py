@@ -85,6 +85,30 @@ def masked(k: Any) -> Any:
     return k.Model(words, k.layers.Dense(2)(k.layers.LSTM(3)(encoded)))
 
 
+def attending(k: Any) -> Any:
+    steps, memory = k.Input((6, 8), name="steps"), k.Input((5, 4), name="memory")
+    own = k.layers.MultiHeadAttention(2, 3)(steps, steps, use_causal_mask=True)
+    added = k.layers.Add()([own, steps])
+    across, scores = k.layers.MultiHeadAttention(2, 3, value_dim=2, use_gate=True)(
+        added, value=memory, return_attention_scores=True
+    )
+    grouped = k.layers.GroupQueryAttention(3, 4, 2, use_bias=False)(
+        across, added, key=added
+    )
+    plain = k.layers.Attention(use_scale=True)([grouped, across])
+    summed = k.layers.AdditiveAttention()([plain, across])
+    return k.Model([steps, memory], [k.layers.Dense(2)(summed), scores])
+
+
+def attending_to_words(k: Any) -> Any:
+    words = k.Input((7,), dtype="int32", name="words")
+    vectors = k.layers.Embedding(10, 4, mask_zero=True)(words)
+    attended = k.layers.MultiHeadAttention(2, 3)(vectors, vectors)
+    normal = k.layers.LayerNormalization()(attended)
+    scored = k.layers.Attention()([normal, normal])
+    return k.Model(words, k.layers.GlobalAveragePooling1D()(scored))
+
+
 def part(k: Any) -> Any:
     whole = several_outputs(k)
     return k.Model(whole.inputs, whole.get_layer("joined").output, name="part")
@@ -116,6 +140,8 @@ MODELS = {
     operations: floats(8, 4),
     convolutional: floats(8, 8, 8, 3),
     masked: WORDS,
+    attending: [floats(8, 6, 8), floats(8, 5, 4)],
+    attending_to_words: WORDS,
     part: [floats(8, 4), floats(8, 6)],
     from_within: floats(8, 5),
     a_list_of_one: floats(8, 4),

@@ -198,20 +198,23 @@ COMPILED = {
 }
 
 
+def weights_of(form: str, targets: Any) -> Any:
+    """Return weights of rows in one of the forms that fit the targets."""
+    if form in ("none", "one"):
+        return None if form == "none" else ROWS
+    if form == "list" and isinstance(targets, list):
+        return [ROWS, 2 * ROWS]
+    if form == "dict" and isinstance(targets, dict) and len(targets) == 2:
+        return {"score": ROWS, "label": 2 * ROWS}
+    return pytest.skip("weights of another form than the targets")
+
+
 @pytest.mark.parametrize("weights", ["none", "one", "list", "dict"])
 @pytest.mark.parametrize("named", COMPILED)
 def test_several_outputs_train_as_in_keras(named, weights):
     ours, theirs = twins(several_outputs)
     arguments, targets = COMPILED[named]
-    options: dict[str, Any] = {}
-    if weights == "one":
-        options["sample_weight"] = ROWS
-    elif weights == "list" and isinstance(targets, list):
-        options["sample_weight"] = [ROWS, 2 * ROWS]
-    elif weights == "dict" and isinstance(targets, dict) and len(targets) == 2:
-        options["sample_weight"] = {"score": ROWS, "label": 2 * ROWS}
-    elif weights != "none":
-        pytest.skip("weights of another form than the targets")
+    options = {"sample_weight": weights_of(weights, targets)}
     histories, evaluated = [], []
     for model in (ours, theirs):
         model.compile(optimizer="sgd", **arguments)

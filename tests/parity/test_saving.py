@@ -80,6 +80,24 @@ CASES = {
             of.GlobalAveragePooling2D(),
         ],
     ),
+    "transposed": (
+        "image",
+        lambda of, _: [
+            of.Conv2DTranspose(5, 3, strides=2, padding="same", activation="relu"),
+            of.Conv2DTranspose(3, (2, 3), output_padding=0, use_bias=False),
+            of.AdaptiveMaxPooling2D((5, 4)),
+            of.AdaptiveAveragePooling2D(2),
+        ],
+    ),
+    "separable": (
+        "image",
+        lambda of, _: [
+            of.DepthwiseConv2D(3, depth_multiplier=2, padding="same"),
+            of.SeparableConv2D(5, 3, strides=2, activation="relu"),
+            of.DepthwiseConv2D(2, use_bias=False),
+            of.GlobalAveragePooling2D(),
+        ],
+    ),
     "conv2d_first": (
         "image_first",
         lambda of, _: [

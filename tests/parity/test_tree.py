@@ -216,7 +216,7 @@ def test_refuse_none_in_some_places_only():
 
 
 def test_refuse_a_wrong_number_of_leaves():
-    with pytest.raises(ValueError, match="must have 2 leaves.*got 1"):
+    with pytest.raises(ValueError, match=r"must have 2 leaves.*got 1"):
         tree.pack_sequence_as([0, 0], [1])
     with pytest.raises(TypeError, match="`flat_sequence` must be a sequence"):
         tree.pack_sequence_as([0], 1)

@@ -34,7 +34,7 @@ Array = Any
 #: The annotation of an argument that is a list or another structure of such.
 Arrays = Any
 #: The annotation of an argument that Keras passes with the tensors and that stays as it
-#: is: an index, a function. All others are options, which make up an operation's config.
+#: is: an index, a function. All others are options: they make an operation's config.
 Operand = Any
 
 _CONVERTED = ("Array", "Arrays")

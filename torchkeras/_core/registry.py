@@ -230,20 +230,12 @@ def serialize_object(value: Any) -> Any:
         return value
     if isinstance(value, torch.dtype):
         return str(value).removeprefix("torch.")
-    if isinstance(value, torch.Size):
-        return list(value)
-    if isinstance(value, slice):
-        parts = {name: getattr(value, name) for name in ("start", "stop", "step")}
-        return {"class_name": "__slice__", "config": parts}
-    if value is Ellipsis:
-        return {"class_name": "__ellipsis__", "config": {}}
+    if isinstance(value, slice) or value is Ellipsis:
+        return _serialize_index(value)
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, (np.ndarray, torch.Tensor)):
-        array = value.detach().cpu().numpy() if torch.is_tensor(value) else value
-        kind = "__tensor__" if torch.is_tensor(value) else "__numpy__"
-        inner = {"value": array.tolist(), "dtype": str(array.dtype)}
-        return {"class_name": kind, "config": inner}
+        return _serialize_array(value)
     if isinstance(value, (list, tuple)):
         return [serialize_object(item) for item in value]
     if isinstance(value, Mapping):
@@ -256,6 +248,20 @@ def serialize_object(value: Any) -> Any:
         f"Cannot serialize {value!r} of type {type(value).__name__}: give its class a "
         "`get_config` method and register it with `register_keras_serializable`."
     )
+
+
+def _serialize_array(value: Any) -> dict[str, Any]:
+    array = value.detach().cpu().numpy() if torch.is_tensor(value) else value
+    kind = "__tensor__" if torch.is_tensor(value) else "__numpy__"
+    inner = {"value": array.tolist(), "dtype": str(array.dtype)}
+    return {"class_name": kind, "config": inner}
+
+
+def _serialize_index(value: Any) -> dict[str, Any]:
+    if value is Ellipsis:
+        return {"class_name": "__ellipsis__", "config": {}}
+    parts = {name: getattr(value, name) for name in ("start", "stop", "step")}
+    return {"class_name": "__slice__", "config": parts}
 
 
 def serialize_instance(value: Any) -> dict[str, Any]:

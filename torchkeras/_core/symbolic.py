@@ -176,7 +176,7 @@ class KerasTensor:
 
     @property
     def shape(self) -> Any:
-        """The sizes, None for unknown ones; to a torch module, as it would have them."""
+        """The sizes, None for unknown ones; in a torch module, as that has them."""
         return self.static_shape if _ModuleCall.running() is None else self.size()
 
     @property
@@ -224,8 +224,8 @@ class KerasTensor:
     def __bool__(self) -> bool:
         raise TypeError(
             f"A Python `if`, `while`, `and`, `or` or `not` needs the value of the "
-            f"symbolic tensor '{self.name}' of shape {self.static_shape}, which has none yet. "
-            "Use `ops.where` or `ops.cond`, or put the code into the `call` of a layer."
+            f"symbolic tensor '{self.name}' of shape {self.static_shape}, which has "
+            "none yet. Use `ops.where` or `ops.cond`, or put the code into the `call` of a layer."
         )
 
     def __index__(self) -> int:
@@ -248,8 +248,8 @@ class KerasTensor:
 
     def _refusal(self, what: str) -> str:
         return (
-            f"The symbolic tensor '{self.name}' of shape {self.static_shape} has no values "
-            f"yet, so it cannot give {what}. Use torch functions, or put the code "
+            f"The symbolic tensor '{self.name}' of shape {self.static_shape} has no "
+            f"values yet, so it cannot give {what}. Use torch functions, or put the code "
             "into the `call` of a layer."
         )
 
@@ -258,7 +258,8 @@ class KerasTensor:
         return {**self.__dict__, "_history": None, "_inside": None}
 
     def __repr__(self) -> str:
-        return f"<KerasTensor shape={self.static_shape}, dtype={self.static_dtype}, name={self.name}>"
+        shape, dtype = self.static_shape, self.static_dtype
+        return f"<KerasTensor shape={shape}, dtype={dtype}, name={self.name}>"
 
 
 def like(tensor: KerasTensor) -> KerasTensor:

@@ -76,7 +76,7 @@ class Graph:
         return [_made_by(tensor).name for tensor in self.outputs]
 
     def nodes_of(self, operation: Any) -> list[Node]:
-        """Return the calls of a layer within this graph, in the order they were made."""
+        """Return the calls of a layer within this graph, in the order of making."""
         if isinstance(operation, Node):
             return [operation]
         own = {id(node) for node in self.nodes if node.op is operation}
@@ -303,7 +303,7 @@ def trace(
 
 
 def _cut(inputs: Any, outputs: Any) -> tuple[Any, Any]:
-    """Return new inputs in place of tensors inside a graph, and the outputs for them."""
+    """Return new inputs in place of tensors inside a graph, and their outputs."""
     nodes, _ = trace(tree.flatten(inputs), tree.flatten(outputs))
     fresh: dict[KerasTensor, KerasTensor] = {}
     for tensor in tree.flatten(inputs):
@@ -445,7 +445,7 @@ class _Emitter:
 
     @staticmethod
     def _target(node: Node) -> Callable[..., Any]:
-        """Return the function to call: an operation's inner one where that is enough."""
+        """Return the function to call: an operation's inner one where that will do."""
         entry = getattr(node.op, "operation", None)
         if entry is not None:
             tensors, _ = entry.split(node.args, node.kwargs)

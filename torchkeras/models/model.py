@@ -259,7 +259,7 @@ class Model(Trainer):
 
     @property
     def layers(self) -> list[Any]:
-        """The layers of the model; of a functional one in Keras's order, with inputs."""
+        """The layers; of a functional model in Keras's order, with inputs."""
         if self._graph is not None:
             return self._graph.layers
         found = dict.fromkeys(_leaves_of(self))  # each once, as in Keras
@@ -453,8 +453,8 @@ def _functional_arguments(
     if inputs is None or outputs is None:
         missing = "inputs" if inputs is None else "outputs"
         raise TypeError(
-            f"{owner}: a functional model needs `inputs` and `outputs`, and `{missing}` "
-            "is missing. Write Model(inputs, outputs)."
+            f"{owner}: a functional model needs `inputs` and `outputs`, and "
+            f"`{missing}` is missing. Write Model(inputs, outputs)."
         )
     return inputs, outputs
 

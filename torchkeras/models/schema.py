@@ -172,8 +172,9 @@ def _serialize_operation(operation: Any) -> dict[str, Any]:
     if not isinstance(operation, Node):
         if not isinstance(operation, Layer):
             raise ValueError(
-                f"The graph has a torch module, {type(operation).__name__}, that has no "
-                "config. Save the weights alone, or make it part of a layer of your own."
+                f"The graph has a torch module, {type(operation).__name__}, which has "
+                "no config. Save the weights alone, or make it part of a layer of your "
+                "own."
             )
         return serialize_object(operation)
     op = operation.op
@@ -201,8 +202,8 @@ def _torch_name(node: Node) -> str:
         return _NAMES[node.op]
     function = getattr(node.op, "__name__", repr(node.op))
     raise ValueError(
-        f"The graph calls {function!r} (in '{node.name}'), which a file cannot name. Use "
-        "a function of `torchkeras.ops`, or call it in a layer of your own that is "
+        f"The graph calls {function!r} (in '{node.name}'), which a file cannot name. "
+        "Use a function of `torchkeras.ops`, or call it in a layer of your own that is "
         "registered by `register_keras_serializable`."
     )
 
@@ -276,8 +277,8 @@ class _Reader:
             if sum(len(calls) for *_, calls in self._waiting) == before:
                 stuck = [name for name, _, _, calls in self._waiting if calls]
                 raise ValueError(
-                    f"The config of a model has a loop or calls on tensors that nothing "
-                    f"makes: the calls of {stuck} cannot be made."
+                    f"The config of a model has a loop, or calls on tensors that "
+                    f"nothing makes: the calls of {stuck} cannot be made."
                 )
 
     def _call(self, name: str, op: Any, options: dict[str, Any], call: Any) -> None:
@@ -368,8 +369,8 @@ def deserialize_graph(
         return reader.find(config["input_layers"]), reader.find(config["output_layers"])
     except (IndexError, TypeError, KeyError) as error:
         raise ValueError(
-            "The config of a model names inputs or outputs that its layers do not make: "
-            f"{config['input_layers']}, {config['output_layers']}."
+            "The config of a model names inputs or outputs that its layers do not "
+            f"make: {config['input_layers']}, {config['output_layers']}."
         ) from error
 
 

@@ -353,7 +353,7 @@ def channels_first():
     config.set_image_data_format("channels_last")
 
 
-LAYOUTS = {
+LAYOUTS: dict[str, tuple[Any, ...]] = {
     "affine_transform": (MOVES,),
     "crop_images": (1, 2, 1, 1),
     "extract_patches": (2,),
@@ -371,7 +371,7 @@ LAYOUTS = {
 @pytest.mark.usefixtures("channels_first")
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_the_default_layout(name):
-    function = getattr(ops.image, name)
+    function: Any = getattr(ops.image, name)
     first = function(FIRST, *LAYOUTS[name])
     last = function(
         FIRST.transpose(0, 2, 3, 1), *LAYOUTS[name], data_format="channels_last"
@@ -384,7 +384,7 @@ def test_compiled(name):
     torch.compiler.reset()  # all operations share one frame
     function = getattr(ops.image, name)
     compiled = torch.compile(function, backend="eager", fullgraph=True)
-    arguments = [
+    arguments: list[Any] = [
         torch.tensor(a) if isinstance(a, np.ndarray) else a for a in LAYOUTS[name]
     ]
     images = torch.tensor(IMAGES)

@@ -91,8 +91,8 @@ def _interpolate(
 ) -> Tensor:
     """Return values at coordinates, as ``(batch, channels, points)``.
 
-    The values are ``(batch, channels, *sizes)``, the coordinates one ``(batch, points)`` for each axis of `sizes`; a batch of 1
-    serves all.
+    The values are ``(batch, channels, *sizes)``, the coordinates one ``(batch,
+    points)`` for each axis of `sizes`; a batch of 1 serves all.
     """
     batch, channels, *sizes = values.shape
     whole = not (values.is_floating_point() or values.is_complex())

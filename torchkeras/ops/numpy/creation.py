@@ -264,7 +264,7 @@ def arange(start: Any, stop: Any = None, step: Any = None, dtype: Any = None) ->
 
 
 def _spaced(start: Any, stop: Any, num: int, endpoint: bool) -> tuple[Tensor, Tensor]:
-    """Return numbers along a new first axis, in double precision, and their distance."""
+    """Return numbers along a new first axis, in float64, and their distance."""
     if isinstance(num, bool) or not hasattr(num, "__index__") or num < 0:
         expected = "an integer, at least 0"
         raise ValueError(invalid_argument("linspace", "num", expected, num))
@@ -425,7 +425,8 @@ def vander(x: Array, N: int | None = None, increasing: bool = False) -> Tensor: 
         >>> vander([2, 3], increasing=True).tolist()
         [[1, 2], [1, 3]]
     """
-    return torch.vander(x, N=N, increasing=increasing).to(x.dtype)
+    powers = torch.arange(x.shape[0] if N is None else N, device=x.device)
+    return x[:, None] ** (powers if increasing else powers.flip(0)).to(x.dtype)
 
 
 # Windows

@@ -1,6 +1,6 @@
 """Sums, products, means, extremes and tests over axes, and cumulative ones.
 
-Throughout, `axis` is one axis, several, or None for all; an empty tuple reduces nothing.
+Throughout, `axis` is one axis, several, or None for all; an empty tuple reduces none.
 With `keepdims` the reduced axes stay, with size 1. The functions that begin with `nan`
 pass over values that are not a number.
 """

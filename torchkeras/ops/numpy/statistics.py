@@ -247,7 +247,7 @@ def _quantile_last(x: Tensor, q: Tensor, method: str, skip_nan: bool) -> Tensor:
     missing = x.isnan()
     values = x.sort(dim=-1).values  # NaN comes last
     last = x.shape[-1] - 1
-    share = q.reshape(*q.shape, *[1] * (x.ndim - 1))
+    share = q.reshape([*q.shape, *[1] * (x.ndim - 1)])
     if skip_nan:
         count = (~missing).sum(dim=-1)
         rank = share * (count - 1).clamp(min=0)

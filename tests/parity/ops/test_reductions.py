@@ -1,0 +1,170 @@
+"""Reductions and cumulative functions against Keras's."""
+
+import numpy as np
+import pytest
+import torch
+
+from tests.parity.ops.harness import CHECKS, Case
+from torchkeras import KerasTensor, ops
+
+rng = np.random.default_rng(0)
+X = rng.normal(size=(2, 3, 4)).astype("float32")
+WIDE = rng.normal(size=(3, 2))
+HALF = rng.normal(size=(2, 3)).astype("float16")
+INTS = np.array([[3, -1, 2], [5, 0, -4]], "int32")
+LONG = np.array([[3, -1, 2], [5, 0, -4]], "int64")
+SMALL = np.array([[100, 100], [27, 2]], "int8")
+BYTES = np.array([[200, 100], [27, 2]], "uint8")
+BOOLS = np.array([[True, False, True], [True, True, True]])
+SCALAR = np.array(1.5, "float32")
+NAN = X.copy()
+NAN[0, 1, 2] = NAN[1, 0, 0] = NAN[1, 2, 0] = np.nan
+HOLES = np.array([[1.0, np.nan, np.inf], [np.nan, np.nan, np.nan]], "float32")
+
+#: Sets of arguments for functions of `x`, `axis` and `keepdims`.
+AXES = [
+    ((X,), {}),
+    ((X, 1), {}),
+    ((X, -1), {"keepdims": True}),
+    ((X, (0, 2)), {}),
+    ((X,), {"axis": (-1, 0), "keepdims": True}),
+    ((X,), {"keepdims": True}),
+]
+#: Their values in other dtypes.
+DTYPES = [((x, axis), {}) for x in (INTS, SMALL, BYTES) for axis in (None, 1)]
+FLOATS = [((WIDE, 0), {}), ((HALF, 1), {}), ((SCALAR,), {})]
+NANS = [
+    ((NAN,), {}),
+    ((NAN, 1), {}),
+    ((NAN, (0, 2)), {"keepdims": True}),
+    ((INTS, 1), {}),
+]
+
+
+def symbolic(name, args, kwargs):
+    return True
+
+
+CASES = [
+    *(
+        Case(name, args, kwargs, rtol=2e-3 if args[0] is HALF else 1e-5)
+        for name in (
+            "all amax amin any count_nonzero max mean min prod ptp std sum var"
+        ).split()
+        for args, kwargs in [*AXES, *DTYPES, *FLOATS, ((LONG, 0), {}), ((BOOLS, 1), {})]
+        if not (name == "count_nonzero" and "keepdims" in kwargs)
+    ),
+    *(
+        Case(name, args, kwargs, lists=args[0] is INTS)
+        for name in "nanmax nanmean nanmin nanprod nanstd nansum nanvar".split()
+        for args, kwargs in [*NANS, ((X, 0), {}), ((SMALL, 0), {}), ((BOOLS, 0), {})]
+    ),
+    *(
+        Case(name, args, kwargs)
+        for name in "cumprod cumsum nancumprod nancumsum".split()
+        for args, kwargs in [
+            ((X,), {}),
+            ((X, 1), {}),
+            ((X,), {"axis": -1, "dtype": "float64"}),
+            ((INTS, 0), {}),
+            ((INTS,), {"dtype": "float32"}),
+            ((SMALL, 1), {}),
+            ((BOOLS, 1), {}),
+        ]
+    ),
+    Case("nancumsum", (NAN, 1)),
+    Case("nancumprod", (NAN,)),
+    Case("max", (X, 1), {"initial": 0.5}),
+    Case("min", (X,), {"initial": -0.5, "keepdims": True}),
+    Case("max", (INTS, 0), {"initial": 4}),
+    Case("prod", (X, 2), {"dtype": "float64"}),
+    Case("prod", (INTS,), {"dtype": "float32"}),
+]
+
+
+@pytest.mark.parametrize("check", CHECKS)
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_parity(case, check):
+    check(case)
+
+
+@pytest.mark.parametrize("name", "all any max mean prod std sum var".split())
+def test_an_empty_axis_reduces_nothing(name):
+    own = getattr(ops, name)(X, axis=())
+    np.testing.assert_allclose(own, getattr(np, name)(X, axis=()), rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", "sum prod mean any all max".split())
+def test_axes_of_unknown_size_stay_unknown(name):
+    x = KerasTensor((None, 3, None))
+    function = getattr(ops, name)
+    assert function(x).shape == ()
+    assert function(x, axis=1).shape == (None, None)
+    assert function(x, axis=(0, -1), keepdims=True).shape == (1, 3, 1)
+
+
+@pytest.mark.parametrize("name", "nanmax nanmin".split())
+def test_the_extreme_of_no_number_is_not_a_number(name):
+    own = getattr(ops, name)(HOLES, axis=1)
+    expected = getattr(np, name)(HOLES[0])
+    assert own.isnan().tolist() == [False, True]
+    assert own[0] == expected
+
+
+def test_infinities_are_numbers():
+    for name in "nansum nanprod nancumsum nancumprod nanmean".split():
+        own = getattr(ops, name)(HOLES[0])
+        np.testing.assert_allclose(own, getattr(np, name)(HOLES[0]))
+
+
+@pytest.mark.parametrize("name", "nanvar nanstd".split())
+def test_the_spread_of_one_number_is_zero_and_of_none_is_no_number(name):
+    own = getattr(ops, name)([[2.0, np.nan], [np.nan, np.nan]], axis=1)
+    np.testing.assert_array_equal(own, [0.0, np.nan])
+
+
+def test_narrow_integers_do_not_overflow():
+    assert ops.sum(SMALL) == 229
+    assert ops.prod(BYTES[0]) == 20000
+
+
+def test_reductions_of_no_values_are_numpys():
+    nothing = np.zeros((0, 3), "float32")
+    for name in "sum prod all any count_nonzero".split():
+        own = getattr(ops, name)(nothing, axis=0)
+        np.testing.assert_array_equal(own, getattr(np, name)(nothing, axis=0))
+    own = ops.max(nothing, axis=0, keepdims=True, initial=2.0)
+    np.testing.assert_array_equal(own, np.full((1, 3), 2.0))
+    assert ops.max(nothing, axis=1).shape == (0,)
+
+
+def test_complex_numbers_have_means_and_a_real_spread():
+    z = np.array([1 + 2j, 3 - 1j, 2j], "complex64")
+    for name in "mean var std sum prod nanmean nanvar nanstd".split():
+        own = getattr(ops, name)(z)
+        np.testing.assert_allclose(own, getattr(np, name)(z), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "name", "sum nansum prod mean nanmean var nanstd max nanmin ptp all cumsum".split()
+)
+def test_reductions_are_compiled_whole(name):
+    function = getattr(ops, name)
+    compiled = torch.compile(lambda x: function(x, axis=1), fullgraph=True, backend="eager")
+    torch.testing.assert_close(compiled(torch.tensor(X)), function(X, axis=1))
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: ops.sum(X, axis=3), "sum: `axis` must be among the 3 axes .* got 3"),
+        (lambda: ops.mean(X, axis=(0, -3)), "mean: `axis` must be .* at most once"),
+        (lambda: ops.cumsum(X, axis=-4), "cumsum: `axis` must be among the 3 axes"),
+        (lambda: ops.max(X[:0]), "max: `x` must have a value .* with `initial`"),
+        (lambda: ops.nanmin(X[:0], axis=0), "nanmin: `x` must have a value"),
+        (lambda: ops.prod(X, dtype="float33"), "Unknown dtype 'float33'"),
+    ],
+)
+def test_bad_input_is_refused(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
