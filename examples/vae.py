@@ -87,7 +87,7 @@ class VAE(Model):
         return {metric.name: metric.result() for metric in self.metrics}
 
 
-def main(epochs: int = 40, batch_size: int = 64) -> float:
+def main(epochs: int = 20, batch_size: int = 64) -> float:
     """Train; return how much of the images' variance their reconstructions explain."""
     set_random_seed(0)
     (x_train, _), (x_test, _) = digits.load_data()
@@ -105,6 +105,6 @@ def main(epochs: int = 40, batch_size: int = 64) -> float:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--epochs", type=int, default=40)
+    parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--batch-size", type=int, default=64)
     main(**vars(parser.parse_args()))

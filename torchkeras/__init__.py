@@ -27,7 +27,9 @@ from torchkeras import (
     saving,
     tree,
 )
+from torchkeras._core.config import device
 from torchkeras._core.dtypes import DTypePolicy
+from torchkeras._core.dtypes import DTypePolicy as FloatDTypePolicy
 from torchkeras._core.symbolic import KerasTensor
 from torchkeras._core.variable import Variable
 from torchkeras.initializers import Initializer
@@ -53,6 +55,7 @@ _LAZY = {
 
 __all__ = [
     "DTypePolicy",
+    "FloatDTypePolicy",
     "Initializer",
     "Input",
     "InputSpec",
@@ -72,6 +75,7 @@ __all__ = [
     "config",
     "constraints",
     "datasets",
+    "device",
     "dtype_policies",
     "initializers",
     "layers",

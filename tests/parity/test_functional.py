@@ -9,7 +9,12 @@ import pytest
 import torch
 
 import torchkeras
-from tests.parity.functional_models import MODELS, masked, several_outputs
+from tests.parity.functional_models import (
+    MASKED,
+    MODELS,
+    NOT_IN_H5,
+    several_outputs,
+)
 from torchkeras._core import tree
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation")
@@ -53,7 +58,7 @@ def test_structure_is_kerass(build):
     assert ours.input_shape == theirs.input_shape
     assert ours.output_shape == theirs.output_shape
     assert ours.output_names == theirs.output_names
-    if build is not masked:  # Keras has an operation in the graph for the mask
+    if build not in MASKED:
         names = [operation.name for operation in ours.operations]
         assert names == [operation.name for operation in theirs.operations]
 
@@ -105,7 +110,7 @@ def test_configs_are_exchanged(build):
         assert_close(ordered(read.predict(inputs, verbose=0)), expected)
 
 
-@pytest.mark.parametrize("build", [model for model in MODELS if model is not masked])
+@pytest.mark.parametrize("build", [model for model in MODELS if model not in MASKED])
 def test_the_schema_is_kerass(build):
     ours, theirs = twins(build)
     own, reference = (json.loads(model.to_json()) for model in (ours, theirs))
@@ -140,8 +145,7 @@ def test_files_are_exchanged(build, extension, tmp_path):
         return
     ours.save(own)
     loaded = [torchkeras.models.load_model(own)]
-    if extension == ".keras" or (extension == ".h5" and build.__name__ != "operations"):
-        # Keras's older format has no place for operations: Keras cannot read its own.
+    if extension == ".keras" or (extension == ".h5" and build not in NOT_IN_H5):
         theirs.save(other)
         loaded += [
             keras.models.load_model(own),

@@ -2,6 +2,7 @@
 
 import collections
 import operator
+from typing import Any
 
 import keras
 import numpy as np
@@ -205,9 +206,10 @@ def test_refuse_no_structure():
 
 
 def test_refuse_what_is_no_function():
+    number: Any = 3
     for call in (tree.map_structure, tree.traverse, tree.map_shape_structure):
         with pytest.raises(TypeError, match="`func` must be a function, got 3"):
-            call(3, [1])
+            call(number, [1])
 
 
 def test_refuse_none_in_some_places_only():
@@ -218,8 +220,9 @@ def test_refuse_none_in_some_places_only():
 def test_refuse_a_wrong_number_of_leaves():
     with pytest.raises(ValueError, match=r"must have 2 leaves.*got 1"):
         tree.pack_sequence_as([0, 0], [1])
+    number: Any = 1
     with pytest.raises(TypeError, match="`flat_sequence` must be a sequence"):
-        tree.pack_sequence_as([0], 1)
+        tree.pack_sequence_as([0], number)
 
 
 def test_warn_of_check_types():

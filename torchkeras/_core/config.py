@@ -1,14 +1,17 @@
-"""Global settings: float type, fuzz factor, image layout, device and seed."""
+"""Global settings: float type, image layout, device, seed, limits and switches."""
 
 from __future__ import annotations
 
+import contextlib
+import os
 import random
+from collections.abc import Generator
 from typing import Any
 
 import numpy as np
 import torch
 
-from torchkeras._core.errors import one_of
+from torchkeras._core.errors import invalid_argument, one_of, positive_integer
 
 _FLOATS = ("float16", "bfloat16", "float32", "float64")
 _settings: dict[str, Any] = {
@@ -16,6 +19,11 @@ _settings: dict[str, Any] = {
     "epsilon": 1e-7,
     "image_data_format": "channels_last",
     "device": None,
+    "interactive_logging": True,
+    # Keras's variables, for a quick look at a script without a change to it.
+    "max_epochs": int(os.environ.get("KERAS_MAX_EPOCHS") or 0) or None,
+    "max_steps_per_epoch": int(os.environ.get("KERAS_MAX_STEPS_PER_EPOCH") or 0)
+    or None,
 }
 
 
@@ -124,6 +132,152 @@ def default_device() -> torch.device:
 def set_default_device(device: str | torch.device | None) -> None:
     """Set the device on which new weights are made; None chooses it again."""
     _settings["device"] = None if device is None else torch.device(device)
+
+
+@contextlib.contextmanager
+def device(device_name: str) -> Generator[torch.device]:
+    """Make new weights and tensors on a device, within a ``with`` block.
+
+    Args:
+        device_name: a device of torch, such as ``"cpu"`` or ``"cuda:1"``; ``"gpu"``
+            stands for the accelerator there is.
+
+    Raises:
+        ValueError: for what names no device.
+
+    Example:
+        >>> with device("cpu"):
+        ...     torch.ones(2).device
+        device(type='cpu')
+    """
+    chosen = _named_device(device_name)
+    before = _settings["device"]
+    _settings["device"] = chosen
+    try:
+        with chosen:
+            yield chosen
+    finally:
+        _settings["device"] = before
+
+
+def _named_device(name: Any) -> torch.device:
+    expected = "the name of a device, such as 'cpu' or 'gpu:0'"
+    if not isinstance(name, str):
+        raise ValueError(invalid_argument("device", "device_name", expected, name))
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    kind = "cuda" if accelerator is None else accelerator.type
+    try:
+        return torch.device(name.lower().replace("gpu", kind))
+    except RuntimeError as error:
+        message = invalid_argument("device", "device_name", expected, name)
+        raise ValueError(message) from error
+
+
+def enable_interactive_logging() -> None:
+    """Show progress and messages on standard output, as at first."""
+    _settings["interactive_logging"] = True
+
+
+def disable_interactive_logging() -> None:
+    """Send progress and messages to the logger ``"torchkeras"``, at level INFO.
+
+    A bar becomes one line at the end of an epoch.
+    """
+    _settings["interactive_logging"] = False
+
+
+def is_interactive_logging_enabled() -> bool:
+    """Say whether progress and messages go to standard output.
+
+    Example:
+        >>> is_interactive_logging_enabled()
+        True
+    """
+    return _settings["interactive_logging"]
+
+
+def enable_flash_attention() -> None:
+    """Let torch use its flash kernel of attention, as at first."""
+    torch.backends.cuda.enable_flash_sdp(True)
+
+
+def disable_flash_attention() -> None:
+    """Keep torch from using its flash kernel of attention, on any device.
+
+    A layer or an operation with ``flash_attention=True`` uses it all the same.
+    """
+    torch.backends.cuda.enable_flash_sdp(False)
+
+
+def is_flash_attention_enabled() -> bool:
+    """Say whether torch may use its flash kernel of attention.
+
+    Example:
+        >>> is_flash_attention_enabled()
+        True
+    """
+    return torch.backends.cuda.flash_sdp_enabled()
+
+
+def max_epochs() -> int | None:
+    """Return the most epochs that `fit` trains; None for no limit.
+
+    At first it is that of the environment variable ``KERAS_MAX_EPOCHS``.
+    """
+    return _settings["max_epochs"]
+
+
+def set_max_epochs(max_epochs: int | None) -> None:
+    """Limit the epochs of `fit`, to try a script out.
+
+    Args:
+        max_epochs: the limit; None for none.
+
+    Raises:
+        ValueError: when it is not positive.
+        TypeError: when it is not an integer.
+    """
+    _settings["max_epochs"] = _limit("set_max_epochs", "max_epochs", max_epochs)
+
+
+def max_steps_per_epoch() -> int | None:
+    """Return the most batches that `fit`, `evaluate` and `predict` use in an epoch.
+
+    At first it is that of ``KERAS_MAX_STEPS_PER_EPOCH``; None for no limit.
+    """
+    return _settings["max_steps_per_epoch"]
+
+
+def set_max_steps_per_epoch(max_steps_per_epoch: int | None) -> None:
+    """Limit the batches of an epoch, to try a script out.
+
+    Args:
+        max_steps_per_epoch: the limit; None for none.
+
+    Raises:
+        ValueError: when it is not positive.
+        TypeError: when it is not an integer.
+    """
+    _settings["max_steps_per_epoch"] = _limit(
+        "set_max_steps_per_epoch", "max_steps_per_epoch", max_steps_per_epoch
+    )
+
+
+def _limit(owner: str, argument: str, value: Any) -> int | None:
+    return None if value is None else positive_integer(owner, argument, value)
+
+
+def enable_unsafe_deserialization() -> None:
+    """Refuse: loading never runs code that a file holds.
+
+    Raises:
+        NotImplementedError: always.
+    """
+    raise NotImplementedError(
+        "enable_unsafe_deserialization: loading never runs code from a file, so there "
+        "is nothing to enable. Write a lambda as a named function, register it with "
+        "`register_keras_serializable`, and save the model again."
+    )
 
 
 def set_random_seed(seed: int) -> None:

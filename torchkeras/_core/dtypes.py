@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import re
+from collections.abc import Iterator, Mapping, MutableMapping
 from typing import Any
 
 import torch
 
 from torchkeras._core import config
-from torchkeras._core.errors import unknown_name
-from torchkeras._core.registry import deserialize_object, root
+from torchkeras._core.errors import invalid_argument, unknown_name
+from torchkeras._core.registry import Registry, deserialize_object, root
 
 DTYPES: dict[str, torch.dtype] = {
     "bool": torch.bool,
@@ -150,7 +152,7 @@ def result_type(*dtypes: Any) -> str:
     return _NARROW.get(result, result)
 
 
-@root.register()
+@root.register("FloatDTypePolicy")
 class DTypePolicy:
     """The dtypes of a layer: one for its weights, one for its computation.
 
@@ -184,6 +186,10 @@ class DTypePolicy:
     def quantization_mode(self) -> None:
         """Always None: quantization is left to torch's own tools."""
 
+    def at(self, path: str) -> DTypePolicy:
+        """Return the policy of the layer at a path: this one."""
+        return self
+
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
         return {"name": self.name}
@@ -201,6 +207,102 @@ class DTypePolicy:
 
     def __repr__(self) -> str:
         return f'<DTypePolicy "{self.name}">'
+
+
+policies = Registry("dtype policy", "keras.dtype_policies")
+
+
+@policies.register()
+class DTypePolicyMap(DTypePolicy, MutableMapping[str, DTypePolicy]):
+    """A policy for each path of a layer, given by paths or regular expressions.
+
+    A layer with it as `dtype` takes the policy of its path.
+
+    Args:
+        default_policy: the policy of all other paths; the global one by default.
+        policy_map: policies by path, or by an expression that matches the whole path.
+
+    Raises:
+        ValueError: when the default is a map, a path is set twice, or several
+            expressions match a path.
+
+    Example:
+        >>> policies = DTypePolicyMap("float32", {"decoder.*": "bfloat16"})
+        >>> policies["decoder_1"].name, policies["encoder"].name
+        ('bfloat16', 'float32')
+    """
+
+    def __init__(
+        self, default_policy: Any = None, policy_map: Mapping[str, Any] | None = None
+    ) -> None:
+        owner = type(self).__name__
+        if isinstance(default_policy, DTypePolicyMap):
+            expected = "a policy or None"
+            raise ValueError(
+                invalid_argument(owner, "default_policy", expected, default_policy)
+            )
+        if policy_map is not None and not isinstance(policy_map, Mapping):
+            expected = "a dict of policies or None"
+            raise TypeError(invalid_argument(owner, "policy_map", expected, policy_map))
+        self._is_global = default_policy is None
+        self.default_policy = get_policy(default_policy)
+        self.name = f"map_{self.default_policy.name}"
+        self.compute_dtype = self.default_policy.compute_dtype
+        self.variable_dtype = self.default_policy.variable_dtype
+        self._policies: dict[str, DTypePolicy] = {}
+        self.update(policy_map or {})
+
+    def at(self, path: str) -> DTypePolicy:
+        return self[path]
+
+    def __getitem__(self, key: str) -> DTypePolicy:
+        if key in self._policies:
+            return self._policies[key]
+        matching = [known for known in self._policies if re.fullmatch(known, key)]
+        if len(matching) > 1:
+            raise ValueError(
+                f"DTypePolicyMap: the path {key!r} matches several entries, {matching}."
+                " Make them exclude one another."
+            )
+        return self._policies[matching[0]] if matching else self.default_policy
+
+    def __setitem__(self, key: str, policy: Any) -> None:
+        if key in self._policies:
+            raise ValueError(
+                f"DTypePolicyMap: {key!r} has the policy {self._policies[key].name!r} "
+                "already. Delete it first to change it."
+            )
+        self._policies[key] = get_policy(policy)
+
+    def __delitem__(self, key: str) -> None:
+        del self._policies[key]
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._policies
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._policies)
+
+    def __len__(self) -> int:
+        return len(self._policies)
+
+    def get_config(self) -> dict[str, Any]:
+        default = None if self._is_global else self.default_policy
+        return {"default_policy": default, "policy_map": self._policies}
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, DTypePolicyMap)
+            and other.default_policy == self.default_policy
+            and other._policies == self._policies
+        )
+
+    def __hash__(self) -> int:
+        return hash(self.name)
+
+    def __repr__(self) -> str:
+        mapping = {key: policy.name for key, policy in self._policies.items()}
+        return f'<DTypePolicyMap "{self.default_policy.name}", {mapping}>'
 
 
 def standardize_policy_name(name: Any) -> str:

@@ -238,7 +238,7 @@ def serialize_object(value: Any) -> Any:
         return _serialize_array(value)
     if isinstance(value, (list, tuple)):
         return [serialize_object(item) for item in value]
-    if isinstance(value, Mapping):
+    if isinstance(value, Mapping) and not hasattr(value, "get_config"):
         return {key: serialize_object(item) for key, item in value.items()}
     if hasattr(value, "get_config"):
         return serialize_instance(value)

@@ -225,7 +225,8 @@ class KerasTensor:
         raise TypeError(
             f"A Python `if`, `while`, `and`, `or` or `not` needs the value of the "
             f"symbolic tensor '{self.name}' of shape {self.static_shape}, which has "
-            "none yet. Use `ops.where` or `ops.cond`, or put the code into the `call` of a layer."
+            "none yet. Use `ops.where` or `ops.cond`, or put the code into the `call` "
+            "of a layer."
         )
 
     def __index__(self) -> int:
@@ -249,8 +250,8 @@ class KerasTensor:
     def _refusal(self, what: str) -> str:
         return (
             f"The symbolic tensor '{self.name}' of shape {self.static_shape} has no "
-            f"values yet, so it cannot give {what}. Use torch functions, or put the code "
-            "into the `call` of a layer."
+            f"values yet, so it cannot give {what}. Use torch functions, or put the "
+            "code into the `call` of a layer."
         )
 
     def __getstate__(self) -> dict[str, Any]:

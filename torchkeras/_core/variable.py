@@ -297,12 +297,12 @@ class WeightView:
         Its ``.grad`` is the weight's, in the same layout.
         """
         shown = self.layout.to_keras(*self.tensors)
-        if not (shown.is_leaf or torch.compiler.is_compiling()):
+        if shown is not self.tensors[0] and not torch.compiler.is_compiling():
             gradient = self.grad
-            if gradient is None:
-                shown.retain_grad()  # so that asking for it gives None, not a warning
-            else:
+            if gradient is not None:
                 shown.grad = gradient
+            elif not shown.is_leaf:
+                shown.retain_grad()  # so that asking for it gives None, not a warning
         return shown
 
     @property

@@ -7,6 +7,7 @@ one line, printed when it is over.
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import sys
@@ -19,6 +20,8 @@ import numpy as np
 from tqdm.std import tqdm
 from tqdm.utils import disp_len, disp_trim
 
+from torchkeras._core.config import is_interactive_logging_enabled
+
 #: Seconds between repaints.
 _INTERVAL = 0.1
 _WIDTH = 20
@@ -28,14 +31,18 @@ Logs = Mapping[str, Any] | None
 
 
 def say(message: str) -> None:
-    """Print a line to standard output, above any bar that is being painted."""
-    if sys.stdout is not None:
+    """Print a line above any bar that is being painted, or log it."""
+    if not is_interactive_logging_enabled():
+        logging.getLogger("torchkeras").info(message)
+    elif sys.stdout is not None:
         tqdm.write(message)
         sys.stdout.flush()
 
 
 def can_repaint() -> bool:
-    """Say whether standard output is a terminal or a notebook."""
+    """Say whether what is shown goes to a terminal or a notebook."""
+    if not is_interactive_logging_enabled():
+        return False
     isatty = getattr(sys.stdout, "isatty", None)
     return (
         (isatty is not None and isatty())

@@ -130,7 +130,7 @@ class Layer(nn.Module):
         self.input_spec = None
         self.supports_masking = False
         self.activity_regularizer = regularizers.get(activity_regularizer)
-        self.dtype_policy = dtypes.get_policy(dtype)
+        self.dtype_policy = dtypes.get_policy(dtype).at(self._name)
         self.autocast = autocast
         self._trainable = bool(trainable)
         self._views: dict[str, WeightView] = {}

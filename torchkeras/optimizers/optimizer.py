@@ -569,6 +569,13 @@ class Optimizer(UserVariables):
                 f"Optimizer '{self.name}': all gradients are None. Check that the loss "
                 "depends on the weights."
             )
+        pairs = zip(grads, weights, strict=True)
+        if missing := [w.path for grad, w in pairs if grad is None]:
+            warnings.warn(
+                f"Optimizer '{self.name}': there is no gradient for {missing}, which "
+                "stay as they are. Check that the loss depends on them.",
+                stacklevel=2,
+            )
         self.step(self._in_torch_layout(grads, weights))
 
     def _in_torch_layout(

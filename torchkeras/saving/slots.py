@@ -110,7 +110,10 @@ def _children(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     A stack or a graph shows its list of layers first; else attributes are visited in
     order of their names, private ones last.
     """
-    attributes: dict[str, Any] = dict(module._modules)
+    shown = _shown_names(module)
+    attributes: dict[str, Any] = {
+        shown.get(name, name): child for name, child in module._modules.items()
+    }
     if hasattr(module, "layers"):
         attributes["layers"] = module.layers
     first = "layers" if _has_layers_only(module) else None
@@ -121,6 +124,23 @@ def _children(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
             yield from _members(name, child)
         elif isinstance(child, nn.Module):
             yield name, child
+
+
+def _shown_names(module: nn.Module) -> dict[str, str]:
+    """Return names of properties that show what is held under a private name.
+
+    Keras comes upon ``dense`` before ``_dense``, and files name the first.
+    """
+    private = {
+        id(child): name for name, child in module._modules.items() if name[0] == "_"
+    }
+    names: dict[str, str] = {}
+    for name in dir(type(module)) if private else ():
+        if isinstance(getattr(type(module), name), property) and name[0] != "_":
+            held = private.get(id(getattr(module, name, None)))
+            if held is not None:
+                names.setdefault(held, name)
+    return names
 
 
 #: Modules that stand for a list or a dict, as which Keras sees them.

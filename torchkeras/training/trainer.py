@@ -391,7 +391,7 @@ class Trainer(Layer):
             ValueError: for data that cannot be used; nothing was changed then.
         """
         self._require_compiled("fit")
-        epochs = positive_integer("fit", "epochs", epochs)
+        epochs = _limited_epochs(positive_integer("fit", "epochs", epochs))
         fraction = check_fraction(validation_split, x)
         steps_per_epoch = _optional_steps("fit", "steps_per_epoch", steps_per_epoch)
         batches = self._batches("fit", x, y, sample_weight, batch_size, bool(shuffle))
@@ -404,11 +404,13 @@ class Trainer(Layer):
         if class_weight is not None:
             batches = batches.weigh(class_weight)
         self._prepare("fit", batches, validation)
+        steps_per_epoch = _limited_steps(steps_per_epoch, batches)
         steps = steps_per_epoch or batches.num_batches
         callback_list = self._callback_list(
             callbacks, verbose, epochs=epochs, steps=steps, add_history=True
         )
         validation_steps = _optional_steps("fit", "validation_steps", validation_steps)
+        validation_steps = _limited_steps(validation_steps, validation)
         rows = None
         self.stop_training = False
         logs: dict[str, Any] = {}
@@ -499,6 +501,7 @@ class Trainer(Layer):
         self._require_rows("evaluate", batches, "evaluation")
         steps = _optional_steps("evaluate", "steps", steps)
         self._prepare("evaluate", batches)
+        steps = _limited_steps(steps, batches)
         callback_list = self._callback_list(
             callbacks, verbose, epochs=1, steps=steps or batches.num_batches
         )
@@ -549,6 +552,7 @@ class Trainer(Layer):
             if callbacks is None and batches.num_rows > 1:
                 batches.batch_size = self._cached_rows(batches)
         steps = _optional_steps("predict", "steps", steps)
+        steps = _limited_steps(steps, batches)
         callback_list = self._callback_list(
             callbacks, verbose, epochs=1, steps=steps or batches.num_batches
         )
@@ -828,6 +832,28 @@ def _is_due(frequency: int | Iterable[int], epoch: int) -> bool:
 
 def _optional_steps(caller: str, argument: str, steps: Any) -> int | None:
     return None if steps is None else positive_integer(caller, argument, steps)
+
+
+def _limited_epochs(planned: int) -> int:
+    """Return the planned number of epochs, or the limit that was set for it."""
+    limit = config.max_epochs()
+    if limit is None or planned <= limit:
+        return planned
+    warnings.warn(f"Limiting epochs to {limit}: see `set_max_epochs`.", stacklevel=3)
+    return limit
+
+
+def _limited_steps(steps: int | None, batches: Batches | None) -> int | None:
+    """Return the number of batches to use, which a limit may lower."""
+    limit = config.max_steps_per_epoch()
+    if limit is None or batches is None:
+        return steps
+    planned = steps or batches.num_batches
+    if planned is not None and planned <= limit:
+        return steps
+    message = f"Limiting the batches of an epoch to {limit}: see "
+    warnings.warn(f"{message}`set_max_steps_per_epoch`.", stacklevel=3)
+    return limit
 
 
 def _refuse_keywords(caller: str, kwargs: Mapping[str, Any]) -> None:

@@ -397,16 +397,17 @@ def test_unknown_sizes():
     images = KerasTensor((None, None, None, 3))
     assert ops.image.resize(images, (4, 5)).shape == (None, 4, 5, 3)
     assert ops.image.gaussian_blur(images).shape == (None, None, None, 3)
-    target = {"target_height": 100, "target_width": 2}
+    target: dict[str, Any] = {"target_height": 100, "target_width": 2}
     padded = ops.image.pad_images(images, top_padding=1, left_padding=0, **target)
     assert padded.shape == (None, 100, 2, 3)
     cropped = ops.image.crop_images(images, top_cropping=1, left_cropping=0, **target)
     assert cropped.shape == (None, 100, 2, 3)
     margins = dict.fromkeys(["top", "left", "bottom", "right"], 1)
-    for function, name in [
+    functions: list[Any] = [
         (ops.image.crop_images, "cropping"),
         (ops.image.pad_images, "padding"),
-    ]:
+    ]
+    for function, name in functions:
         framed = function(images, **{f"{k}_{name}": v for k, v in margins.items()})
         assert framed.shape == (None, None, None, 3)
     assert ops.image.extract_patches(images, 2).shape == (None, None, None, 12)

@@ -18,7 +18,7 @@ BYTES = np.array([[200, 100], [27, 2]], "uint8")
 BOOLS = np.array([[True, False, True], [True, True, True]])
 SCALAR = np.array(1.5, "float32")
 NAN = X.copy()
-NAN[0, 1, 2] = NAN[1, 0, 0] = NAN[1, 2, 0] = np.nan
+NAN[0, 1, 2] = NAN[1, 0, 0] = NAN[1, 2, 3] = np.nan
 HOLES = np.array([[1.0, np.nan, np.inf], [np.nan, np.nan, np.nan]], "float32")
 
 #: Sets of arguments for functions of `x`, `axis` and `keepdims`.
@@ -28,7 +28,6 @@ AXES = [
     ((X, -1), {"keepdims": True}),
     ((X, (0, 2)), {}),
     ((X,), {"axis": (-1, 0), "keepdims": True}),
-    ((X,), {"keepdims": True}),
 ]
 #: Their values in other dtypes.
 DTYPES = [((x, axis), {}) for x in (INTS, SMALL, BYTES) for axis in (None, 1)]
@@ -39,28 +38,56 @@ NANS = [
     ((NAN, (0, 2)), {"keepdims": True}),
     ((INTS, 1), {}),
 ]
+#: Where Keras makes 64 bits 32, in others than `sum`, `mean`, `std`, `max` and `min`.
+NARROWING = ("prod", "var")
+NARROWED = "64 bits stay 64: precision isn't lost, and products don't overflow"
+#: Where Keras doesn't keep the axes when it goes over all of them; compared below.
+DROPPING = "amax amin max min prod ptp sum".split()
 
 
-def symbolic(name, args, kwargs):
-    return True
+def rows(name):
+    yield from [*AXES, *DTYPES, *FLOATS, ((LONG, 0), {})]
+    if name != "ptp":
+        yield (BOOLS, 1), {}
+    if name not in DROPPING:
+        yield (X,), {"keepdims": True}
+
+
+def dtype(name, args):
+    wide = args[0] is WIDE or (args[0] is LONG and name == "prod")
+    return NARROWED if wide and name in NARROWING else True
 
 
 CASES = [
     *(
-        Case(name, args, kwargs, rtol=2e-3 if args[0] is HALF else 1e-5)
-        for name in (
-            "all amax amin any count_nonzero max mean min prod ptp std sum var"
-        ).split()
-        for args, kwargs in [*AXES, *DTYPES, *FLOATS, ((LONG, 0), {}), ((BOOLS, 1), {})]
-        if not (name == "count_nonzero" and "keepdims" in kwargs)
+        Case(
+            name,
+            args,
+            kwargs,
+            rtol=2e-3 if args[0] is HALF else 1e-5,
+            dtype=dtype(name, args),
+        )
+        for name in "all amax amin any max mean min prod ptp std sum var".split()
+        for args, kwargs in rows(name)
     ),
+    Case("count_nonzero", (INTS,)),
+    Case("count_nonzero", (INTS, 1)),
+    Case("count_nonzero", (BOOLS, -2)),
+    Case("count_nonzero", (X, (0,))),
     *(
         Case(name, args, kwargs, lists=args[0] is INTS)
         for name in "nanmax nanmean nanmin nanprod nanstd nansum nanvar".split()
         for args, kwargs in [*NANS, ((X, 0), {}), ((SMALL, 0), {}), ((BOOLS, 0), {})]
     ),
     *(
-        Case(name, args, kwargs)
+        # Lists of integers are of int32, where nothing overflows.
+        Case(
+            name,
+            args,
+            kwargs,
+            lists=args[0] is not SMALL,
+            dtype=NARROWED if kwargs.get("dtype") == "float64" else True,
+        )
         for name in "cumprod cumsum nancumprod nancumsum".split()
         for args, kwargs in [
             ((X,), {}),
@@ -78,6 +105,11 @@ CASES = [
     Case("min", (X,), {"initial": -0.5, "keepdims": True}),
     Case("max", (INTS, 0), {"initial": 4}),
     Case("prod", (X, 2), {"dtype": "float64"}),
+    Case("cumsum", (LONG, 1), dtype=NARROWED),
+    Case("cumprod", (WIDE, 0), dtype=NARROWED),
+    Case("nanprod", (LONG, 1), dtype=NARROWED),
+    Case("nanmean", (WIDE, 0), dtype=NARROWED),
+    Case("nanvar", (WIDE, 0), dtype=NARROWED),
     Case("prod", (INTS,), {"dtype": "float32"}),
 ]
 
@@ -92,6 +124,22 @@ def test_parity(case, check):
 def test_an_empty_axis_reduces_nothing(name):
     own = getattr(ops, name)(X, axis=())
     np.testing.assert_allclose(own, getattr(np, name)(X, axis=()), rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", [*DROPPING, "mean", "nansum", "nanmax"])
+def test_axes_are_kept_when_all_are_reduced(name):
+    own = getattr(ops, name)(X, keepdims=True)
+    assert own.shape == (1, 1, 1)
+    reference = getattr(np, name)(X, keepdims=True)
+    np.testing.assert_allclose(own, reference, rtol=1e-5)
+
+
+@pytest.mark.parametrize("axis", [None, 1, (0, 2), -1])
+def test_counts_over_three_axes_are_numpys(axis):
+    # Keras transposes what is left.
+    x = np.array(X > 0)
+    own = ops.count_nonzero(x, axis)
+    np.testing.assert_array_equal(own, np.count_nonzero(x, axis=axis))
 
 
 @pytest.mark.parametrize("name", "sum prod mean any all max".split())
@@ -149,8 +197,11 @@ def test_complex_numbers_have_means_and_a_real_spread():
     "name", "sum nansum prod mean nanmean var nanstd max nanmin ptp all cumsum".split()
 )
 def test_reductions_are_compiled_whole(name):
+    torch._dynamo.reset()
     function = getattr(ops, name)
-    compiled = torch.compile(lambda x: function(x, axis=1), fullgraph=True, backend="eager")
+    compiled = torch.compile(
+        lambda x: function(x, axis=1), fullgraph=True, backend="eager"
+    )
     torch.testing.assert_close(compiled(torch.tensor(X)), function(X, axis=1))
 
 
@@ -168,3 +219,17 @@ def test_reductions_are_compiled_whole(name):
 def test_bad_input_is_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_booleans_have_no_distance():
+    with pytest.raises(TypeError, match="ptp: `x` must be an array of numbers"):
+        ops.ptp(BOOLS)
+
+
+@pytest.mark.parametrize("name", "nanvar nanstd nanmean nansum nanprod".split())
+def test_what_is_left_out_has_no_gradient(name):
+    x = torch.tensor(NAN, dtype=torch.float64, requires_grad=True)
+    getattr(ops, name)(x, axis=2).sum().backward()
+    assert x.grad is not None
+    assert x.grad.isfinite().all()
+    assert (x.grad[x.isnan()] == 0).all()

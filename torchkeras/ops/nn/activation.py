@@ -6,7 +6,9 @@ Integers become floats where the function's values are none.
 from __future__ import annotations
 
 import functools
+import operator
 import warnings
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +16,7 @@ from torch import Tensor
 
 from torchkeras import activations
 from torchkeras._core.dtypes import to_torch_dtype
+from torchkeras._core.errors import invalid_argument
 from torchkeras._core.operation import Array, operation
 
 __all__ = [
@@ -285,12 +288,15 @@ def glu(x: Array, axis: int = -1) -> Tensor:
         axis: the axis that is cut in two.
 
     Raises:
-        ValueError: when the size of that axis is odd.
+        ValueError: when the input has no such axis, or its size is odd.
 
     Example:
         >>> glu([2.0, 0.0])
         tensor([1.])
     """
+    if not -x.ndim <= axis < x.ndim:
+        expected = f"an axis of the input of shape {tuple(x.shape)}"
+        raise ValueError(invalid_argument("glu", "axis", expected, axis))
     if x.shape[axis] % 2:
         raise ValueError(
             f"glu: the size of axis {axis} must be even, as it is cut in two halves, "
@@ -344,7 +350,7 @@ def threshold(x: Array, threshold: float, default_value: float) -> Tensor:
 
 
 @operation("nn")
-def softmax(x: Array, axis: int | tuple[int, ...] | None = -1) -> Tensor:
+def softmax(x: Array, axis: int | Sequence[int] | None = -1) -> Tensor:
     """``exp(x) / sum(exp(x))`` along an axis.
 
     Unlike that of `activations.softmax` the output does not remember `x`.
@@ -357,12 +363,23 @@ def softmax(x: Array, axis: int | tuple[int, ...] | None = -1) -> Tensor:
         >>> softmax([0.0, 0.0])
         tensor([0.5000, 0.5000])
     """
-    x = floating(x)
-    if not isinstance(axis, int):
-        return torch.exp(activations.log_softmax(x, axis))
-    if x.ndim and x.size(axis) == 1:
-        _warn_of_ones(axis)
-    return torch.softmax(x, axis)
+    x, axes = floating(x), _one_or_several(axis)
+    if not isinstance(axes, int):
+        return torch.exp(activations.log_softmax(x, axes))
+    if x.ndim and x.size(axes) == 1:
+        _warn_of_ones(axes)
+    return torch.softmax(x, axes)
+
+
+def _one_or_several(
+    axis: int | Sequence[int] | None,
+) -> int | tuple[int, ...] | None:
+    """Return axes as Python numbers: NumPy's are none to `isinstance`."""
+    if axis is None:
+        return None
+    if isinstance(axis, Sequence):
+        return tuple(operator.index(a) for a in axis)
+    return operator.index(axis)
 
 
 def _warn_of_ones(axis: int) -> None:
@@ -375,7 +392,7 @@ def _warn_of_ones(axis: int) -> None:
 
 
 @operation("nn")
-def log_softmax(x: Array, axis: int | tuple[int, ...] | None = -1) -> Tensor:
+def log_softmax(x: Array, axis: int | Sequence[int] | None = -1) -> Tensor:
     """Logarithm of the softmax along an axis.
 
     Args:
@@ -386,7 +403,7 @@ def log_softmax(x: Array, axis: int | tuple[int, ...] | None = -1) -> Tensor:
         >>> log_softmax([0.0, 0.0])
         tensor([-0.6931, -0.6931])
     """
-    return activations.log_softmax(floating(x), axis)
+    return activations.log_softmax(floating(x), _one_or_several(axis))
 
 
 @operation("nn")

@@ -17,6 +17,7 @@ from torchkeras._core.operation import Array, Operand, operation
 
 __all__ = ["dot_product_attention"]
 
+_OWNER = "dot_product_attention"
 _FLASH = [SDPBackend.FLASH_ATTENTION]
 _NO_FLASH = [
     SDPBackend.CUDNN_ATTENTION,
@@ -60,7 +61,8 @@ def dot_product_attention(
         size)``, to the shape of the queries.
 
     Raises:
-        ValueError: for arrays of another rank, and heads that do not divide.
+        ValueError: for shapes that do not belong together, heads that do not divide,
+            and the flash kernel together with a bound.
         RuntimeError: when the flash kernel is asked for and cannot be used.
 
     Example:
@@ -68,19 +70,13 @@ def dot_product_attention(
         >>> dot_product_attention(x, x, x, is_causal=True).shape
         torch.Size([2, 5, 4, 8])
     """
-    owner = "dot_product_attention"
-    for name, array in (("query", query), ("key", key), ("value", value)):
-        if array.ndim != 4:
-            expected = "of shape (batch, steps, heads, size)"
-            raise ValueError(invalid_argument(owner, name, expected, array))
-    groups, rest = divmod(query.shape[2], key.shape[2])
-    if rest or key.shape[2] != value.shape[2]:
-        raise ValueError(
-            f"{owner}: `key` and `value` must have as many heads as `query`, or a "
-            f"divisor of it, got {query.shape[2]} heads of queries, {key.shape[2]} of "
-            f"keys and {value.shape[2]} of values."
-        )
-    dtype = to_torch_dtype(result_type(query.dtype, key.dtype, value.dtype))
+    groups = _groups(query, key, value)
+    for name, array in (("bias", bias), ("mask", mask)):
+        _check_broadcasts(name, array, query, key)
+    if flash_attention and attn_logits_soft_cap is not None:
+        expected = "None or False with a bound of the scores, which it does not have"
+        raise ValueError(invalid_argument(_OWNER, "flash_attention", expected, True))
+    dtype = to_torch_dtype(result_type(query.dtype, key.dtype, value.dtype, float))
     query, key, value = (t.to(dtype).transpose(1, 2) for t in (query, key, value))
     # The kernels take either `is_causal` or a mask.
     alone = bias is None and mask is None and attn_logits_soft_cap is None
@@ -100,6 +96,41 @@ def dot_product_attention(
                 enable_gqa=groups > 1,
             )
     return outputs.transpose(1, 2)
+
+
+def _groups(query: Tensor, key: Tensor, value: Tensor) -> int:
+    """Return how many heads of queries a head of keys serves."""
+    for name, array in (("query", query), ("key", key), ("value", value)):
+        if array.ndim != 4:
+            expected = "of shape (batch, steps, heads, size)"
+            raise ValueError(invalid_argument(_OWNER, name, expected, array))
+    if query.shape[3] != key.shape[3]:
+        expected = f"of the size of `query`, {query.shape[3]}, along the last axis"
+        raise ValueError(invalid_argument(_OWNER, "key", expected, key))
+    if key.shape[1] != value.shape[1]:
+        expected = f"of as many steps as `key`, {key.shape[1]}"
+        raise ValueError(invalid_argument(_OWNER, "value", expected, value))
+    groups, rest = divmod(query.shape[2], key.shape[2])
+    if rest or key.shape[2] != value.shape[2]:
+        raise ValueError(
+            f"{_OWNER}: `key` and `value` must have as many heads as `query`, or a "
+            f"divisor of it, got {query.shape[2]} heads of queries, {key.shape[2]} of "
+            f"keys and {value.shape[2]} of values."
+        )
+    return groups
+
+
+def _check_broadcasts(
+    name: str, array: Tensor | None, query: Tensor, key: Tensor
+) -> None:
+    if array is None:
+        return
+    batch, queries, heads, _ = query.shape
+    scores = (batch, heads, queries, key.shape[1])
+    pairs = zip(reversed(array.shape), reversed(scores), strict=False)
+    if array.ndim > 4 or any(size not in (1, score) for size, score in pairs):
+        expected = f"of a shape that broadcasts to that of the scores, {scores}"
+        raise ValueError(invalid_argument(_OWNER, name, expected, array))
 
 
 def _kernels(flash: bool | None) -> contextlib.AbstractContextManager[Any]:

@@ -115,7 +115,7 @@ def multi_hot(
 
     Raises:
         TypeError: for other keywords, and without the number of classes.
-        ValueError: when `axis` is out of range.
+        ValueError: for a single label, and when `axis` is out of range.
         NotImplementedError: for `sparse`.
 
     Example:
@@ -125,6 +125,9 @@ def multi_hot(
     tokens = kwargs.pop("num_tokens", None)
     if kwargs:
         raise TypeError(f"multi_hot: unexpected keyword arguments {sorted(kwargs)}.")
+    if inputs.ndim == 0:
+        expected = "at least of rank 1, with an axis of labels"
+        raise ValueError(invalid_argument("multi_hot", "inputs", expected, inputs))
     size = tokens if num_classes is None else num_classes
     chosen = _is_class("multi_hot", inputs, size, axis, sparse)
     position = min(inputs.ndim - 1, 1)
@@ -278,8 +281,30 @@ def _infer_ctc_loss(
     mask_index: int = 0,
 ) -> KerasTensor:
     # Torch's kernel does not run on `meta`.
-    output = as_tensor(output)
+    target, output = as_tensor(target), as_tensor(output)
+    _check_ctc_ranks(target, output)
     return KerasTensor(output.shape[:1], result_type(output.dtype, "float32"))
+
+
+def _check_ctc_ranks(target: Any, output: Any) -> None:
+    if target.ndim != 2 or output.ndim != 3:
+        raise ValueError(
+            "ctc_loss: `target` must be of shape (batch, labels) and `output` of shape "
+            f"(batch, steps, classes), got {describe(target)} and {describe(output)}."
+        )
+
+
+def _check_per_sample(owner: str, batch: int, **vectors: Tensor) -> None:
+    for name, vector in vectors.items():
+        if vector.shape != (batch,):
+            expected = f"of shape ({batch},), a number for each sample"
+            raise ValueError(invalid_argument(owner, name, expected, vector))
+
+
+def _check_blank(owner: str, blank: int, classes: int) -> None:
+    if not 0 <= blank < classes:
+        expected = f"a class from 0 to {classes - 1}"
+        raise ValueError(invalid_argument(owner, "mask_index", expected, blank))
 
 
 @operation("nn", class_name="CTCLoss", infer=_infer_ctc_loss)
@@ -304,17 +329,23 @@ def ctc_loss(
         ``(batch,)``.
 
     Raises:
-        ValueError: for arrays of another rank.
+        ValueError: for shapes that do not belong together, and a blank that is no
+            class.
 
     Example:
         >>> ctc_loss([[1]], torch.zeros(1, 1, 2), [1], [1])
         tensor([0.6931])
     """
-    if target.ndim != 2 or output.ndim != 3:
-        raise ValueError(
-            "ctc_loss: `target` must be of shape (batch, labels) and `output` of shape "
-            f"(batch, steps, classes), got {describe(target)} and {describe(output)}."
-        )
+    owner = "ctc_loss"
+    _check_ctc_ranks(target, output)
+    batch, _, classes = output.shape
+    if target.shape[0] != batch:
+        expected = f"of as many samples as `output`, {batch}"
+        raise ValueError(invalid_argument(owner, "target", expected, target))
+    _check_per_sample(
+        owner, batch, target_length=target_length, output_length=output_length
+    )
+    _check_blank(owner, mask_index, classes)
     scores = output.to(to_torch_dtype(result_type(output.dtype, "float32")))
     return F.ctc_loss(
         torch.log_softmax(scores.transpose(0, 1), -1),
@@ -368,11 +399,10 @@ def ctc_decode(
     if inputs.ndim != 3:
         expected = "of shape (batch, steps, classes)"
         raise ValueError(invalid_argument(owner, "inputs", expected, inputs))
-    classes = inputs.shape[-1]
+    batch, _, classes = inputs.shape
     blank = classes - 1 if mask_index is None else mask_index
-    if not 0 <= blank < classes:
-        expected = f"a class from 0 to {classes - 1}, or None"
-        raise ValueError(invalid_argument(owner, "mask_index", expected, mask_index))
+    _check_blank(owner, blank, classes)
+    _check_per_sample(owner, batch, sequence_lengths=sequence_lengths)
     scores = inputs.to(to_torch_dtype(result_type(inputs.dtype, "float32")))
     steps = torch.arange(inputs.shape[1], device=inputs.device)
     beyond = steps >= sequence_lengths.unsqueeze(-1)

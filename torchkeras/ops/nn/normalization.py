@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -35,7 +36,7 @@ def moments(
 
     Args:
         x: the input. The moments of integers are floats.
-        axes: the axes; None for all.
+        axes: the axes; None for all, and none of them for the input itself.
         keepdims: whether the axes stay, with size 1.
         synchronized: must be False.
 
@@ -52,6 +53,8 @@ def moments(
             "`layers.BatchNormalization(synchronized=True)`, or `torch.distributed`."
         )
     x = floating(x)
+    if isinstance(axes, (list, tuple)) and not axes:  # which torch takes for all
+        return x, torch.zeros_like(x)
     # The squares of what fits into float16 do not, so variances are cut to its range.
     wide = x.float() if x.dtype == torch.float16 else x
     variance, mean = torch.var_mean(wide, axes, correction=0, keepdim=keepdims)
@@ -83,12 +86,13 @@ def batch_normalization(
         epsilon: added to the variance.
 
     Raises:
-        ValueError: when one of the vectors is not as long as the axis.
+        ValueError: for a wrong axis, and a vector that is not as long.
 
     Example:
         >>> batch_normalization([[1.0, 4.0]], [0.0, 2.0], [1.0, 4.0], -1, epsilon=0.0)
         tensor([[1., 1.]])
     """
+    (axis,), _ = _positive_axes("batch_normalization", operator.index(axis), x)
     size = x.shape[axis]
     shape = [1] * x.ndim
     shape[axis] = size
@@ -138,7 +142,12 @@ def _normalize_axes(
     """
     axes, last = _positive_axes(owner, axis, x)
     sizes = [x.shape[a] for a in axes]
-    wide = x.to(torch.promote_types(x.dtype, torch.float32))
+    x = floating(x)
+    given = [weight for weight in weights.values() if weight is not None]
+    # The kernels compute half precision in float32 by themselves.
+    wide = x
+    if any(weight.dtype != x.dtype for weight in given):
+        wide = x.to(torch.promote_types(x.dtype, torch.float32))
     shaped = [
         None if weight is None else _shaped(owner, name, weight, sizes).to(wide.dtype)
         for name, weight in weights.items()
@@ -150,7 +159,7 @@ def _normalize_axes(
     moved = wide if last else wide.movedim(axes, tuple(ends))
     outputs = kernel(moved, sizes, *shaped, epsilon)
     outputs = outputs if last else outputs.movedim(tuple(ends), axes)
-    return outputs.to(floating(x).dtype)
+    return outputs.to(x.dtype)
 
 
 def _shaped(owner: str, name: str, weight: Tensor, sizes: list[int]) -> Tensor:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +13,7 @@ from torch import Tensor
 from torchkeras._core.config import standardize_data_format
 from torchkeras._core.errors import invalid_argument, one_of, positive_integer
 from torchkeras._core.operation import Array, operation
+from torchkeras._core.symbolic import KerasTensor
 from torchkeras.ops.nn.activation import floating
 
 __all__ = [
@@ -72,7 +74,8 @@ def _is_last(owner: str, data_format: str | None) -> bool:
 
 def _padding(owner: str, padding: str, rank: int, causal: bool = False) -> str:
     legal = ("valid", "same", "causal") if causal and rank == 1 else ("valid", "same")
-    return one_of(owner, "padding", str(padding).lower(), legal)
+    name = padding.lower() if isinstance(padding, str) else padding
+    return one_of(owner, "padding", name, legal)
 
 
 def _to_torch(inputs: Tensor, last: bool) -> Tensor:
@@ -94,6 +97,13 @@ def _weight(owner: str, kernel: Tensor, inputs: Tensor) -> Tensor:
     rank = kernel.ndim - 2
     weight = kernel.permute(rank + 1, rank, *range(rank))
     return weight.unsqueeze(2) if rank == 1 else weight
+
+
+def _of_one_dtype(inputs: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    if inputs.dtype == weight.dtype:
+        return inputs, weight
+    dtype = torch.promote_types(inputs.dtype, weight.dtype)
+    return inputs.to(dtype), weight.to(dtype)
 
 
 def _check_fit(
@@ -123,10 +133,9 @@ def _convolve(
     dilation = _sizes(owner, "dilation_rate", dilation_rate, rank)
     padding = _padding(owner, padding, rank, causal=True)
     last = _is_last(owner, data_format)
-    weight = _weight(owner, kernel, inputs)
-    inputs = _to_torch(inputs, last)
-    if not inputs.is_floating_point():
-        inputs = inputs.to(weight.dtype)
+    inputs, weight = _of_one_dtype(
+        _to_torch(inputs, last), _weight(owner, kernel, inputs)
+    )
     groups = _groups(owner, inputs, weight)
     extents = [(k - 1) * d + 1 for k, d in zip(weight.shape[2:], dilation, strict=True)]
     pads = [0] * len(extents)
@@ -359,8 +368,7 @@ def conv_transpose(
     if inputs.shape[1] != weight.shape[0]:
         expected = f"of shape (*window, filters, {inputs.shape[1]})"
         raise ValueError(invalid_argument(owner, "kernel", expected, kernel))
-    if not inputs.is_floating_point():
-        inputs = inputs.to(weight.dtype)
+    inputs, weight = _of_one_dtype(inputs, weight)
     axes = zip(weight.shape[2:], strides, dilation, longer, strict=True)
     crops = [
         _crops((window - 1) * step + 1, stride, padding, more)
@@ -596,6 +604,50 @@ def adaptive_max_pool(
     return _adaptive("adaptive_max_pool", kernels, inputs, output_size, data_format)
 
 
+class _Blocks(NamedTuple):
+    """The arguments of `unfold` and `fold`, two numbers each."""
+
+    window: tuple[int, int]
+    dilation: tuple[int, int]
+    padding: tuple[int, int]
+    stride: tuple[int, int]
+
+    @classmethod
+    def of(
+        cls, owner: str, kernel_size: Any, dilation: Any, padding: Any, stride: Any
+    ) -> _Blocks:
+        return cls(
+            _pair(owner, "kernel_size", kernel_size),
+            _pair(owner, "dilation", dilation),
+            _pair(owner, "padding", padding, least=0),
+            _pair(owner, "stride", stride),
+        )
+
+    def count(self, owner: str, height: int, width: int) -> int:
+        """Return how many windows there are in an image."""
+        counts = [
+            (size + 2 * pad - (window - 1) * step - 1) // stride + 1
+            for size, window, step, pad, stride in zip(
+                (height, width), *self, strict=True
+            )
+        ]
+        if min(counts) < 1:
+            raise ValueError(
+                f"{owner}: the images must be at least as large as the window, "
+                f"`kernel_size={self.window}` with `dilation={self.dilation}`, got "
+                f"{(height, width)} and `padding={self.padding}`."
+            )
+        return math.prod(counts)
+
+
+def _pair(owner: str, argument: str, value: Any, least: int = 1) -> tuple[int, int]:
+    sizes = tuple(value) if isinstance(value, (list, tuple)) else (value, value)
+    if len(sizes) != 2 or not all(isinstance(n, int) and n >= least for n in sizes):
+        expected = f"an integer from {least}, or two of them"
+        raise ValueError(invalid_argument(owner, argument, expected, value))
+    return sizes
+
+
 @operation("nn")
 def unfold(
     x: Array,
@@ -618,19 +670,53 @@ def unfold(
         ``(batch, channels * kernel height * kernel width, windows)``.
 
     Raises:
-        ValueError: when `x` has another rank.
+        ValueError: for illegal arguments, and images smaller than the window.
 
     Example:
         >>> unfold(torch.ones(1, 2, 4, 4), 2, stride=2).shape
         torch.Size([1, 8, 4])
     """
-    _check_rank("unfold", x, "(batch, channels, height, width)", 4)
-    return F.unfold(
-        x, _pair(kernel_size), _pair(dilation), _pair(padding), _pair(stride)
+    owner = "unfold"
+    _check_rank(owner, x, "(batch, channels, height, width)", 4)
+    blocks = _Blocks.of(owner, kernel_size, dilation, padding, stride)
+    blocks.count(owner, *x.shape[2:])
+    return F.unfold(x, *blocks)
+
+
+def _infer_fold(
+    x: Any,
+    output_size: Any,
+    kernel_size: Any,
+    dilation: Any = 1,
+    padding: Any = 0,
+    stride: Any = 1,
+) -> KerasTensor:
+    # An unknown number of windows is right; that of a run on `meta` would not be.
+    blocks, sizes = _fold_arguments(
+        x, output_size, kernel_size, dilation, padding, stride
     )
+    batch, rows, _ = x.shape
+    channels = None if rows is None else rows // math.prod(blocks.window)
+    return KerasTensor((batch, channels, *sizes), x.dtype)
 
 
-@operation("nn")
+def _fold_arguments(
+    x: Any, output_size: Any, *of_blocks: Any
+) -> tuple[_Blocks, tuple[int, int]]:
+    """Check the arguments of `fold`, whose tensor may be symbolic."""
+    owner = "fold"
+    _check_rank(owner, x, "(batch, channels * window, windows)", 3)
+    sizes = _pair(owner, "output_size", output_size)
+    blocks = _Blocks.of(owner, *of_blocks)
+    count, window = blocks.count(owner, *sizes), math.prod(blocks.window)
+    _, rows, columns = x.shape
+    if (rows or 0) % window or columns not in (None, count):
+        expected = f"of shape (batch, channels * {window}, {count})"
+        raise ValueError(invalid_argument(owner, "x", expected, x))
+    return blocks, sizes
+
+
+@operation("nn", infer=_infer_fold)
 def fold(
     x: Array,
     output_size: Sizes,
@@ -654,28 +740,20 @@ def fold(
         ``(batch, channels, height, width)``.
 
     Raises:
-        ValueError: when `x` has another rank.
+        ValueError: for illegal arguments, and windows that are not as many as the
+            images have.
 
     Example:
         >>> fold(torch.ones(1, 8, 4), (4, 4), 2, stride=2).shape
         torch.Size([1, 2, 4, 4])
     """
-    _check_rank("fold", x, "(batch, channels * window, windows)", 3)
-    return F.fold(
-        x,
-        _pair(output_size),
-        _pair(kernel_size),
-        _pair(dilation),
-        _pair(padding),
-        _pair(stride),
+    blocks, sizes = _fold_arguments(
+        x, output_size, kernel_size, dilation, padding, stride
     )
+    return F.fold(x, sizes, *blocks)
 
 
-def _pair(sizes: Sizes) -> tuple[int, ...]:
-    return tuple(sizes) if isinstance(sizes, Sequence) else (sizes, sizes)
-
-
-def _check_rank(owner: str, x: Tensor, shape: str, rank: int) -> None:
+def _check_rank(owner: str, x: Any, shape: str, rank: int) -> None:
     if x.ndim != rank:
         raise ValueError(invalid_argument(owner, "x", f"of shape {shape}", x))
 

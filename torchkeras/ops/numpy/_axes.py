@@ -63,8 +63,8 @@ def reduce_last(
     dims = dims_of(owner, x, axis)
     kept = [dim for dim in range(x.ndim) if dim not in dims]
     sizes = [x.shape[dim] for dim in kept]
-    length = math.prod(x.shape[dim] for dim in dims)
-    result = kernel(x.permute(*kept, *dims).reshape(*sizes, length))
+    length = math.prod([x.shape[dim] for dim in dims])
+    result = kernel(x.permute([*kept, *dims]).reshape([*sizes, length]))
     if not keepdims:
         return result
     front = result.shape[: result.ndim - len(kept)]

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import builtins
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from torchkeras._core.dtypes import to_torch_dtype
-from torchkeras._core.errors import describe
+from torchkeras._core.errors import describe, invalid_argument
 from torchkeras._core.operation import Array, operation
 from torchkeras.ops.numpy._axes import (
     Axis,
@@ -110,8 +110,8 @@ def nansum(x: Array, axis: Axis = None, keepdims: bool = False) -> Tensor:
         >>> nansum([[1.0, float("nan")], [3.0, 4.0]], axis=0)
         tensor([4., 4.])
     """
-    kernel = functools.partial(torch.nansum, dtype=sum_dtype(x.dtype))
-    return reduce_over("nansum", kernel, x, axis, keepdims)
+    kernel = functools.partial(torch.sum, dtype=sum_dtype(x.dtype))
+    return reduce_over("nansum", kernel, _fill_nan(x, 0), axis, keepdims)
 
 
 @operation("numpy")
@@ -170,7 +170,13 @@ def nanmean(x: Array, axis: Axis = None, keepdims: bool = False) -> Tensor:
         >>> nanmean([1.0, float("nan"), 3.0])
         tensor(2.)
     """
-    return reduce_over("nanmean", torch.nanmean, inexact(x), axis, keepdims)
+    return reduce_over("nanmean", _mean_of_numbers, inexact(x), axis, keepdims)
+
+
+def _mean_of_numbers(x: Tensor, dim: Sequence[int], keepdim: bool) -> Tensor:
+    # `torch.nanmean` takes no complex numbers.
+    total = _fill_nan(x, 0).sum(dim, keepdim=keepdim)
+    return total / (~x.isnan()).sum(dim, keepdim=keepdim)
 
 
 @operation("numpy")
@@ -222,11 +228,17 @@ def nanstd(x: Array, axis: Axis = None, keepdims: bool = False) -> Tensor:
 def _nanvar(owner: str, x: Tensor, axis: Axis, keepdims: bool) -> Tensor:
     x = inexact(x)
     wide = x.to(torch.promote_types(x.dtype, torch.float32))
-    center = reduce_over(owner, torch.nanmean, wide, axis, keepdims=True)
-    squares = (wide - center).abs().square()
-    return reduce_over(owner, torch.nanmean, squares, axis, keepdims).to(
-        x.real.dtype if x.is_complex() else x.dtype
-    )
+    dims = dims_of(owner, x, axis)
+    if not dims:
+        wide, dims, keepdims = wide.unsqueeze(-1), (-1,), False
+    missing = wide.isnan()
+    distance = wide - _mean_of_numbers(wide, dims, keepdim=True)
+    # Filled before it is squared: the gradient of what is left out must be finite.
+    distance = distance.masked_fill(missing, 0)
+    squares = (distance * distance.conj()).real if x.is_complex() else distance.square()
+    total = squares.sum(dims, keepdim=keepdims)
+    result = total / (~missing).sum(dims, keepdim=keepdims)
+    return result.to(x.real.dtype if x.is_complex() else x.dtype)
 
 
 @operation("numpy")
@@ -321,10 +333,16 @@ def nanmin(x: Array, axis: Axis = None, keepdims: bool = False) -> Tensor:
 def ptp(x: Array, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """Return the distance from the smallest to the largest value along the axes.
 
+    Raises:
+        TypeError: for booleans, which have no distance.
+
     Example:
         >>> ptp([[1.0, 5.0], [4.0, 2.0]], axis=1)
         tensor([4., 2.])
     """
+    if x.dtype == torch.bool:
+        hint = 'Convert it, such as with `cast(x, "int32")`.'
+        raise TypeError(invalid_argument("ptp", "x", "an array of numbers", x, hint))
     largest = _extreme("ptp", torch.amax, x, axis, keepdims)
     return largest - _extreme("ptp", torch.amin, x, axis, keepdims)
 

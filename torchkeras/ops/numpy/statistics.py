@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from torchkeras._core.convert import as_tensor
 from torchkeras._core.dtypes import standardize_dtype, to_torch_dtype
 from torchkeras._core.errors import (
     describe,
@@ -367,15 +368,14 @@ def _bincount_spec(
     dtype = torch.int32
     if weights is not None:
         dtype = torch.promote_types(
-            to_torch_dtype(x.dtype),
-            to_torch_dtype(getattr(weights, "dtype", None)),
+            to_torch_dtype(x.dtype), to_torch_dtype(as_tensor(weights).dtype)
         )
     return KerasTensor((*x.shape[:-1], None), standardize_dtype(dtype))
 
 
 @operation("numpy", infer=_bincount_spec)
 def bincount(
-    x: Array, weights: Array | None = None, minlength: int = 0, sparse: bool = False
+    x: Array, weights: Any = None, minlength: int = 0, sparse: bool = False
 ) -> Tensor:
     """Count how often each of the integers 0, 1, 2, ... occurs.
 
@@ -403,6 +403,8 @@ def bincount(
         )
     if x.ndim not in (1, 2):
         raise ValueError(invalid_argument("bincount", "x", "of one or two axes", x))
+    # For Keras the weights are an option of the operation, not one of its tensors.
+    weights = None if weights is None else as_tensor(weights, x.device)
     if weights is not None and weights.shape != x.shape:
         raise ValueError(
             f"bincount: `weights` must have the shape of `x`, got {describe(weights)} "
@@ -443,9 +445,7 @@ def diff(a: Array, n: int = 1, axis: int = -1) -> Tensor:
 
 
 @operation("numpy")
-def trapezoid(
-    y: Array, x: Array | None = None, dx: float = 1.0, axis: int = -1
-) -> Tensor:
+def trapezoid(y: Array, x: Any = None, dx: float = 1.0, axis: int = -1) -> Tensor:
     """Integrate along an axis by the trapezoidal rule.
 
     Args:
@@ -463,4 +463,5 @@ def trapezoid(
     y = inexact(y)
     if x is None:
         return torch.trapezoid(y, dx=dx, dim=dim)
-    return torch.trapezoid(y, x, dim=dim)
+    # For Keras the places are an option of the operation, not one of its tensors.
+    return torch.trapezoid(y, as_tensor(x, y.device), dim=dim)
