@@ -365,7 +365,7 @@ class _HeadedAttention(Layer):
         query, key, value = map(self._move_heads, (query, key, value))
         if return_attention_scores or not kernel_drops(rate, self.seed):
             if use_causal_mask:
-                attention_mask = self._causal(*sizes, query.device)
+                attention_mask = causal_mask(sizes[0][0], sizes[1][0], query.device)
             outputs, scores = self._attend(query, key, value, attention_mask, rate)
             scores = scores.unflatten(-1, sizes[1]).unflatten(
                 -1 - len(sizes[1]), sizes[0]
@@ -392,15 +392,17 @@ class _HeadedAttention(Layer):
         rate: float,
         causal: bool,
     ) -> Tensor:
-        # Where a query may attend to nothing, Keras gives the mean of the values, and
-        # zeros, as the kernel does, in a layer with dropout.
-        if mask is not None and self.dropout == 0:
-            mask = penalty(mask, query.dtype)
+        added = None if mask is None else penalty(mask, query.dtype)
         backends = [SDPBackend.FLASH_ATTENTION] if self._only_flash else None
         with contextlib.nullcontext() if backends is None else sdpa_kernel(backends):
-            return F.scaled_dot_product_attention(
-                query, key, value, mask, rate, is_causal=causal, scale=self._scale
+            outputs = F.scaled_dot_product_attention(
+                query, key, value, added, rate, is_causal=causal, scale=self._scale
             )
+        if mask is None or self.dropout == 0:
+            return outputs
+        # Where a query may attend to nothing, Keras gives the mean of the values, but
+        # in a layer with dropout zeros.
+        return outputs.masked_fill(~mask.any(-1, keepdim=True), 0)
 
     def _attend(
         self,
@@ -455,9 +457,12 @@ class _HeadedAttention(Layer):
             masks = [m.expand(*m.shape[: -2 * count], *sizes) for m in masks]
             masks = [m.flatten(-count).flatten(-count - 1, -2) for m in masks]
         if self.sliding_window is not None:
+            self._check_order("sliding_window")
             masks.append(self._near(queries, steps, query.device))
-        if causal and masks:
-            masks.append(self._causal(queries, steps, query.device))
+        if causal:
+            self._check_order("use_causal_mask=True")
+            if masks:
+                masks.append(causal_mask(queries[0], steps[0], query.device))
         return all_of(masks)
 
     def _check_mask(
@@ -473,17 +478,10 @@ class _HeadedAttention(Layer):
                 f"got {describe(mask)} as the mask of pairs of both."
             )
 
-    def _causal(
-        self, queries: tuple[int, ...], steps: tuple[int, ...], device: torch.device
-    ) -> Tensor:
-        self._check_order("use_causal_mask=True")
-        return causal_mask(queries[0], steps[0], device)
-
     def _near(
         self, queries: tuple[int, ...], steps: tuple[int, ...], device: torch.device
     ) -> Tensor:
         """Return which steps lie within the sliding window around each query."""
-        self._check_order("sliding_window")
         rows = torch.arange(queries[0], device=device).unsqueeze(-1)
         columns = torch.arange(steps[0], device=device)
         return (rows - columns).abs() < self.sliding_window
@@ -495,28 +493,6 @@ class _HeadedAttention(Layer):
                 f"axis of steps, got attention_axes={self.attention_axes}. Give an "
                 "`attention_mask` in its place."
             )
-
-    # What is inside, and the config
-
-    @property
-    def query_dense(self) -> Projection:
-        """The projection of the query."""
-        return self._query_dense
-
-    @property
-    def key_dense(self) -> Projection:
-        """The projection of the key."""
-        return self._key_dense
-
-    @property
-    def value_dense(self) -> Projection:
-        """The projection of the value."""
-        return self._value_dense
-
-    @property
-    def output_dense(self) -> Projection:
-        """The projection of the heads onto the outputs."""
-        return self._output_dense
 
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()
@@ -633,6 +609,26 @@ class MultiHeadAttention(_HeadedAttention):
         self.key_dim = key_dim
         self.value_dim = value_dim or key_dim
 
+    @property
+    def query_dense(self) -> Projection:
+        """The projection of the query."""
+        return self._query_dense
+
+    @property
+    def key_dense(self) -> Projection:
+        """The projection of the key."""
+        return self._key_dense
+
+    @property
+    def value_dense(self) -> Projection:
+        """The projection of the value."""
+        return self._value_dense
+
+    @property
+    def output_dense(self) -> Projection:
+        """The projection of the heads onto the outputs."""
+        return self._output_dense
+
     def get_config(self) -> dict[str, Any]:
         outputs = None if self._outputs is None else list(self._outputs)
         return {**super().get_config(), "output_shape": outputs}
@@ -693,8 +689,8 @@ class GroupedQueryAttention(_HeadedAttention):
         >>> layer = GroupQueryAttention(4, num_query_heads=6, num_key_value_heads=2)
         >>> layer(torch.ones(3, 5, 8), torch.ones(3, 7, 8)).shape
         torch.Size([3, 5, 8])
-        >>> layer.query_dense.kernel.shape, layer.key_dense.kernel.shape
-        ((8, 6, 4), (8, 2, 4))
+        >>> [weight.shape for weight in layer.weights[::2]]
+        [(8, 6, 4), (8, 2, 4), (8, 2, 4), (6, 4, 8)]
     """
 
     def __init__(

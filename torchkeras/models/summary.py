@@ -65,7 +65,7 @@ def print_summary(
     if positions is None and show_trainable and not connected:
         positions = list(_POSITIONS_TRAINED)
     widths = _widths(line_length, positions, len(header))
-    layers = _in_range(_shown_layers(model), layer_range)
+    layers = in_range(shown_layers(model), layer_range)
     columns = _Columns(expand_nested, show_trainable, connected)
     rows = [row for layer in layers for row in columns.rows(model, layer, 0)]
     lines = [f'Model: "{model.name}"', *_table(header, rows, widths), *_totals(model)]
@@ -80,33 +80,47 @@ def _widths(length: int, positions: list[float] | None, columns: int) -> list[in
     return [max(8, int(b - a) - 3) for a, b in zip(starts, ends, strict=True)]
 
 
-def _in_range(layers: list[Any], bounds: tuple[str, str] | None) -> list[Any]:
+def in_range(
+    layers: list[Any], bounds: tuple[str, str] | None, owner: str = "summary"
+) -> list[Any]:
+    """Return the layers from the first to the last that match two patterns.
+
+    Args:
+        layers: the layers.
+        bounds: patterns of names, or None for all layers.
+        owner: the function that has the argument `layer_range`, for messages.
+
+    Raises:
+        ValueError: when a pattern matches no layer.
+    """
     if bounds is None:
         return layers
     found = [
-        [i for i, layer in enumerate(layers) if re.match(bound, _name(layer))]
+        [i for i, layer in enumerate(layers) if re.match(bound, label_of(layer))]
         for bound in bounds
     ]
     if not found[0] or not found[1]:
         raise ValueError(
-            f"summary: `layer_range` {bounds} matches no layers; the layers are "
-            f"{[_name(layer) for layer in layers]}."
+            f"{owner}: `layer_range` {bounds} matches no layers; the layers are "
+            f"{[label_of(layer) for layer in layers]}."
         )
     return layers[min(found[0]) : max(found[1]) + 1]
 
 
-def _shown_layers(model: Any) -> list[Any]:
-    """Return what a model's table lists: of a graph, functions too."""
+def shown_layers(model: Any) -> list[Any]:
+    """Return what is shown of a model: of a graph, functions too."""
     graph = model.graph_of_calls
     return list(model.layers) if graph is None else list(graph.operations)
 
 
-def _name(layer: Any) -> str:
+def label_of(layer: Any) -> str:
+    """Return the name of a layer, a module or a function's call."""
     named = isinstance(layer, (Layer, Node))
     return layer.name if named else type(layer).__name__.lower()
 
 
-def _type(layer: Any) -> str:
+def type_of(layer: Any) -> str:
+    """Return the class of a layer or module, or Keras's class for a function."""
     if isinstance(layer, Node):
         name = OPERATORS.get(layer.op) or class_name_of(layer.op)
         return name or getattr(layer.op, "__name__", "function")
@@ -132,18 +146,18 @@ class _Columns:
         """Yield the row of a layer, and those of the layers inside it."""
         indent = "    " * (depth - 1) + "└── " if depth else ""
         shape = (
-            _shape_of(layer.structure)
+            shape_of(layer.structure)
             if isinstance(layer, Node)
             else _output_shape(parent, layer)
         )
-        row = [f"{indent}{_name(layer)} ({_type(layer)})", shape, _count(layer)]
+        row = [f"{indent}{label_of(layer)} ({type_of(layer)})", shape, _count(layer)]
         if self.connected:
             row.append("-" if depth else _connections(parent, layer))
         if self.trainable:
-            row.append(_is_trained(layer))
+            row.append(is_trained(layer))
         yield row
         if self.expand and isinstance(getattr(layer, "layers", None), list):
-            for inner in _shown_layers(layer):
+            for inner in shown_layers(layer):
                 if not isinstance(inner, InputLayer):
                     yield from self.rows(layer, inner, depth + 1)
 
@@ -158,16 +172,17 @@ def _connections(model: Any, layer: Any) -> str:
             operation = made.op if isinstance(made.op, nn.Module) else made
             call = [id(n) for n in graph.nodes_of(operation)].index(id(made))
             output = [id(t) for t in made.outputs].index(id(tensor))
-            found.append(f"{_name(operation)}[{call}][{output}]")
+            found.append(f"{label_of(operation)}[{call}][{output}]")
     return ", ".join(found) or "-"
 
 
 def _output_shape(parent: Any, layer: nn.Module) -> str:
     output = parent.output_of(layer)
-    return "?" if output is None else _shape_of(output)
+    return "?" if output is None else shape_of(output)
 
 
-def _shape_of(output: Any) -> str:
+def shape_of(output: Any) -> str:
+    """Return the shapes of the symbolic tensors in a structure as text."""
     shapes = [str(tensor.shape) for tensor in symbolic_leaves(output)]
     text = ", ".join(shapes)
     return text if len(shapes) == 1 else f"[{text}]"
@@ -181,7 +196,8 @@ def _count(layer: Any) -> str:
     return f"{sum(w.numel() for w in weights_of(layer, set())):,}"
 
 
-def _is_trained(layer: Any) -> str:
+def is_trained(layer: Any) -> str:
+    """Return "Y", "N", or "-" for what has no weights."""
     weights = [] if isinstance(layer, Node) else list(weights_of(layer, set()))
     if not weights:
         return "-"

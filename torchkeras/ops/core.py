@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import builtins
+import functools
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,11 +13,17 @@ import torch
 from torch import Tensor
 
 from torchkeras._core import tree
+from torchkeras._core.config import default_device
 from torchkeras._core.convert import as_tensor
 from torchkeras._core.dtypes import standardize_dtype, to_torch_dtype
 from torchkeras._core.errors import invalid_argument, one_of, positive_integer
 from torchkeras._core.operation import Array, Arrays, Operand, operation
-from torchkeras._core.symbolic import KerasTensor, call_symbolic
+from torchkeras._core.symbolic import (
+    KerasTensor,
+    call_symbolic,
+    infer_outputs,
+    is_symbolic,
+)
 from torchkeras._core.variable import WeightView
 
 __all__ = [
@@ -46,16 +54,49 @@ __all__ = [
 # Tensors, arrays, dtypes
 
 
-@operation("core")
-def convert_to_tensor(
+@operation("core", class_name="ConvertToTensor")
+def _converted(
     x: Array, dtype: Any = None, sparse: bool | None = None, ragged: bool | None = None
+) -> Tensor:
+    return x if dtype is None else x.to(to_torch_dtype(dtype))
+
+
+def _exact(x: Any, target: torch.dtype | None) -> Any:
+    """Return numbers as a tensor, not rounded on the way; all else as it is."""
+    if isinstance(x, Tensor):
+        return x
+    leaves = tree.flatten(x) if isinstance(x, (list, tuple)) else [x]
+    kinds = {type(leaf) for leaf in leaves}
+    if not kinds <= {bool, int, float, complex}:
+        return x
+    if target is None:
+        target = _dtype_of_numbers(kinds, leaves)
+    return torch.tensor(x, dtype=target, device=default_device())
+
+
+def _dtype_of_numbers(kinds: set[type], numbers: list[Any]) -> torch.dtype:
+    if complex in kinds:
+        return torch.complex64
+    if float in kinds or not numbers:
+        return to_torch_dtype(None)
+    if int not in kinds:
+        return torch.bool
+    fits = min(numbers) >= -(2**31) and max(numbers) < 2**31
+    return torch.int32 if fits else torch.int64
+
+
+def convert_to_tensor(
+    x: Any,
+    dtype: Any = None,
+    sparse: bool | None = None,
+    ragged: bool | None = None,
 ) -> Tensor:
     """Return an array, a number or a nested list as a tensor; tensors as they are.
 
     Args:
         x: the value.
-        dtype: the dtype to cast to; Python floats become ``floatx``, integers
-            ``int32``, and arrays keep theirs by default.
+        dtype: the dtype to cast to. By default arrays keep theirs, Python floats become
+            ``floatx``, integers ``int32``, or ``int64`` where they are too large.
         sparse: not supported.
         ragged: not supported.
 
@@ -73,11 +114,14 @@ def convert_to_tensor(
             raise ValueError(
                 invalid_argument("convert_to_tensor", name, expected, value, hint)
             )
-    return x if dtype is None else x.to(to_torch_dtype(dtype))
+    target = None if dtype is None else to_torch_dtype(dtype)
+    return _converted(_exact(x, target), dtype, sparse, ragged)
 
 
 def convert_to_numpy(x: Any) -> np.ndarray:
-    """Return a tensor, a weight or a list as a NumPy array, off the device.
+    """Return a tensor, a weight or a list as a NumPy array of its own, off the device.
+
+    NumPy has no ``bfloat16``: such a tensor becomes an array of ``float32``.
 
     Example:
         >>> convert_to_numpy(torch.ones(2)).tolist()
@@ -86,8 +130,8 @@ def convert_to_numpy(x: Any) -> np.ndarray:
     if isinstance(x, WeightView):
         x = x.value
     if isinstance(x, Tensor):
-        x = x.detach().cpu()
-        return (x.float() if x.dtype == torch.bfloat16 else x).numpy()
+        x = x.detach().cpu().resolve_conj()
+        return (x.float() if x.dtype == torch.bfloat16 else x).numpy().copy()
     if isinstance(x, (list, tuple)) and any(isinstance(v, Tensor) for v in x):
         return np.array([convert_to_numpy(v) for v in x])
     return np.array(x)
@@ -125,8 +169,12 @@ def shape(x: Any) -> tuple[Any, ...]:
     return tuple(convert_to_tensor(x).shape if own is None else own)
 
 
-@operation("core")
-def cast(x: Array, dtype: Any) -> Tensor:
+@operation("core", class_name="Cast")
+def _cast(x: Array, dtype: Any) -> Tensor:
+    return x.to(to_torch_dtype(dtype))
+
+
+def cast(x: Any, dtype: Any) -> Tensor:
     """Return the values in another dtype.
 
     Args:
@@ -137,7 +185,7 @@ def cast(x: Array, dtype: Any) -> Tensor:
         >>> cast([1.5, 2.5], "int32").tolist()
         [1, 2]
     """
-    return x.to(to_torch_dtype(dtype))
+    return _cast(_exact(x, to_torch_dtype(dtype)), dtype)
 
 
 @operation("core")
@@ -153,21 +201,33 @@ def saturate_cast(x: Array, dtype: Any) -> Tensor:
         [0, 255]
     """
     target = to_torch_dtype(dtype)
-    if target == torch.bool or x.dtype == torch.bool:
+    if x.dtype == torch.bool:
         return x.to(target)
-    floats = target.is_floating_point
-    limits = torch.finfo(target) if floats else torch.iinfo(target)
-    low, high = limits.min, limits.max
-    own = x.dtype
-    if own.is_floating_point:
-        # A limit such as 2**31 - 1 would be rounded up, out of the range.
-        if not floats and high > 2**24 and own != torch.float64:
-            return x.double().clamp(low, high).to(target)
-        return x.clamp(
-            max(low, torch.finfo(own).min), min(high, torch.finfo(own).max)
-        ).to(target)
-    bounds = torch.iinfo(own)
-    return x.clamp(max(int(low), bounds.min), min(int(high), bounds.max)).to(target)
+    limits = [_limits(t, x.dtype) for t in (target, x.dtype)]
+    low, high = max(a for a, _ in limits), min(b for _, b in limits)
+    clipped = x.clamp(low, high).to(target)
+    if not x.is_floating_point() or target.is_floating_point or target == torch.bool:
+        return clipped
+    # The limits that the floats can hold may lie within those of the integers.
+    limit = torch.iinfo(target)
+    if (low, high) == (limit.min, limit.max):
+        return clipped
+    return clipped.masked_fill(x < low, limit.min).masked_fill(x > high, limit.max)
+
+
+def _limits(dtype: torch.dtype, own: torch.dtype) -> tuple[int, int]:
+    """Return the limits of a dtype, rounded towards 0 to what another can hold."""
+    if dtype == torch.bool:
+        return 0, 1
+    limits = (torch.finfo if dtype.is_floating_point else torch.iinfo)(dtype)
+    if not own.is_floating_point:
+        return int(limits.min), int(limits.max)
+    digits = 1 - round(math.log2(torch.finfo(own).eps))
+
+    def held(limit: int) -> int:
+        return limit >> (excess := max(limit.bit_length() - digits, 0)) << excess
+
+    return -held(-int(limits.min)), held(int(limits.max))
 
 
 @operation("core")
@@ -184,7 +244,19 @@ def stop_gradient(variable: Array) -> Tensor:
 # Parts
 
 
-@operation("core")
+def _infer_unstack(x: Any, num: int | None = None, axis: int = 0) -> Any:
+    if not -x.ndim <= axis < x.ndim:
+        expected = f"an axis of a tensor with {x.ndim}"
+        raise ValueError(invalid_argument("unstack", "axis", expected, axis))
+    if x.static_shape[axis] is not None:
+        return infer_outputs(_unstacked, (x, num, axis), {})
+    if num is None:
+        expected = f"given where the size of axis {axis} is unknown"
+        raise ValueError(invalid_argument("unstack", "num", expected, num))
+    return [infer_outputs(torch.select, (x, axis, 0), {}) for _ in range(num)]
+
+
+@operation("core", infer=_infer_unstack)
 def unstack(x: Array, num: int | None = None, axis: int = 0) -> list[Tensor]:
     """Split into the tensors along an axis, without that axis.
 
@@ -200,6 +272,10 @@ def unstack(x: Array, num: int | None = None, axis: int = 0) -> list[Tensor]:
         >>> [part.tolist() for part in unstack([[1, 2], [3, 4]])]
         [[1, 2], [3, 4]]
     """
+    return _unstacked(x, num, axis)
+
+
+def _unstacked(x: Tensor, num: int | None, axis: int) -> list[Tensor]:
     if num is not None and num != x.shape[axis]:
         expected = f"the size of axis {axis}, {x.shape[axis]}"
         raise ValueError(invalid_argument("unstack", "num", expected, num))
@@ -213,28 +289,51 @@ def slice(inputs: Array, start_indices: Operand, shape: Sequence[int]) -> Tensor
     Args:
         inputs: the tensor.
         start_indices: where the block begins, for each axis.
-        shape: the shape of the block.
+        shape: the shape of the block; -1 for all that is left of an axis, where the
+            index is an integer.
 
     Raises:
-        ValueError: when the numbers of axes differ.
+        ValueError: when the numbers of axes differ, or the block does not lie within
+            the tensor.
 
     Example:
         >>> slice([[1, 2, 3], [4, 5, 6]], [0, 1], [2, 2]).tolist()
         [[2, 3], [5, 6]]
     """
+    if is_symbolic(start_indices):
+        return call_symbolic(slice, (inputs, start_indices, shape), {})
     start = _indices("slice", start_indices, inputs.ndim)
     if len(shape) != inputs.ndim:
         expected = f"a size for each of the {inputs.ndim} axes"
         raise ValueError(invalid_argument("slice", "shape", expected, shape))
-    for axis, (first, size) in enumerate(zip(start, shape, strict=True)):
+    sizes = _block("slice", "shape", inputs, start, [int(size) for size in shape])
+    if inputs.is_meta:  # perhaps smaller than what it stands for
+        return inputs.new_empty(sizes)
+    for axis, (first, size) in enumerate(zip(start, sizes, strict=True)):
         if isinstance(first, Tensor):  # not read, which would wait for the device
-            rows = torch.arange(int(size), device=inputs.device) + first
+            rows = torch.arange(size, device=inputs.device) + first
             inputs = inputs.index_select(axis, rows)
         else:
-            stop = None if size == -1 else first + int(size)
-            index = (builtins.slice(None),) * axis
-            inputs = inputs[(*index, builtins.slice(first, stop))]
+            inputs = inputs.narrow(axis, first, size)
     return inputs
+
+
+def _block(
+    owner: str, argument: str, inputs: Tensor, start: list[Any], sizes: list[int]
+) -> list[int]:
+    """Check that a block lies within a tensor, and return its sizes."""
+    sizes = [
+        own - first if size == -1 and not isinstance(first, Tensor) else size
+        for own, first, size in zip(inputs.shape, start, sizes, strict=True)
+    ]
+    for own, first, size in zip(inputs.shape, start, sizes, strict=True):
+        known = not (isinstance(first, Tensor) or inputs.is_meta)
+        if size < 0 or (known and not 0 <= first <= own - size):
+            expected = (
+                f"sizes that lie within shape {tuple(inputs.shape)} from {start} on"
+            )
+            raise ValueError(invalid_argument(owner, argument, expected, tuple(sizes)))
+    return sizes
 
 
 @operation("core")
@@ -247,22 +346,29 @@ def slice_update(inputs: Array, start_indices: Operand, updates: Array) -> Tenso
         updates: the block.
 
     Raises:
-        ValueError: when the numbers of axes differ.
+        ValueError: when the numbers of axes differ, or the block does not lie within
+            the tensor.
 
     Example:
         >>> slice_update([[0, 0], [0, 0]], [1, 0], [[7, 8]]).tolist()
         [[0, 0], [7, 8]]
     """
     start = _indices("slice_update", start_indices, inputs.ndim)
+    if updates.ndim != inputs.ndim:
+        expected = f"a block with {inputs.ndim} axes, as `inputs` has"
+        raise ValueError(invalid_argument("slice_update", "updates", expected, updates))
+    sizes = _block("slice_update", "updates", inputs, start, list(updates.shape))
     updates = updates.to(inputs.dtype)
     outputs = inputs.clone()
+    if inputs.is_meta:
+        return outputs
     if not any(isinstance(first, Tensor) for first in start):
-        pairs = zip(start, updates.shape, strict=True)
+        pairs = zip(start, sizes, strict=True)
         outputs[tuple(builtins.slice(a, a + size) for a, size in pairs)] = updates
         return outputs
     rows = [
         torch.arange(size, device=inputs.device) + first
-        for first, size in zip(start, updates.shape, strict=True)
+        for first, size in zip(start, sizes, strict=True)
     ]
     grid = torch.meshgrid(*rows, indexing="ij")
     return outputs.index_put_(tuple(grid), updates)
@@ -321,6 +427,8 @@ def scatter_update(
         >>> scatter_update([1.0, 2.0, 3.0], [[0], [2]], [8.0, 9.0])
         tensor([8., 2., 9.])
     """
+    if isinstance(reduction, str):
+        reduction = reduction.lower()
     one_of("scatter_update", "reduction", reduction, (None, "add", "max", "min", "mul"))
     places = indices.long().unbind(-1)
     updates = updates.to(inputs.dtype)
@@ -352,20 +460,40 @@ def cond(pred: Any, true_fn: Callable[[], Any], false_fn: Callable[[], Any]) -> 
         true_fn: called without arguments where `pred` is true.
         false_fn: called without arguments where it is not.
 
+    Raises:
+        ValueError: when `pred` is symbolic and the results differ in structure, shape
+            or dtype.
+
     Example:
         >>> cond(torch.tensor(2.0) > 1.0, lambda: "yes", lambda: "no")
         'yes'
     """
     _require_callables("cond", true_fn=true_fn, false_fn=false_fn)
     if isinstance(pred, KerasTensor):
-        return tree.map_structure(
-            lambda *branches: call_symbolic(_chosen, (pred, *branches), {}),
-            true_fn(),
-            false_fn(),
-        )
+        return _choice(pred, true_fn(), false_fn())
     if isinstance(pred, Tensor) and pred.is_meta:
         return true_fn()  # only shapes are asked for, which are those of both
     return true_fn() if pred else false_fn()
+
+
+def _choice(pred: KerasTensor, first: Any, second: Any) -> Any:
+    def choose(*branches: Any) -> Any:
+        if branches[0] is None and branches[1] is None:
+            return None
+        branches = tuple(as_tensor(branch) for branch in branches)
+        shapes = [shape(branch) for branch in branches]
+        dtypes = [dtype(branch) for branch in branches]
+        if shapes[0] != shapes[1] or dtypes[0] != dtypes[1]:
+            raise ValueError(f"Got {shapes[0]}, {dtypes[0]}, {shapes[1]}, {dtypes[1]}.")
+        return call_symbolic(_chosen, (pred, *branches), {})
+
+    try:
+        return tree.map_structure(choose, first, second)
+    except ValueError as error:
+        raise ValueError(
+            "cond: `true_fn` and `false_fn` must return the same structure of tensors, "
+            f"each pair of one shape and dtype. {error}"
+        ) from None
 
 
 def _chosen(pred: Tensor, first: Any, second: Any) -> Any:
@@ -418,7 +546,7 @@ def map(f: Operand, xs: Arrays) -> Any:
 @operation("core")
 def scan(
     f: Operand,
-    init: Arrays,
+    init: Operand,
     xs: Arrays = None,
     length: int | None = None,
     reverse: bool = False,
@@ -430,7 +558,7 @@ def scan(
         f: ``(carry, x)`` to ``(carry, y)``.
         init: the first `carry`, a tensor or a structure of them.
         xs: a tensor or a structure of them; None where only `length` counts.
-        length: the number of steps, where `xs` does not tell.
+        length: the number of steps; that of the slices by default.
         reverse: begin at the last slice.
         unroll: accepted for Keras's signature.
 
@@ -438,7 +566,8 @@ def scan(
         The last `carry`, and the stacked `y`.
 
     Raises:
-        ValueError: when the lengths differ, or none is known.
+        ValueError: when the lengths differ, there are fewer slices than steps, or the
+            number of steps is not known.
 
     Example:
         >>> last, sums = scan(lambda c, x: (c + x, c + x), 0, torch.arange(1, 4))
@@ -448,29 +577,50 @@ def scan(
     _require_callables("scan", f=f)
     if not isinstance(unroll, bool):
         positive_integer("scan", "unroll", unroll)
+    given = [leaf for leaf in tree.flatten((init, xs)) if isinstance(leaf, Tensor)]
+    device = given[0].device if given else None
+    init = tree.map_structure(
+        lambda leaf: None if leaf is None else _on(leaf, device), init
+    )
     return _scan(f, init, xs, length, reverse)
+
+
+def _on(value: Any, device: torch.device | None) -> Any:
+    """Return a value as a tensor, of its own dtype."""
+    return value.value if isinstance(value, WeightView) else as_tensor(value, device)
 
 
 def _scan(
     f: Callable[..., Any], carry: Any, xs: Any, length: int | None, reverse: bool
 ) -> tuple[Any, Any]:
     leaves = [leaf for leaf in tree.flatten(xs) if leaf is not None]
-    lengths = {leaf.shape[0] for leaf in leaves} | ({length} - {None})
-    if len(lengths) != 1:
+    lengths = {leaf.shape[0] for leaf in leaves}
+    steps = min(lengths) if length is None and lengths else length
+    if steps is None or len(lengths) > 1 or (lengths and steps > min(lengths)):
         raise ValueError(
-            "scan: the first axes of `xs` and `length` must agree and one be given, "
-            f"got lengths {sorted(lengths, key=str)}."
+            "scan: the first axes of `xs` must agree and have at least `length` slices,"
+            f" and `xs` or `length` be given. Got the lengths {sorted(lengths)} and "
+            f"`length={length}`."
         )
-    steps = int(lengths.pop())  # type: ignore[arg-type]
 
     def at(step: int) -> Any:
         return tree.map_structure(lambda t: None if t is None else t[step], xs)
 
-    if any(leaf.is_meta for leaf in leaves) and steps:
-        carry, y = f(carry, at(0))  # every step has the same shapes
-        return carry, tree.map_structure(
-            lambda t: None if t is None else t.expand(steps, *t.shape), y
+    def repeated(y: Any) -> Any:
+        return tree.map_structure(
+            lambda t: None if t is None else torch.as_tensor(t).expand(steps, *t.shape),
+            y,
         )
+
+    if not steps:  # what a step would give tells the shapes
+        with torch.no_grad():
+            zeros = tree.map_structure(
+                lambda t: None if t is None else t.new_zeros(t.shape[1:]), xs
+            )
+            return carry, repeated(f(carry, zeros)[1])
+    if builtins.any(leaf.is_meta for leaf in leaves):
+        carry, y = f(carry, at(0))  # every step has the same shapes
+        return carry, repeated(y)
     order = range(steps)
     outputs = []
     for step in reversed(order) if reverse else order:
@@ -478,8 +628,6 @@ def _scan(
         outputs.append(y)
     if reverse:
         outputs.reverse()
-    if not outputs:
-        return carry, tree.map_structure(lambda t: t, xs)
     return carry, tree.map_structure(_stacked, *outputs)
 
 
@@ -617,6 +765,8 @@ def fori_loop(
 def vectorized_map(function: Callable[..., Any], elements: Arrays) -> Any:
     """Apply a function of one element to all along the first axis, by `torch.vmap`.
 
+    Random numbers differ between the elements.
+
     Args:
         function: the function, of an element.
         elements: a tensor or a structure of them.
@@ -626,7 +776,7 @@ def vectorized_map(function: Callable[..., Any], elements: Arrays) -> Any:
         [2, 4, 6]
     """
     _require_callables("vectorized_map", function=function)
-    return torch.vmap(function)(elements)
+    return torch.vmap(function, randomness="different")(elements)
 
 
 # Gradients
@@ -638,16 +788,22 @@ class _CustomGradient(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, function: Callable[..., Any], *args: Any) -> Any:
         outputs, ctx.gradient = function(*args)
-        ctx.args = args
+        tensors = [isinstance(arg, Tensor) for arg in args]
+        ctx.save_for_backward(*[a for a, t in zip(args, tensors, strict=True) if t])
+        ctx.args = [None if t else a for a, t in zip(args, tensors, strict=True)]
+        ctx.tensors = tensors
         return outputs
 
     @staticmethod
     def backward(ctx: Any, *upstream: Any) -> Any:
+        saved = iter(ctx.saved_tensors)
+        pairs = zip(ctx.args, ctx.tensors, strict=True)
+        args = [next(saved) if tensor else arg for arg, tensor in pairs]
         grads = ctx.gradient(
-            *ctx.args, upstream=upstream[0] if len(upstream) == 1 else upstream
+            *args, upstream=upstream[0] if len(upstream) == 1 else upstream
         )
-        grads = grads if isinstance(grads, tuple) else (grads,)
-        return (None, *grads, *[None] * (len(ctx.args) - len(grads)))
+        grads = grads if isinstance(grads, (tuple, list)) else (grads,)
+        return (None, *grads, *[None] * (len(args) - len(grads)))
 
 
 def custom_gradient(f: Callable[..., Any]) -> Callable[..., Any]:
@@ -670,8 +826,12 @@ def custom_gradient(f: Callable[..., Any]) -> Callable[..., Any]:
         tensor([0.5000, 0.5000])
     """
 
+    @functools.wraps(f)
     def call(*args: Any) -> Any:
-        return _CustomGradient.apply(f, *args)
+        if is_symbolic(args):
+            return call_symbolic(call, args, {})
+        shown = [arg.value if isinstance(arg, WeightView) else arg for arg in args]
+        return _CustomGradient.apply(f, *shown)
 
     return call
 

@@ -53,14 +53,20 @@ def cholesky(x: Array, upper: bool = False) -> Tensor:
         upper: return the upper factor rather than the lower one.
 
     Raises:
-        ValueError: for matrices that are not square.
+        ValueError: for matrices that are not square, or not positive definite.
 
     Example:
         >>> cholesky([[4.0, 0.0], [0.0, 9.0]])
         tensor([[2., 0.],
                 [0., 3.]])
     """
-    return torch.linalg.cholesky(_matrices("cholesky", "x", x, True), upper=upper)
+    x = _matrices("cholesky", "x", x, True)
+    try:
+        return torch.linalg.cholesky(x, upper=upper)
+    except torch.linalg.LinAlgError as error:  # type: ignore[reportPrivateImportUsage]
+        expected = "Hermitian positive definite"
+        message = invalid_argument("cholesky", "x", expected, x, str(error))
+        raise ValueError(message) from error
 
 
 @operation("linalg")
@@ -285,7 +291,8 @@ def solve(a: Array, b: Array) -> Tensor:
 
     Args:
         a: square matrices, of shape ``(..., n, n)``.
-        b: vectors ``(..., n)`` or matrices ``(..., n, m)``.
+        b: a vector ``(n,)``, as many vectors as matrices ``(..., n)``, or matrices
+            ``(..., n, m)``.
 
     Raises:
         ValueError: when `a` is not square, or `b` does not fit.
@@ -299,11 +306,15 @@ def solve(a: Array, b: Array) -> Tensor:
 
 
 def _right_side(owner: str, a: Tensor, b: Tensor) -> Tensor:
-    vectors = b.ndim == a.ndim - 1
-    if b.ndim == 0 or b.shape[-1 if vectors else -2] != a.shape[-2]:
+    if b.ndim == 0 or b.shape[-1 if _is_vector(a, b) else -2] != a.shape[-2]:
         expected = f"as many rows as `a`, whose shape is {tuple(a.shape)}"
         raise ValueError(invalid_argument(owner, "b", expected, b))
     return b.to(a.dtype)
+
+
+def _is_vector(a: Tensor, b: Tensor) -> bool:
+    """Say whether the right side is a vector for all matrices, or one for each."""
+    return b.ndim == 1 or b.shape == a.shape[:-1]
 
 
 @operation("linalg")
@@ -324,7 +335,7 @@ def solve_triangular(a: Array, b: Array, lower: bool = False) -> Tensor:
     """
     a = _matrices("solve_triangular", "a", a, True)
     b = _right_side("solve_triangular", a, b)
-    if b.ndim == a.ndim - 1:
+    if _is_vector(a, b):
         columns = b.unsqueeze(-1)
         return torch.linalg.solve_triangular(a, columns, upper=not lower).squeeze(-1)
     return torch.linalg.solve_triangular(a, b, upper=not lower)
@@ -368,12 +379,16 @@ def lstsq(a: Array, b: Array, rcond: float | None = None) -> Tensor:
     """
     a = _matrices("lstsq", "a", a)
     b = _right_side("lstsq", a, b)
-    columns = b.unsqueeze(-1) if b.ndim == a.ndim - 1 else b
-    if rcond is not None or a.is_meta:
+    vector = _is_vector(a, b)
+    columns = b.unsqueeze(-1) if vector else b
+    # Off the CPU torch's own solver needs columns of `a` that are independent, and the
+    # compiler cannot trace it.
+    own = a.device.type == "cpu" and not torch.compiler.is_compiling()
+    if rcond is not None or not own:
         solution = torch.linalg.pinv(a, rtol=rcond) @ columns
     else:
         solution = torch.linalg.lstsq(a, columns).solution
-    return solution.squeeze(-1) if b.ndim == a.ndim - 1 else solution
+    return solution.squeeze(-1) if vector else solution
 
 
 @operation("linalg", class_name="JVP")

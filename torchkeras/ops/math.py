@@ -9,9 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from torchkeras._core.convert import as_tensor
+from torchkeras._core.dtypes import to_torch_dtype
 from torchkeras._core.errors import invalid_argument, one_of, positive_integer
 from torchkeras._core.operation import Array, Arrays, operation
-from torchkeras._core.symbolic import KerasTensor
+from torchkeras._core.symbolic import KerasTensor, infer_outputs
 
 __all__ = [
     "cdist",
@@ -63,10 +65,14 @@ def _segments(
 
 
 def _lowest(dtype: torch.dtype) -> float:
+    if dtype == torch.bool:
+        return False
     return float("-inf") if dtype.is_floating_point else torch.iinfo(dtype).min
 
 
 def _highest(dtype: torch.dtype) -> float:
+    if dtype == torch.bool:
+        return True
     return float("inf") if dtype.is_floating_point else torch.iinfo(dtype).max
 
 
@@ -248,7 +254,7 @@ def logsumexp(
         1000.69...
     """
     if not x.is_floating_point():
-        x = x.to(torch.get_default_dtype())
+        x = x.to(to_torch_dtype(None))
     axes = tuple(range(x.ndim)) if axis is None else axis
     return torch.logsumexp(x, axes, keepdim=keepdims)
 
@@ -274,9 +280,12 @@ def cdist(x: Array, y: Array) -> Tensor:
     if x.ndim < 2 or y.ndim < 2 or x.shape[-1] != y.shape[-1]:
         expected = f"rows of the size of those of `y`, whose shape is {tuple(y.shape)}"
         raise ValueError(invalid_argument("cdist", "x", expected, x))
-    x, y = (t if t.is_floating_point() else t.float() for t in (x, y))
-    difference = x.unsqueeze(-2) - y.unsqueeze(-3)
-    return difference.square().sum(-1).sqrt()
+    joint = torch.promote_types(x.dtype, y.dtype)
+    joint = joint if joint.is_floating_point else to_torch_dtype(None)
+    x, y = (t.to(joint) for t in (x, y))
+    # Not `torch.cdist`, which has no second derivative and no half precision. The norm
+    # has a gradient where a distance is 0.
+    return torch.linalg.vector_norm(x.unsqueeze(-2) - y.unsqueeze(-3), dim=-1)
 
 
 @operation("math")
@@ -326,6 +335,8 @@ def view_as_complex(x: Array) -> Tensor:
     if x.is_complex() or x.ndim < 1 or x.shape[-1] != 2:
         expected = "real numbers whose last axis has size 2"
         raise ValueError(invalid_argument("view_as_complex", "x", expected, x))
+    if x.dtype not in (torch.float32, torch.float64):  # which alone have complex kin
+        x = x.float()
     return torch.complex(x[..., 0], x[..., 1])
 
 
@@ -345,11 +356,10 @@ def view_as_real(x: Array) -> Tensor:
 
 
 def _complex(owner: str, x: Any) -> Tensor:
-    pair = isinstance(x, (tuple, list)) and len(x) == 2
-    if not pair or not all(isinstance(part, Tensor) for part in x):
+    if not isinstance(x, (tuple, list)) or len(x) != 2:
         expected = "a pair of tensors, the real and the imaginary parts"
         raise ValueError(invalid_argument(owner, "x", expected, x))
-    real, imaginary = x
+    real, imaginary = (as_tensor(part) for part in x)  # lists come as lists of numbers
     if real.shape != imaginary.shape or not (
         real.is_floating_point() and imaginary.is_floating_point()
     ):
@@ -458,7 +468,23 @@ def _window(owner: str, window: Any, length: int, like: Tensor) -> Tensor | None
     return window
 
 
-@operation("math", class_name="STFT")
+def _infer_stft(
+    x: Any,
+    sequence_length: int,
+    sequence_stride: int,
+    fft_length: int,
+    window: Any = "hann",
+    center: bool = True,
+) -> Any:
+    options = (sequence_length, sequence_stride, fft_length, window, center)
+    if x.static_shape[-1] is not None:
+        return infer_outputs(_stft, (x, *options), {})
+    # What stands for an unknown size may be shorter than a window.
+    shape = (*x.static_shape[:-1], None, fft_length // 2 + 1)
+    return KerasTensor(shape, x.dtype), KerasTensor(shape, x.dtype)
+
+
+@operation("math", class_name="STFT", infer=_infer_stft)
 def stft(
     x: Array,
     sequence_length: int,
@@ -483,13 +509,27 @@ def stft(
 
     Raises:
         TypeError: for integers.
-        ValueError: when `fft_length` is too small, or for an unknown window.
+        ValueError: when `fft_length` is too small, when `sequence_stride` is not
+            positive, or for an unknown window.
 
     Example:
         >>> real, imaginary = stft(torch.ones(16), 8, 4, 8)
         >>> real.shape
         torch.Size([5, 5])
     """
+    options = (sequence_length, sequence_stride, fft_length, window, center)
+    return _stft(x, *options)
+
+
+def _stft(
+    x: Tensor,
+    sequence_length: int,
+    sequence_stride: int,
+    fft_length: int,
+    window: Any,
+    center: bool,
+) -> tuple[Tensor, Tensor]:
+    positive_integer("stft", "sequence_stride", sequence_stride)
     if x.dtype not in (torch.float32, torch.float64):
         expected = "of dtype float32 or float64"
         raise TypeError(invalid_argument("stft", "x", expected, x))
@@ -543,6 +583,7 @@ def istft(
         >>> torch.allclose(istft(stft(signal, 8, 2, 8), 8, 2, 8), signal, atol=1e-4)
         True
     """
+    positive_integer("istft", "sequence_stride", sequence_stride)
     spectra = _complex("istft", x)
     *batch, windows, bins = spectra.shape
     spectra = spectra.reshape(-1, windows, bins)
@@ -583,7 +624,15 @@ def _overlap(weights: Tensor, stride: int) -> Tensor:
     return squares.reshape(count, stride).sum(0).tile(count)[:size]
 
 
-@operation("math")
+def _infer_extract_sequences(
+    x: Any, sequence_length: int, sequence_stride: int
+) -> KerasTensor:
+    if x.static_shape[-1] is not None:
+        return infer_outputs(_sequences, (x, sequence_length, sequence_stride), {})
+    return KerasTensor((*x.static_shape, sequence_length), x.dtype)
+
+
+@operation("math", infer=_infer_extract_sequences)
 def extract_sequences(x: Array, sequence_length: int, sequence_stride: int) -> Tensor:
     """Cut windows out of the last axis.
 
@@ -599,6 +648,10 @@ def extract_sequences(x: Array, sequence_length: int, sequence_stride: int) -> T
         >>> extract_sequences([1, 2, 3, 4, 5], 3, 2).tolist()
         [[1, 2, 3], [3, 4, 5]]
     """
+    return _sequences(x, sequence_length, sequence_stride)
+
+
+def _sequences(x: Tensor, sequence_length: int, sequence_stride: int) -> Tensor:
     length = positive_integer("extract_sequences", "sequence_length", sequence_length)
     stride = positive_integer("extract_sequences", "sequence_stride", sequence_stride)
     return torch.unfold_copy(x, -1, length, stride)

@@ -82,6 +82,9 @@ VALUES: dict[str, dict[Any, Any]] = {
     "reduction": {"auto": "sum_over_batch_size"},
 }
 
+#: Public names of classes that Keras's HDF5 files call by another one.
+_NAMES_IN_HDF5 = {"GroupQueryAttention": "GroupedQueryAttention"}
+
 #: Keywords of every layer that its constructor takes without naming them.
 _KEYWORDS = frozenset(
     "batch_input_shape batch_shape batch_size input_dim input_length "
@@ -314,5 +317,6 @@ def without_module(config: Any) -> Any:
     if isinstance(inner, dict) and isinstance(inner.get("layers"), list):
         inner = {**inner, "layers": [without_module(item) for item in inner["layers"]]}
     name = config.get("registered_name") or config["class_name"]
+    name = _NAMES_IN_HDF5.get(name, name)
     place = {key: config[key] for key in ("name", "inbound_nodes") if key in config}
     return {"class_name": name, "config": inner, **place}

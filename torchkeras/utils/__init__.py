@@ -1,4 +1,4 @@
-"""Tools around models: data files, labels, sequences, custom objects, seeds."""
+"""Tools around models: data files, labels, sequences, pictures, custom objects."""
 
 from torchkeras._core.config import set_random_seed
 from torchkeras._core.dtypes import standardize_dtype
@@ -11,7 +11,9 @@ from torchkeras._core.registry import (
 )
 from torchkeras._core.symbolic import is_keras_tensor
 from torchkeras.utils.data_files import get_file
+from torchkeras.utils.graphs import get_source_inputs
 from torchkeras.utils.numerical import normalize, to_categorical
+from torchkeras.utils.plotting import model_to_dot, plot_model
 from torchkeras.utils.sequences import pad_sequences
 from torchkeras.utils.session import clear_session
 
@@ -25,9 +27,12 @@ __all__ = [
     "get_file",
     "get_registered_name",
     "get_registered_object",
+    "get_source_inputs",
     "is_keras_tensor",
+    "model_to_dot",
     "normalize",
     "pad_sequences",
+    "plot_model",
     "register_keras_serializable",
     "set_random_seed",
     "standardize_dtype",

@@ -83,6 +83,23 @@ def test_empty_has_a_shape_and_a_dtype():
         assert own.dtype == reference.dtype
 
 
+@pytest.mark.parametrize("indexing", ["xy", "ij"])
+def test_a_grid_may_have_several_dtypes(indexing):
+    own = ops.meshgrid(INTEGERS, STARTS, A[1], indexing=indexing)
+    reference = np.meshgrid(INTEGERS, STARTS, A[1], indexing=indexing)
+    assert [part.dtype for part in own] == [torch.int32, torch.float32, torch.float32]
+    for part, expected in zip(own, reference, strict=True):
+        np.testing.assert_array_equal(part, expected)
+
+
+@pytest.mark.parametrize("name", ["bartlett", "blackman", "hamming", "hanning"])
+@pytest.mark.parametrize("n", [0, 1, 2, 5, 8])
+def test_windows_are_numpys(name, n):
+    own, reference = getattr(ops, name)(n), getattr(np, name)(n)
+    np.testing.assert_allclose(own, reference, atol=1e-6)
+    np.testing.assert_allclose(ops.kaiser(n, 3.5), np.kaiser(n, 3.5), atol=1e-6)
+
+
 @pytest.mark.parametrize("name", ["linspace", "logspace", "geomspace"])
 def test_the_axis_is_numpys(name):
     own = getattr(ops, name)(STARTS, STOPS, 4, axis=-1)
@@ -96,6 +113,10 @@ def test_the_axis_is_numpys(name):
         (lambda: ops.arange(1, 5, 0), "`step` must be other than 0"),
         (lambda: ops.linspace(0.0, 1.0, -1), "`num` must be an integer"),
         (lambda: ops.meshgrid(INTEGERS, indexing="yx"), "`indexing` must be one of"),
+        (lambda: ops.logspace(0.0, 1.0, -2), "logspace: `num` must be an integer"),
+        (lambda: ops.full((2, 3), [1, 2]), "full: `fill_value` must be of a shape"),
+        (lambda: ops.full_like(A, [1, 2]), "full_like: `fill_value` must be of"),
+        (lambda: ops.vander(A), "vander: `x` must be of one axis"),
         (lambda: ops.hanning(2.5), "`x` must be the number of points"),
     ],
 )

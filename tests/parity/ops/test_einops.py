@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from tests.parity.ops.harness import CHECKS, Case
-from torchkeras import ops
+from torchkeras import KerasTensor, ops
 
 A = np.arange(2 * 4 * 6 * 3, dtype="float32").reshape(2, 4, 6, 3)
 
@@ -32,6 +32,25 @@ def test_an_ellipsis_stands_for_the_other_axes():
     assert torch.equal(joined, x.reshape(2, 24, 3))
 
 
+def test_one_graph_is_compiled():
+    def turn(x):
+        return ops.rearrange(x, "b (h k) ... -> (b h) ... k", k=2)
+
+    x = torch.tensor(A)
+    compiled = torch.compile(turn, fullgraph=True, backend="eager")
+    torch.testing.assert_close(compiled(x), turn(x))
+
+
+def test_unknown_sizes_are_split():
+    x = KerasTensor((None, None, 4))
+    split = ops.rearrange(x, "b (h w) c -> b h (w c)", w=7)
+    assert split.shape == (None, None, 28)
+    back = ops.rearrange(split, "b h (w c) -> (b h) w c", w=7)
+    assert back.shape == (None, 7, 4)
+    with pytest.raises(ValueError, match="multiply to 4"):
+        ops.rearrange(x, "b h (c d) -> b h c d", c=3)
+
+
 @pytest.mark.parametrize(
     ("pattern", "sizes", "message"),
     [
@@ -40,6 +59,7 @@ def test_an_ellipsis_stands_for_the_other_axes():
         ("b h w c -> b h w", {}, "each axis once"),
         ("b (h1 h2) w c -> b h1 h2 w c", {}, "multiply to 4"),
         ("b (h1 h2) w c -> b h1 h2 w c", {"h1": 3}, "multiply to 4"),
+        ("b (h1 h2) w c -> b h1 h2 w c", {"h1": 0}, "multiply to 4"),
         ("b h w c -> b c h w", {"z": 3}, "axes named"),
         ("b h w c -> b [c] h w", {}, "parentheses only"),
     ],

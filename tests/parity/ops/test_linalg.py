@@ -1,5 +1,7 @@
 """Linear algebra against Keras's."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -17,6 +19,8 @@ LOWER = np.linalg.cholesky(POSITIVE).astype("float32")
 VECTOR = rng.normal(size=(3,)).astype("float32")
 COLUMNS = rng.normal(size=(3, 2)).astype("float32")
 SINGULAR = np.array([[1.0, 2.0], [2.0, 4.0]], "float32")
+THREE: Any = (0, 1, 2)
+BROADCAST = "Keras gives the shape of the right side"
 SYMBOLIC = "Keras runs nothing for it"
 
 
@@ -53,6 +57,10 @@ CASES = [
     Case("qr", (BATCH,), {"mode": "reduced"}, rtol=1e-3, atol=1e-4),
     Case("solve", (A, VECTOR), rtol=1e-4, atol=1e-4),
     Case("solve", (A, COLUMNS), rtol=1e-4, atol=1e-4),
+    Case("solve", (MANY, VECTOR), rtol=1e-4, atol=1e-4, symbolic=BROADCAST),
+    Case("solve", (MANY[:2], COLUMNS), rtol=1e-4, atol=1e-4, symbolic=BROADCAST),
+    Case("solve", (MANY[:2], COLUMNS.T.copy()), rtol=1e-4, atol=1e-4),
+    Case("solve_triangular", (MANY[:2], COLUMNS.T.copy()), rtol=1e-4, atol=1e-4),
     Case("solve_triangular", (LOWER, COLUMNS), {"lower": True}, rtol=1e-4),
     Case("solve_triangular", (LOWER.T.copy(), VECTOR), rtol=1e-4),
     Case("svd", (A,), rtol=1e-4, grad=False),
@@ -98,6 +106,8 @@ def test_factors_make_up_the_matrix():
     ("call", "message"),
     [
         (lambda: ops.linalg.inv(TALL), "inv: `x` must be square"),
+        (lambda: ops.linalg.cholesky(-POSITIVE), "must be Hermitian positive"),
+        (lambda: ops.linalg.solve(A, 1.0), "`b` must be as many rows"),
         (lambda: ops.linalg.det(VECTOR), "det: `x` must be square"),
         (lambda: ops.linalg.qr(VECTOR), "qr: `x` must be matrices"),
         (lambda: ops.linalg.qr(A, mode="full"), "`mode` must be one of"),
@@ -105,7 +115,7 @@ def test_factors_make_up_the_matrix():
         (lambda: ops.linalg.norm(VECTOR, ord="fro"), "a number for the norm"),
         (lambda: ops.linalg.norm(A, ord="foo"), "`ord` must be one of"),
         (lambda: ops.linalg.norm(A, ord=7), "`ord` must be one of"),
-        (lambda: ops.linalg.norm(BATCH, axis=(0, 1, 2)), "one axis or two"),
+        (lambda: ops.linalg.norm(BATCH, axis=THREE), "one axis or two"),
     ],
 )
 def test_bad_input_is_refused(call, message):

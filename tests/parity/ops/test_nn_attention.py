@@ -30,6 +30,12 @@ CASES = [
     Case("dot_product_attention", ALL, {"flash_attention": False}),
     Case("dot_product_attention", (QUERY, KEY[:, :, :2], VALUE[:, :, :2])),
     Case("dot_product_attention", (QUERY, KEY[:, :, :1], VALUE[:, :, :1])),
+    Case("dot_product_attention", (QUERY, KEY[:1], VALUE[:1]), {"mask": MASK}),
+    Case(
+        "dot_product_attention",
+        (QUERY, KEY, VALUE[..., :6]),
+        symbolic="Keras takes the shape of the queries",
+    ),
     Case(
         "dot_product_attention",
         (QUERY.astype("float64"), KEY, VALUE),
@@ -104,6 +110,15 @@ def test_half_precision(dtype):
     torch.testing.assert_close(result.float(), expected, atol=3e-2, rtol=3e-2)
 
 
+def test_integers_become_floats():
+    query, key, value = (np.rint(a) for a in ALL)
+    expected = ops.dot_product_attention(query, key, value)
+    result = ops.dot_product_attention(query.astype("int32"), key, value)
+    torch.testing.assert_close(result, expected)
+    whole = KerasTensor((None, 5, 4, 8), "int32")
+    assert ops.dot_product_attention(whole, whole, whole).dtype == "float32"
+
+
 def test_the_flash_kernel_can_be_asked_for():
     result = ops.dot_product_attention(*ALL, flash_attention=True)
     torch.testing.assert_close(result, ops.dot_product_attention(*ALL))
@@ -122,11 +137,22 @@ def test_symbolic_lengths():
         ((QUERY, KEY, VALUE[0]), "`value` must be of shape"),
         ((QUERY, KEY[:, :, :3], VALUE[:, :, :3]), "as many heads as `query`"),
         ((QUERY, KEY, VALUE[:, :, :2]), "as many heads as `query`"),
+        # Torch's fused kernel would go past the end of the values.
+        ((QUERY, KEY, VALUE[:, :5]), "`value` must be of as many steps as `key`, 7"),
+        ((QUERY, KEY[..., :6], VALUE), "`key` must be of the size of `query`, 8"),
+        ((*ALL, BIAS[:, :3]), r"`bias` must be of a shape that broadcasts"),
+        ((*ALL, None, MASK[..., :5]), r"scores, \(2, 4, 5, 7\)"),
+        ((*ALL, None, MASK[None]), r"`mask` must be of a shape that broadcasts"),
     ],
 )
 def test_bad_input(args, match):
     with pytest.raises(ValueError, match=match):
         ops.dot_product_attention(*args)
+
+
+def test_the_flash_kernel_knows_no_bound():
+    with pytest.raises(ValueError, match="`flash_attention` must be None or False"):
+        ops.dot_product_attention(*ALL, flash_attention=True, attn_logits_soft_cap=2.0)
 
 
 def test_compiles_in_one_graph():
@@ -137,3 +163,13 @@ def test_compiles_in_one_graph():
     arguments = [torch.tensor(a) for a in (*ALL, MASK)]
     compiled = torch.compile(function, fullgraph=True, backend="eager")
     torch.testing.assert_close(compiled(*arguments), function(*arguments))
+
+
+def test_compiles_with_sizes_that_vary():
+    def function(query, key, value):
+        return ops.dot_product_attention(query, key, value, is_causal=True)
+
+    compiled = torch.compile(function, fullgraph=True, dynamic=True, backend="eager")
+    for size in (5, 4, 3):
+        arguments = [torch.tensor(a[:, :size]) for a in ALL]
+        torch.testing.assert_close(compiled(*arguments), function(*arguments))

@@ -196,6 +196,11 @@ def test_many_random_beams_are_those_of_keras(width):
     np.testing.assert_allclose(best, score, rtol=1e-5)
 
 
+def test_more_labels_than_steps_are_impossible():
+    loss = ops.ctc_loss([[1, 2]], np.zeros((1, 3, 4), "float32"), [2], [1])
+    assert loss.tolist() == [np.inf]
+
+
 def test_a_sample_without_steps_has_no_labels():
     for strategy in ("greedy", "beam_search"):
         labels, scores = ops.ctc_decode(STEPS, [0, 9, 9], strategy)
@@ -209,6 +214,7 @@ BAD = [
     ("one_hot", (LABELS, 0), {}, ValueError, "`num_classes` must be a positive"),
     ("multi_hot", (LABELS,), {}, TypeError, "`num_classes` must be a positive"),
     ("multi_hot", (LABELS, 4), {"classes": 4}, TypeError, r"arguments \['classes'\]"),
+    ("multi_hot", (1, 4), {}, ValueError, "`inputs` must be at least of rank 1"),
     ("binary_crossentropy", (BINARY, LOGITS[0]), {}, ValueError, "must have one shape"),
     ("categorical_crossentropy", (TARGET, LOGITS[0]), {}, ValueError, "must have one"),
     ("categorical_crossentropy", (1.0, 1.0), {}, ValueError, "at least of rank 1"),
@@ -234,6 +240,17 @@ BAD = [
         "from 0",
     ),
     ("ctc_loss", (SEQUENCES[0], *CTC[1:]), {}, ValueError, "`target` must be of shape"),
+    ("ctc_loss", (SEQUENCES[:2], *CTC[1:]), {}, ValueError, "as many samples as"),
+    ("ctc_loss", (*CTC[:3], LENGTHS[:2]), {}, ValueError, r"`output_length` must be"),
+    ("ctc_loss", CTC, {"mask_index": 5}, ValueError, "must be a class from 0 to 4"),
+    (
+        "ctc_loss",
+        (KerasTensor((None, 3)), KerasTensor((None, 5)), LENGTHS, LENGTHS),
+        {},
+        ValueError,
+        "`target` must be of shape",
+    ),
+    ("ctc_decode", (STEPS, LENGTHS[:2]), {}, ValueError, "`sequence_lengths` must be"),
     ("ctc_decode", (STEPS[0], LENGTHS), {}, ValueError, "`inputs` must be of shape"),
     (
         "ctc_decode",

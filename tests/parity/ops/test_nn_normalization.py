@@ -41,6 +41,12 @@ CASES = [
         (X, MEAN[:4], VARIANCE[:4], 1),
         {"offset": OFFSET[:4], "scale": SCALE[:4], "epsilon": 0.1},
     ),
+    Case(
+        "batch_normalization",
+        (X.astype("float16"), MEAN, VARIANCE, -1, OFFSET, SCALE),
+        lists=False,
+        rtol=1e-3,
+    ),
     Case("batch_normalization", (INTEGERS, MEAN[:4], VARIANCE[:4], -1)),
     Case("nn.layer_normalization", (X,), symbolic="Keras fails without gamma and beta"),
     Case("layer_normalization", (X, SCALE, OFFSET)),
@@ -126,6 +132,22 @@ def test_moments_of_integers_are_floats():
     np.testing.assert_allclose(variance, INTEGERS.var(0), rtol=1e-6)
 
 
+def test_moments_over_no_axes():
+    # As NumPy has it; Keras on torch reduces all of them then.
+    mean, variance = ops.moments(X, [])
+    torch.testing.assert_close(mean, torch.tensor(X))
+    assert variance.shape == mean.shape
+    assert not variance.any()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_weights_of_half_precision_need_no_copy_in_single(dtype):
+    x, gamma = torch.tensor(X).to(dtype), torch.tensor(SCALE).to(dtype)
+    for operation in (ops.layer_normalization, ops.rms_normalization):
+        expected = operation(x.float(), gamma.float()).to(dtype)
+        torch.testing.assert_close(operation(x, gamma), expected)
+
+
 def test_variances_stay_within_half_precision():
     x = torch.tensor([-3e4, 3e4], dtype=torch.float16)
     mean, variance = ops.moments(x, 0)
@@ -159,6 +181,7 @@ def test_psnr_of_unsigned_integers():
 BAD = [
     ("moments", (X, [0]), {"synchronized": True}, NotImplementedError, "synchronized"),
     ("batch_normalization", (X, MEAN[:3], VARIANCE, -1), {}, ValueError, "`mean` must"),
+    ("batch_normalization", (X, MEAN, VARIANCE, 3), {}, ValueError, "`axis` must be"),
     ("batch_normalization", (X, MEAN, X, -1), {}, ValueError, "`variance` must be a v"),
     ("layer_normalization", (X,), {"axis": 3}, ValueError, "`axis` must be an axis"),
     ("layer_normalization", (X,), {"axis": []}, ValueError, "`axis` must be an axis"),

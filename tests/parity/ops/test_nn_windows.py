@@ -19,7 +19,7 @@ def normal(*shape):
 SEQUENCE, IMAGE, VOLUME = normal(2, 9, 4), normal(2, 8, 7, 4), normal(2, 5, 6, 5, 4)
 K1, K2, K3 = normal(3, 4, 6), normal(3, 2, 4, 6), normal(2, 3, 2, 4, 6)
 T1, T2, T3 = normal(3, 6, 4), normal(3, 2, 6, 4), normal(2, 3, 2, 6, 4)
-FIRST = {"data_format": "channels_first"}
+FIRST: dict[str, Any] = {"data_format": "channels_first"}
 ADAPTIVE = "Keras gets the shape wrong with channels last, and fails with one number"
 GROUPS = "Keras refuses groups where there are no values yet"
 INTEGERS = rng.integers(-9, 9, size=(2, 6, 6, 2)).astype("int32")
@@ -51,6 +51,12 @@ CONVOLUTIONS = [
     Case("depthwise_conv", (IMAGE, normal(3, 3, 4, 1)), {"strides": 2}),
     Case("depthwise_conv", (first(IMAGE), normal(3, 3, 4, 2)), FIRST),
     Case("depthwise_conv", (IMAGE, normal(3, 3, 4, 2)), {"dilation_rate": 2}),
+    Case("depthwise_conv", (SEQUENCE, normal(4, 4, 1), 3, "same")),
+    Case(
+        "depthwise_conv",
+        (first(SEQUENCE), normal(2, 4, 3)),
+        {"dilation_rate": 3, "padding": "same", **FIRST},
+    ),
     Case("nn.separable_conv", (SEQUENCE, normal(3, 4, 2), normal(1, 8, 5))),
     Case(
         "separable_conv",
@@ -173,6 +179,50 @@ def test_averages_leave_padding_out(size, window, stride):
     np.testing.assert_allclose(result, expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("rank", [2, 3])
+@pytest.mark.parametrize(("window", "stride"), [(2, 1), (3, 2), (4, 3), (2, 3)])
+def test_averages_over_several_axes_leave_padding_out(rank, window, stride):
+    # A sum of what is there over how many there are, by convolutions.
+    x = normal(2, *(7, 6, 5)[:rank], 1)
+    ones = np.ones([window] * rank + [1, 1], "float32")
+    total, count = (ops.conv(a, ones, stride, "same") for a in (x, np.ones_like(x)))
+    result = ops.average_pool(x, window, stride, "same")
+    torch.testing.assert_close(result, total / count)
+    result = ops.average_pool(first(x), window, stride, "same", **FIRST)
+    torch.testing.assert_close(result.movedim(1, -1), total / count)
+
+
+def test_depthwise_over_volumes():
+    # Keras has one and two spatial axes only.
+    kernel = normal(2, 3, 2, 4, 2)
+    each = [
+        ops.conv(VOLUME[..., i : i + 1], kernel[..., i : i + 1, :], 2, "same")
+        for i in range(4)
+    ]
+    result = ops.depthwise_conv(VOLUME, kernel, 2, "same")
+    torch.testing.assert_close(result, torch.cat(each, -1))
+
+
+def test_causal_with_channels_first():
+    expected = ops.conv(SEQUENCE, K1, 2, "causal")
+    result = ops.conv(first(SEQUENCE), K1, 2, "causal", **FIRST)
+    torch.testing.assert_close(result.movedim(1, -1), expected)
+    depthwise, pointwise = normal(3, 4, 2), normal(1, 8, 5)
+    expected = ops.conv(ops.depthwise_conv(SEQUENCE, depthwise, 1, "causal"), pointwise)
+    result = ops.separable_conv(SEQUENCE, depthwise, pointwise, 1, "causal")
+    torch.testing.assert_close(result, expected)
+
+
+def test_dtypes_are_promoted():
+    # Torch refuses two dtypes, and so does Keras on it.
+    expected = ops.conv(IMAGE.astype("float64"), K2.astype("float64"))
+    torch.testing.assert_close(ops.conv(IMAGE.astype("float64"), K2), expected)
+    half = torch.tensor(IMAGE).half()
+    assert ops.conv_transpose(half, T2).dtype == torch.float32
+    assert ops.conv(half, torch.tensor(K2).half()).dtype == torch.float16
+    assert ops.conv(KerasTensor((None, 8, 8, 4), "float16"), K2).dtype == "float32"
+
+
 def test_averages_of_integers_are_floats():
     expected = ops.average_pool(INTEGERS.astype("float32"), 2)
     torch.testing.assert_close(ops.average_pool(INTEGERS, 2), expected)
@@ -233,6 +283,12 @@ def test_unknown_sizes_stay_unknown():
     assert ops.max_pool(image, 2).shape == (None, None, None, 4)
     assert ops.adaptive_max_pool(image, 5).shape == (None, 5, 5, 4)
     assert ops.depth_to_space(image, 2).shape == (None, None, None, 1)
+    assert ops.space_to_depth(image, 5).shape == (None, None, None, 100)
+    assert ops.space_to_depth(KerasTensor((2, 6, None, 3)), 3).shape == (2, 2, None, 27)
+    planes = KerasTensor((None, 3, None, None))
+    assert ops.unfold(planes, 2, stride=2).shape == (None, 12, None)
+    assert ops.space_to_depth(planes, 7, "channels_first").shape[1] == 147
+    assert ops.fold(KerasTensor((None, 8, None)), 4, 2).shape == (None, 2, 4, 4)
     assert ops.conv(image, KerasTensor((3, 3, 4, 8))).shape == (None, None, None, 8)
 
 
@@ -256,7 +312,14 @@ BAD = [
     ("average_pool", (IMAGE, 2), {"padding": "causal"}, "`padding` must be one of"),
     ("adaptive_max_pool", (IMAGE, (2, 2, 2)), {}, "`output_size` must be an integer"),
     ("unfold", (SEQUENCE, 2), {}, r"`x` must be of shape \(batch, channels, height"),
+    ("unfold", (first(IMAGE), 9), {}, "at least as large as the window"),
+    ("unfold", (first(IMAGE), (2, 2, 2)), {}, "an integer from 1, or two of them"),
+    ("unfold", (first(IMAGE), 2), {"padding": -1}, "`padding` must be an integer fro"),
     ("fold", (IMAGE, 4, 2), {}, "fold: `x` must be of shape"),
+    ("fold", (normal(2, 7, 9), 4, 2), {}, r"\(batch, channels \* 4, 9\)"),
+    ("fold", (normal(2, 8, 8), 4, 2), {}, r"\(batch, channels \* 4, 9\)"),
+    ("fold", (KerasTensor((None, 8, 8)), 4, 2), {}, "fold: `x` must be of shape"),
+    ("conv", (IMAGE, K2), {"padding": None}, "`padding` must be one of .* got None"),
     ("depth_to_space", (IMAGE, 3), {}, r"multiple of `block_size\*\*2`, 9, got 4"),
     ("depth_to_space", (IMAGE, 1), {}, "`block_size` must be an integer, at least 2"),
     ("depth_to_space", (SEQUENCE, 2), {}, "depth_to_space: `x` must be of shape"),
@@ -281,8 +344,19 @@ def test_compiles_in_one_graph():
         x = ops.conv(x, kernel, 2, "same")
         x = ops.max_pool(ops.average_pool(x, 2, 1, "same"), (2, 2), padding="same")
         x = ops.conv_transpose(x, transposed, 2, "same")
-        return ops.adaptive_average_pool(ops.space_to_depth(x, 2), 1)
+        columns = ops.unfold(ops.space_to_depth(x, 2), 2)
+        return ops.adaptive_average_pool(columns, 1), ops.fold(columns, (2, 20), 2)
 
     arguments = [torch.tensor(a) for a in (IMAGE, K2, normal(3, 3, 5, 6))]
     compiled = torch.compile(function, fullgraph=True, backend="eager")
     torch.testing.assert_close(compiled(*arguments), function(*arguments))
+
+
+def test_compiles_with_sizes_that_vary():
+    def function(x, kernel):
+        return ops.max_pool(ops.conv(x, kernel, 2, "same"), 2, 1, "same")
+
+    compiled = torch.compile(function, fullgraph=True, dynamic=True, backend="eager")
+    for size in (8, 7, 6):
+        arguments = [torch.tensor(a) for a in (IMAGE[:, :size], K2)]
+        torch.testing.assert_close(compiled(*arguments), function(*arguments))

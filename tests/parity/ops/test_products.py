@@ -13,6 +13,7 @@ V, W = rng.normal(size=(4,)).astype("float32"), rng.normal(size=(4,)).astype("fl
 M = rng.normal(size=(3, 4)).astype("float32")
 VECTORS = rng.normal(size=(5, 3)).astype("float32")
 INTEGERS = np.arange(12, dtype="int32").reshape(3, 4)
+LONG = INTEGERS.astype("int64")
 SMALL = np.arange(12, dtype="int8").reshape(3, 4)
 BOOLEANS = np.array([[True, False], [True, True]])
 
@@ -49,6 +50,11 @@ CASES = [
     Case("einsum", ("ij,kj,j->ik", M, M, V)),
     Case("einsum", ("...ij->...", A)),
     Case("einsum", ("ij,ij->", INTEGERS, INTEGERS)),
+    Case("einsum", ("i,i->", V.astype("float64"), W.astype("float64"))),
+    Case("einsum", ("ij,ij->i", LONG, LONG), lists=False),
+    Case("kron", (LONG, LONG), lists=False),
+    Case("outer", (LONG, SMALL[0]), lists=False),
+    Case("outer", (BOOLEANS, BOOLEANS)),
     Case("trace", (M,)),
     Case("trace", (A,), {"offset": 1, "axis1": 1, "axis2": 2}),
     Case("trace", (SMALL,), lists=False),
@@ -73,6 +79,13 @@ def test_correlate_is_numpys(mode):
     np.testing.assert_allclose(own, np.correlate(V, W[:3], mode), rtol=1e-5, atol=1e-6)
 
 
+def test_correlate_conjugates_as_numpy_does():
+    z = np.array([1 + 2j, 3 - 1j, 2j], "complex64")
+    own = ops.correlate(z, z[:2], "full")
+    np.testing.assert_allclose(own, np.correlate(z, z[:2], "full"), rtol=1e-5)
+    np.testing.assert_allclose(ops.vdot(z, z), np.vdot(z, z), rtol=1e-5)
+
+
 def test_cross_takes_axes_apart():
     x, y = VECTORS.T.copy(), VECTORS[::-1].copy()
     own = ops.cross(x, y, axisa=0, axisb=1, axisc=0)
@@ -86,6 +99,8 @@ def test_cross_takes_axes_apart():
         (lambda: ops.correlate(V, W, "half"), ValueError, "`mode` must be one of"),
         (lambda: ops.correlate(M, W), ValueError, "along one axis"),
         (lambda: ops.cross(V, W), ValueError, "2 or 3 components"),
+        (lambda: ops.vdot(V, W[:1]), ValueError, "as many values as `x1`, 4"),
+        (lambda: ops.trace(V), ValueError, "of two axes or more"),
         (lambda: ops.einsum("i,i", V, W, foo=1), TypeError, "unknown arguments"),
     ],
 )

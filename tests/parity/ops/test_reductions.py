@@ -70,10 +70,10 @@ CASES = [
         for name in "all amax amin any max mean min prod ptp std sum var".split()
         for args, kwargs in rows(name)
     ),
-    Case("count_nonzero", (INTS,)),
-    Case("count_nonzero", (INTS, 1)),
-    Case("count_nonzero", (BOOLS, -2)),
-    Case("count_nonzero", (X, (0,))),
+    *(
+        Case("count_nonzero", args, values="Keras transposes what is left; see below")
+        for args in ((INTS,), (INTS, 1), (BOOLS, -2), (X, (0, 2)), (SCALAR,))
+    ),
     *(
         Case(name, args, kwargs, lists=args[0] is INTS)
         for name in "nanmax nanmean nanmin nanprod nanstd nansum nanvar".split()
@@ -102,7 +102,7 @@ CASES = [
     Case("nancumsum", (NAN, 1)),
     Case("nancumprod", (NAN,)),
     Case("max", (X, 1), {"initial": 0.5}),
-    Case("min", (X,), {"initial": -0.5, "keepdims": True}),
+    Case("min", (X, 0), {"initial": -0.5, "keepdims": True}),
     Case("max", (INTS, 0), {"initial": 4}),
     Case("prod", (X, 2), {"dtype": "float64"}),
     Case("cumsum", (LONG, 1), dtype=NARROWED),
@@ -137,9 +137,10 @@ def test_axes_are_kept_when_all_are_reduced(name):
 @pytest.mark.parametrize("axis", [None, 1, (0, 2), -1])
 def test_counts_over_three_axes_are_numpys(axis):
     # Keras transposes what is left.
-    x = np.array(X > 0)
-    own = ops.count_nonzero(x, axis)
-    np.testing.assert_array_equal(own, np.count_nonzero(x, axis=axis))
+    for x in (X > 0, X.round().astype("int32"), X.round()):
+        own = ops.count_nonzero(x, axis)
+        assert own.dtype == torch.int32
+        np.testing.assert_array_equal(own, np.count_nonzero(x, axis=axis))
 
 
 @pytest.mark.parametrize("name", "sum prod mean any all max".split())

@@ -1,5 +1,7 @@
 """Averages, quantiles, correlations, histograms and differences against Keras's."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -22,6 +24,7 @@ NAN[0, 1, 2] = NAN[1, 0, 0] = NAN[1, 2, 0] = np.nan
 NARROWED = "64 bits stay 64: precision isn't lost"
 COUNTED = np.array([1, 1, 3, 0, 5], "int32")
 ROWS = np.array([[1, 1, 3], [3, 2, 0]], "int32")
+FRACTION: Any = 2.5
 SHARES = np.array([0.1, 0.5, 0.85], "float32")
 METHODS = ["linear", "lower", "higher", "midpoint", "nearest"]
 
@@ -88,10 +91,17 @@ CASES = [
     Case("average", (INTS, 1), {"weights": np.array([1, 2, 3], "int32")}),
     Case("bincount", (COUNTED,)),
     Case("bincount", (COUNTED,), {"minlength": 9}),
-    Case(
-        "bincount", (COUNTED,), {"weights": np.arange(5, dtype="float32")}, grad=False
+    *(
+        Case(
+            "bincount",
+            (x,),
+            {"weights": np.arange(1, x.size + 1, dtype=dtype).reshape(x.shape)},
+            grad=False,  # torch has none
+            symbolic="Keras takes no symbolic weights",
+        )
+        for x in (COUNTED, ROWS)
+        for dtype in ("float32", "int32")
     ),
-    Case("bincount", (COUNTED,), {"weights": np.arange(5, dtype="int32")}),
     Case("bincount", (ROWS,)),
     *(
         Case("corrcoef", (x,), symbolic="Keras gives the shape of the observations")
@@ -286,7 +296,7 @@ def test_options_may_be_arrays_lists_and_symbolic():
             "`bins` must be a positive integer",
         ),
         (
-            lambda: ops.histogram(ROW, 2.5),
+            lambda: ops.histogram(ROW, FRACTION),
             TypeError,
             "`bins` must be a positive integer",
         ),

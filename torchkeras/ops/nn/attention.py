@@ -85,6 +85,8 @@ def dot_product_attention(
         key, value = (t.repeat_interleave(groups, 1) for t in (key, value))
         outputs = _capped(query, key, value, added, scale, attn_logits_soft_cap)
     else:
+        # A branch: `torch.compile` takes no comparison of sizes that vary as a flag.
+        grouped: dict[str, bool] = {"enable_gqa": True} if groups > 1 else {}
         with _kernels(flash_attention):
             outputs = F.scaled_dot_product_attention(
                 query,
@@ -93,7 +95,7 @@ def dot_product_attention(
                 attn_mask=added,
                 is_causal=is_causal and alone,
                 scale=scale,
-                enable_gqa=groups > 1,
+                **grouped,
             )
     return outputs.transpose(1, 2)
 
@@ -110,8 +112,9 @@ def _groups(query: Tensor, key: Tensor, value: Tensor) -> int:
     if key.shape[1] != value.shape[1]:
         expected = f"of as many steps as `key`, {key.shape[1]}"
         raise ValueError(invalid_argument(_OWNER, "value", expected, value))
-    groups, rest = divmod(query.shape[2], key.shape[2])
-    if rest or key.shape[2] != value.shape[2]:
+    # Not `divmod`: `torch.compile` has none for sizes that vary.
+    groups = query.shape[2] // key.shape[2]
+    if query.shape[2] % key.shape[2] or key.shape[2] != value.shape[2]:
         raise ValueError(
             f"{_OWNER}: `key` and `value` must have as many heads as `query`, or a "
             f"divisor of it, got {query.shape[2]} heads of queries, {key.shape[2]} of "
@@ -126,7 +129,7 @@ def _check_broadcasts(
     if array is None:
         return
     batch, queries, heads, _ = query.shape
-    scores = (batch, heads, queries, key.shape[1])
+    scores = (max(batch, key.shape[0]), heads, queries, key.shape[1])
     pairs = zip(reversed(array.shape), reversed(scores), strict=False)
     if array.ndim > 4 or any(size not in (1, score) for size, score in pairs):
         expected = f"of a shape that broadcasts to that of the scores, {scores}"

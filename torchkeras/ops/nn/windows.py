@@ -152,8 +152,9 @@ def _convolve(
 
 def _groups(owner: str, inputs: Tensor, weight: Tensor) -> int:
     channels, filters = inputs.shape[1], weight.shape[0]
-    groups, rest = divmod(channels, weight.shape[1])
-    if rest or not groups or filters % groups:
+    # Not `divmod`: `torch.compile` has none for sizes that vary.
+    groups = channels // weight.shape[1]
+    if channels % weight.shape[1] or not groups or filters % groups:
         raise ValueError(
             f"{owner}: the number of input channels must be that of the kernel, or, "
             "for groups, a multiple of it that divides the filters as well, got "
@@ -623,7 +624,7 @@ class _Blocks(NamedTuple):
             _pair(owner, "stride", stride),
         )
 
-    def count(self, owner: str, height: int, width: int) -> int:
+    def number(self, owner: str, height: int, width: int) -> int:
         """Return how many windows there are in an image."""
         counts = [
             (size + 2 * pad - (window - 1) * step - 1) // stride + 1
@@ -679,7 +680,7 @@ def unfold(
     owner = "unfold"
     _check_rank(owner, x, "(batch, channels, height, width)", 4)
     blocks = _Blocks.of(owner, kernel_size, dilation, padding, stride)
-    blocks.count(owner, *x.shape[2:])
+    blocks.number(owner, *x.shape[2:])
     return F.unfold(x, *blocks)
 
 
@@ -708,7 +709,7 @@ def _fold_arguments(
     _check_rank(owner, x, "(batch, channels * window, windows)", 3)
     sizes = _pair(owner, "output_size", output_size)
     blocks = _Blocks.of(owner, *of_blocks)
-    count, window = blocks.count(owner, *sizes), math.prod(blocks.window)
+    count, window = blocks.number(owner, *sizes), math.prod(blocks.window)
     _, rows, columns = x.shape
     if (rows or 0) % window or columns not in (None, count):
         expected = f"of shape (batch, channels * {window}, {count})"
@@ -758,7 +759,7 @@ def _check_rank(owner: str, x: Any, shape: str, rank: int) -> None:
         raise ValueError(invalid_argument(owner, "x", f"of shape {shape}", x))
 
 
-def _check_block(owner: str, x: Tensor, block_size: Any) -> None:
+def _check_block(owner: str, x: Any, block_size: Any) -> None:
     _check_rank(owner, x, "(batch, *height and width, channels*)", 4)
     if positive_integer(owner, "block_size", block_size) < 2:
         expected = "an integer, at least 2"
@@ -808,7 +809,35 @@ def depth_to_space(
     return blocks.reshape(batch, height * block, width * block, -1)
 
 
-@operation("nn")
+def _infer_space_to_depth(
+    x: Any, block_size: int, data_format: str = "channels_last"
+) -> KerasTensor:
+    # What stands for unknown sizes in a run on `meta` is no multiple of all blocks.
+    last = _are_whole_blocks(x, block_size, data_format)
+    sizes = list(x.shape)
+    for axis in (1, 2) if last else (2, 3):
+        sizes[axis] = None if sizes[axis] is None else sizes[axis] // block_size
+    axis = 3 if last else 1
+    sizes[axis] = None if sizes[axis] is None else sizes[axis] * block_size**2
+    return KerasTensor(sizes, x.dtype)
+
+
+def _are_whole_blocks(x: Any, block_size: int, data_format: str) -> bool:
+    """Check the arguments of `space_to_depth`; return whether channels come last."""
+    owner = "space_to_depth"
+    last = _is_last(owner, data_format)
+    _check_block(owner, x, block_size)
+    height, width = x.shape[1:3] if last else x.shape[2:]
+    if (height or 0) % block_size or (width or 0) % block_size:
+        raise ValueError(
+            f"{owner}: height and width must be multiples of `block_size`, "
+            f"{block_size}, got an input of shape {tuple(x.shape)} in {data_format} "
+            "order."
+        )
+    return last
+
+
+@operation("nn", infer=_infer_space_to_depth)
 def space_to_depth(
     x: Array, block_size: int, data_format: str = "channels_last"
 ) -> Tensor:
@@ -831,18 +860,10 @@ def space_to_depth(
         >>> space_to_depth(torch.ones(1, 4, 4, 3), 2).shape
         torch.Size([1, 2, 2, 12])
     """
-    owner, block = "space_to_depth", block_size
-    last = _is_last(owner, data_format)
-    _check_block(owner, x, block)
-    height, width = x.shape[1:3] if last else x.shape[2:]
-    if height % block or width % block:
-        raise ValueError(
-            f"{owner}: height and width must be multiples of `block_size`, {block}, "
-            f"got an input of shape {tuple(x.shape)} in {data_format} order."
-        )
-    if not last:
+    block = block_size
+    if not _are_whole_blocks(x, block, data_format):
         return F.pixel_unshuffle(x, block)
-    batch, channels = x.shape[0], x.shape[-1]
+    batch, height, width, channels = x.shape
     height, width = height // block, width // block
     blocks = x.reshape(batch, height, block, width, block, channels).transpose(2, 3)
     return blocks.reshape(batch, height, width, -1)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.signal import windows
 
 from torchkeras._core.config import default_device
 from torchkeras._core.dtypes import DTYPES, result_type, to_torch_dtype
@@ -104,12 +105,24 @@ def full(shape: Any, fill_value: Array, dtype: Any = None) -> Tensor:
         fill_value: the value, or an array that broadcasts to the shape.
         dtype: the dtype; ``floatx`` by default.
 
+    Raises:
+        ValueError: when `fill_value` doesn't broadcast to the shape.
+
     Example:
         >>> full((2,), 3)
         tensor([3., 3.])
     """
     value = fill_value.to(to_torch_dtype(dtype))
-    return value.expand(_sizes(shape)).clone()
+    return _filled("full", _sizes(shape), value)
+
+
+def _filled(owner: str, shape: Sequence[int], value: Tensor) -> Tensor:
+    try:
+        return value.expand(shape).clone()
+    except RuntimeError as error:
+        expected = f"of a shape that broadcasts to {tuple(shape)}"
+        message = invalid_argument(owner, "fill_value", expected, value)
+        raise ValueError(message) from error
 
 
 @operation("numpy")
@@ -154,12 +167,15 @@ def full_like(x: Array, fill_value: Array, dtype: Any = None) -> Tensor:
         fill_value: the value, or an array that broadcasts to the shape.
         dtype: the dtype.
 
+    Raises:
+        ValueError: when `fill_value` doesn't broadcast to the shape.
+
     Example:
         >>> full_like([1, 2], 7).tolist()
         [7, 7]
     """
     target = x.dtype if dtype is None else to_torch_dtype(dtype)
-    return fill_value.to(target).expand(x.shape).clone()
+    return _filled("full_like", x.shape, fill_value.to(target))
 
 
 @operation("numpy")
@@ -230,9 +246,7 @@ def tri(N: int, M: int | None = None, k: int = 0, dtype: Any = None) -> Tensor: 
 
 def _dtype_of(*values: Any) -> torch.dtype:
     """Return the dtype that Keras gives to what these values bound."""
-    own = [getattr(v, "dtype", type(v)) for v in values if v is not None]
-    own = [type(np.asarray(v).item(0)) if t in (list, tuple) else t for v, t in
-           zip([v for v in values if v is not None], own, strict=True)]  # fmt: skip
+    own = (getattr(v, "dtype", type(v)) for v in values if v is not None)
     return DTYPES[result_type(*own)]
 
 
@@ -258,16 +272,18 @@ def arange(start: Any, stop: Any = None, step: Any = None, dtype: Any = None) ->
     if stop is None:
         start, stop = 0, start
     step = 1 if step is None else step
-    if not isinstance(step, Tensor) and step == 0:
+    if isinstance(step, (int, float)) and step == 0:
         raise ValueError(invalid_argument("arange", "step", "other than 0", step))
     return torch.arange(start, stop, step, dtype=target, device=default_device())
 
 
-def _spaced(start: Any, stop: Any, num: int, endpoint: bool) -> tuple[Tensor, Tensor]:
+def _spaced(
+    owner: str, start: Tensor, stop: Tensor, num: int, endpoint: bool
+) -> tuple[Tensor, Tensor]:
     """Return numbers along a new first axis, in float64, and their distance."""
     if isinstance(num, bool) or not hasattr(num, "__index__") or num < 0:
         expected = "an integer, at least 0"
-        raise ValueError(invalid_argument("linspace", "num", expected, num))
+        raise ValueError(invalid_argument(owner, "num", expected, num))
     start, stop = start.double(), stop.double()
     parts = num - 1 if endpoint else num
     distance = (stop - start) / parts if parts > 0 else (stop - start) * math.nan
@@ -318,7 +334,7 @@ def linspace(
         >>> linspace(0.0, 1.0, 5).tolist()
         [0.0, 0.25, 0.5, 0.75, 1.0]
     """
-    spaced, distance = _spaced(start, stop, num, endpoint)
+    spaced, distance = _spaced("linspace", start, stop, num, endpoint)
     outputs = _result(spaced, dtype, axis, start, stop)
     return (
         (outputs, _result(distance[None], None, 0, start, stop)[0])
@@ -355,7 +371,7 @@ def logspace(
         >>> logspace(0, 2, 3).tolist()
         [1.0, 10.0, 100.0]
     """
-    spaced, _ = _spaced(start, stop, num, endpoint)
+    spaced, _ = _spaced("logspace", start, stop, num, endpoint)
     powers = torch.pow(torch.as_tensor(base, dtype=torch.float64), spaced)
     return _result(powers, dtype, axis, start, stop)
 
@@ -387,7 +403,7 @@ def geomspace(
         [1.0, 10.0, 100.0]
     """
     bounds = (start.double().abs().log10(), stop.double().abs().log10())
-    spaced, _ = _spaced(*bounds, num, endpoint)
+    spaced, _ = _spaced("geomspace", *bounds, num, endpoint)
     powers = start.double().sign() * 10.0**spaced
     return _result(powers, dtype, axis, start, stop)
 
@@ -409,7 +425,15 @@ def meshgrid(*x: Array, indexing: str = "xy") -> list[Tensor]:
         [[[1, 2], [1, 2]], [[3, 3], [4, 4]]]
     """
     one_of("meshgrid", "indexing", indexing, ("xy", "ij"))
-    return list(torch.meshgrid(*[part.reshape(-1) for part in x], indexing=indexing))
+    # `torch.meshgrid` takes one dtype only.
+    sizes = [part.numel() for part in x]
+    grids = []
+    for axis, part in enumerate(x):
+        others = [1] * (len(x) - axis - 1)
+        grids.append(part.reshape([-1, *others]).expand(sizes))
+    if indexing == "xy" and len(x) > 1:
+        return [grid.transpose(0, 1) for grid in grids]
+    return grids
 
 
 @operation("numpy")
@@ -421,10 +445,15 @@ def vander(x: Array, N: int | None = None, increasing: bool = False) -> Tensor: 
         N: the number of columns; as many as there are values by default.
         increasing: whether the powers grow from left to right.
 
+    Raises:
+        ValueError: for values along more than one axis, or along none.
+
     Example:
         >>> vander([2, 3], increasing=True).tolist()
         [[1, 2], [1, 3]]
     """
+    if x.ndim != 1:
+        raise ValueError(invalid_argument("vander", "x", "of one axis", x))
     powers = torch.arange(x.shape[0] if N is None else N, device=x.device)
     return x[:, None] ** (powers if increasing else powers.flip(0)).to(x.dtype)
 
@@ -453,7 +482,7 @@ def bartlett(x: Any) -> Tensor:
         >>> bartlett(3).tolist()
         [0.0, 1.0, 0.0]
     """
-    return torch.signal.windows.bartlett(_length("bartlett", x), **_float())
+    return windows.bartlett(_length("bartlett", x), **_float())
 
 
 def blackman(x: Any) -> Tensor:
@@ -466,7 +495,7 @@ def blackman(x: Any) -> Tensor:
         >>> blackman(3).shape
         torch.Size([3])
     """
-    return torch.signal.windows.blackman(_length("blackman", x), **_float())
+    return windows.blackman(_length("blackman", x), **_float())
 
 
 def hamming(x: Any) -> Tensor:
@@ -479,7 +508,7 @@ def hamming(x: Any) -> Tensor:
         >>> hamming(3).shape
         torch.Size([3])
     """
-    return torch.signal.windows.hamming(_length("hamming", x), **_float())
+    return windows.hamming(_length("hamming", x), **_float())
 
 
 def hanning(x: Any) -> Tensor:
@@ -492,7 +521,7 @@ def hanning(x: Any) -> Tensor:
         >>> hanning(3).tolist()
         [0.0, 1.0, 0.0]
     """
-    return torch.signal.windows.hann(_length("hanning", x), **_float())
+    return windows.hann(_length("hanning", x), **_float())
 
 
 def kaiser(x: Any, beta: float) -> Tensor:
@@ -507,4 +536,4 @@ def kaiser(x: Any, beta: float) -> Tensor:
         [1.0, 1.0, 1.0]
     """
     beta = float(beta)
-    return torch.signal.windows.kaiser(_length("kaiser", x), beta=beta, **_float())
+    return windows.kaiser(_length("kaiser", x), beta=beta, **_float())

@@ -36,6 +36,10 @@ def _joined(x1: Tensor, x2: Tensor) -> tuple[Tensor, Tensor, torch.dtype]:
     return x1.to(inner), x2.to(inner), target
 
 
+def _contract(x1: Tensor, x2: Tensor, axes: Any) -> Tensor:
+    return torch.tensordot(x1, x2, dims=axes)
+
+
 @operation("numpy")
 def matmul(x1: Array, x2: Array) -> Tensor:
     """Return the matrix product over the last two axes; the others broadcast.
@@ -73,7 +77,7 @@ def dot(x1: Array, x2: Array) -> Tensor:
     if x1.ndim == 0 or x2.ndim == 0:
         return (x1 * x2).to(dtype)
     axis = -1 if x2.ndim == 1 else -2
-    return torch.tensordot(x1, x2, dims=([-1], [axis])).to(dtype)
+    return _contract(x1, x2, ([-1], [axis])).to(dtype)
 
 
 @operation("numpy")
@@ -91,7 +95,7 @@ def inner(x1: Array, x2: Array) -> Tensor:
     x1, x2, dtype = _joined(x1, x2)
     if x1.ndim == 0 or x2.ndim == 0:
         return (x1 * x2).to(dtype)
-    return torch.tensordot(x1, x2, dims=([-1], [-1])).to(dtype)
+    return _contract(x1, x2, ([-1], [-1])).to(dtype)
 
 
 @operation("numpy")
@@ -106,8 +110,7 @@ def outer(x1: Array, x2: Array) -> Tensor:
         >>> outer([1.0, 2.0], [3.0, 4.0]).tolist()
         [[3.0, 4.0], [6.0, 8.0]]
     """
-    x1, x2, dtype = _joined(x1, x2)
-    return (x1.reshape(-1, 1) * x2.reshape(1, -1)).to(dtype)
+    return torch.outer(x1.reshape(-1), x2.reshape(-1))
 
 
 @operation("numpy")
@@ -122,8 +125,7 @@ def kron(x1: Array, x2: Array) -> Tensor:
         >>> kron([1, 10], [1, 2]).tolist()
         [1, 2, 10, 20]
     """
-    x1, x2, dtype = _joined(x1, x2)
-    return torch.kron(x1, x2).to(dtype)
+    return torch.kron(x1, x2)
 
 
 @operation("numpy")
@@ -134,10 +136,16 @@ def vdot(x1: Array, x2: Array) -> Tensor:
         x1: the left factor.
         x2: the right factor, with as many values.
 
+    Raises:
+        ValueError: when it has not.
+
     Example:
         >>> vdot([[1.0, 2.0]], [[3.0], [4.0]])
         tensor(11.)
     """
+    if x1.numel() != x2.numel():
+        expected = f"of as many values as `x1`, {x1.numel()}"
+        raise ValueError(invalid_argument("vdot", "x2", expected, x2))
     x1, x2, dtype = _joined(x1, x2)
     return (x1.conj().reshape(-1) * x2.reshape(-1)).sum().to(dtype)
 
@@ -159,7 +167,7 @@ def tensordot(x1: Array, x2: Array, axes: Any = 2) -> Tensor:
     x1, x2, dtype = _joined(x1, x2)
     if not isinstance(axes, int):
         axes = tuple([a] if isinstance(a, int) else list(a) for a in axes)
-    return torch.tensordot(x1, x2, dims=axes).to(dtype)
+    return _contract(x1, x2, axes).to(dtype)
 
 
 @operation("numpy")
@@ -222,9 +230,10 @@ def einsum(subscripts: str, *operands: Array, **kwargs: Any) -> Tensor:
     kwargs.pop("optimize", None)
     if kwargs:
         raise TypeError(f"einsum: unknown arguments {sorted(kwargs)}.")
-    dtypes = [operand.dtype for operand in operands]
-    target = DTYPES[result_type(*dtypes)]
-    if all(dtype == torch.int8 for dtype in dtypes):
+    dtypes = {operand.dtype for operand in operands}
+    same = len(dtypes) == 1
+    target = dtypes.pop() if same else DTYPES[result_type(*dtypes)]
+    if target == torch.int8:
         target = torch.int32  # as in Keras, where sums fit
     inner = torch.int32 if target == torch.bool else target
     factors = [operand.to(inner) for operand in operands]
@@ -241,10 +250,16 @@ def trace(x: Array, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
         axis1: the axis of the rows.
         axis2: the axis of the columns.
 
+    Raises:
+        ValueError: when there is one axis only.
+
     Example:
         >>> trace([[1.0, 2.0], [3.0, 4.0]])
         tensor(5.)
     """
+    if x.ndim < 2:
+        expected = "of two axes or more"
+        raise ValueError(invalid_argument("trace", "x", expected, x))
     small = x.dtype in (torch.bool, torch.int8, torch.int16, torch.uint8)
     dtype = torch.int32 if small else x.dtype
     return x.diagonal(offset, axis1, axis2).sum(-1, dtype=dtype)
@@ -272,10 +287,10 @@ def correlate(x1: Array, x2: Array, mode: str = "valid") -> Tensor:
         if x.ndim != 1:
             expected = "a sequence along one axis"
             raise ValueError(invalid_argument("correlate", name, expected, x))
-    name = result_type(x1.dtype, x2.dtype)
-    floats = ("bfloat16", "float16", "float64")
-    name = "float64" if name == "int64" else name if name in floats else "float32"
-    x1, x2 = x1.to(DTYPES[name]), x2.to(DTYPES[name])
+    dtype = torch.promote_types(x1.dtype, x2.dtype)
+    if not (dtype.is_floating_point or dtype.is_complex):
+        dtype = torch.float32
+    x1, x2 = x1.to(dtype), x2.to(dtype).conj()
     sizes = sorted((x1.shape[0], x2.shape[0]))
     full = F.conv1d(x1[None, None], x2[None, None], padding=x2.shape[0] - 1)[0, 0]
     if mode == "full":

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import builtins
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -173,7 +173,7 @@ def nanmean(x: Array, axis: Axis = None, keepdims: bool = False) -> Tensor:
     return reduce_over("nanmean", _mean_of_numbers, inexact(x), axis, keepdims)
 
 
-def _mean_of_numbers(x: Tensor, dim: Sequence[int], keepdim: bool) -> Tensor:
+def _mean_of_numbers(x: Tensor, dim: tuple[int, ...], keepdim: bool) -> Tensor:
     # `torch.nanmean` takes no complex numbers.
     total = _fill_nan(x, 0).sum(dim, keepdim=keepdim)
     return total / (~x.isnan()).sum(dim, keepdim=keepdim)
