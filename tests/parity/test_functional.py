@@ -82,7 +82,7 @@ def test_gradients_are_kerass(build):
     gradients = []
     for model in (ours, theirs):
         outputs = ordered(model(inputs, training=True))
-        sum(t.square().sum() for t in tree.flatten(outputs)).backward()
+        torch.stack([t.square().sum() for t in tree.flatten(outputs)]).sum().backward()
         gradients.append(
             [
                 (w.grad if model is ours else w.value.grad)

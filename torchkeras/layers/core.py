@@ -389,7 +389,7 @@ def Input(  # noqa: N802
     name: str | None = None,
     tensor: KerasTensor | None = None,
     optional: bool = False,
-) -> KerasTensor:
+) -> Any:
     """Make a symbolic tensor that stands for an input of a model.
 
     Args:

@@ -374,7 +374,7 @@ def _in_order_of_depth(
 def _fitted(model: str, value: Any, expected: KerasTensor) -> Any:
     """Return an input in the dtype and of the rank that the graph was made for."""
     if value is None:
-        if getattr(expected._history.op, "optional", False):
+        if getattr(expected._history.op, "optional", False):  # type: ignore
             return None
         raise ValueError(
             f"Model '{model}': the input '{expected.name}' got None. Pass a tensor of "
@@ -390,9 +390,12 @@ def _fitted(model: str, value: Any, expected: KerasTensor) -> Any:
         value = value.squeeze(-1)
     elif len(shape) == rank - 1 and expected.static_shape[-1] == 1:
         value = value.unsqueeze(-1)
-    elif len(shape) != rank or any(
-        own is not None and size is not None and own != size
-        for own, size in zip(expected.static_shape[1:], shape[1:], strict=True)
+    elif (
+        len(shape) != rank
+        or any(
+            own is not None and size is not None and own != size  # type: ignore
+            for own, size in zip(expected.static_shape[1:], shape[1:], strict=True)
+        )
     ):
         hint = " For one sample write x[None]." if len(shape) == rank - 1 else ""
         raise ValueError(
@@ -400,7 +403,7 @@ def _fitted(model: str, value: Any, expected: KerasTensor) -> Any:
             f"{expected.static_shape}, got {shape}.{hint}"
         )
     if mask is not None:
-        value._keras_mask = mask
+        value._keras_mask = mask  # type: ignore
     return value
 
 
@@ -439,7 +442,7 @@ class _Emitter:
                 value = made
                 for key in path:
                     index = getattr(key, "idx", None)
-                    index = key.key if index is None else index
+                    index = key.key if index is None else index  # type: ignore
                     value = self.graph.call_function(operator.getitem, (value, index))
                 self._values[leaf] = value
 

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from torchkeras import ops  # noqa: F401, which enters them into the table
+from torchkeras import ops
 from torchkeras._core import tree
 from torchkeras._core.errors import UnsafeFileError, unknown_name
 from torchkeras._core.operation import operations
@@ -395,7 +395,7 @@ def _function_of(entry: Mapping[str, Any], module: str) -> Callable[..., Any]:
         if name == "GetItem":
             return _item
         found = operations[str(name)].function if name in operations else None
-        known = operations
+        known = ops.__all__
     if found is None:
         raise UnsafeFileError(unknown_name("operation", name, known))
     return found

@@ -194,7 +194,7 @@ class Sequential(Model):
         if isinstance(first, Layer) and first.built:
             self._plain_dtypes = first._plain_dtypes
 
-    def call(self, inputs: Any) -> Any:
+    def call(self, inputs: Any) -> Any:  # type: ignore
         if inputs.ndim != self._rank:
             inputs = self._with_rank(inputs)
         for layer in self._modules.values():

@@ -570,7 +570,7 @@ class Optimizer(UserVariables):
                 "depends on the weights."
             )
         pairs = zip(grads, weights, strict=True)
-        if missing := [w.path for grad, w in pairs if grad is None]:
+        if missing := [getattr(w, "path", "") for grad, w in pairs if grad is None]:
             warnings.warn(
                 f"Optimizer '{self.name}': there is no gradient for {missing}, which "
                 "stay as they are. Check that the loss depends on them.",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import importlib
+import itertools
 import os
 import shutil
 from collections.abc import Iterator
@@ -300,7 +301,9 @@ class _Drawing:
     shown: _Shown
     _taken: set[str] = field(default_factory=set)
 
-    def fill(self, canvas: Any, model: Any, layers: list[Any], path: str) -> _Part:
+    def fill(
+        self, canvas: Any, model: Any, layers: list[Any], path: str
+    ) -> dict[int, _Part]:
         """Draw layers of a model and the arrows between them.
 
         Args:
@@ -308,38 +311,45 @@ class _Drawing:
             model: the model.
             layers: which of its layers.
             path: the model's name, with those of the models around it.
+
+        Returns:
+            What was drawn for each layer, by its `id`.
         """
         calls = {id(layer): found for layer, found in _calls_within(model)}
-        parts = [
-            self._part(canvas, layer, f"{path}/{label_of(layer)}", calls[id(layer)])
+        parts = {
+            id(layer): self._part(
+                canvas, layer, f"{path}/{label_of(layer)}", calls[id(layer)]
+            )
             for layer in layers
-        ]
-        graph = model.graph_of_calls
-        if graph is None:
-            arrows = [
-                (before.sources[0], after.targets[0])
-                for before, after in zip(parts, parts[1:], strict=False)
-            ]
-            whole = _Part(parts[0].targets[:1], parts[-1].sources[:1])
+        }
+        if model.graph_of_calls is not None:
+            arrows = _arrows(model.graph_of_calls, layers, parts)
         else:
-            by_layer = dict(zip(map(id, layers), parts, strict=True))
-            arrows = list(_arrows(graph, layers, by_layer))
-            whole = _Part(
-                [_source(tensor, by_layer) or "" for tensor in graph.inputs],
-                [_source(tensor, by_layer) or "" for tensor in graph.outputs],
+            arrows = (
+                (parts[id(before)].sources[0], parts[id(after)].targets[0])
+                for before, after in itertools.pairwise(layers)
             )
         for source, target in dict.fromkeys(arrows):
             canvas.add_edge(self.pydot.Edge(source, target, penwidth="2"))
-        return whole
+        return parts
 
     def _part(self, canvas: Any, layer: Any, path: str, calls: _Calls) -> _Part:
         if not (self.shown.nested and _has_layers(layer)):
             name = self.box(canvas, layer, path, calls)
             return _Part([name], [name])
         frame = self.frame(path, layer.name)
-        part = self.fill(frame, layer, shown_layers(layer), path)
+        layers = shown_layers(layer)
+        parts = self.fill(frame, layer, layers, path)
         canvas.add_subgraph(frame)
-        return part
+        graph = layer.graph_of_calls
+        if graph is None:
+            first, last = parts[id(layers[0])], parts[id(layers[-1])]
+            return _Part(first.targets, last.sources)
+        ends = [
+            [box for tensor in tensors if (box := _source(tensor, parts))]
+            for tensors in (graph.inputs, graph.outputs)
+        ]
+        return _Part(*ends)
 
     def frame(self, path: str, name: str | None = None) -> Any:
         """Return an empty frame."""
@@ -394,7 +404,7 @@ def _source(tensor: KerasTensor, parts: dict[int, _Part]) -> str | None:
 
 
 def _arguments(node: Node) -> list[tuple[int, KerasTensor]]:
-    """Return the symbolic tensors of a call with their places among a model's inputs."""
+    """Return the symbolic inputs of a call, with their places among a model's."""
     graph = getattr(node.op, "graph_of_calls", None)
     if graph is None:
         return [(0, tensor) for tensor in node.inputs]

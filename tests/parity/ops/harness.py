@@ -170,10 +170,11 @@ def _gradients(case: Case, function: Any) -> list[Any]:
     ]
     if not variables or not outputs:
         return [None] * len(variables)
-    total = sum(
+    weighted = [
         (output * torch.cos(torch.arange(output.numel()).reshape(output.shape))).sum()
         for output in outputs
-    )
+    ]
+    total = torch.stack([term.double() for term in weighted]).sum()
     return list(torch.autograd.grad(total, variables, allow_unused=True))
 
 

@@ -285,7 +285,7 @@ def test_repeats_that_are_a_tensor():
     x, repeats = torch.tensor([1.0, 2.0, 3.0]), torch.tensor([2, 0, 1])
     assert ops.repeat(x, repeats).tolist() == [1.0, 1.0, 3.0]
     assert ops.repeat(KerasTensor((3,)), repeats).shape == (3,)
-    assert ops.repeat(KerasTensor((3,)), KerasTensor((3,), "int32")).shape == (None,)
+    assert ops.repeat(KerasTensor((3,)), KerasTensor((3,), "int32")).shape == (None,)  # type: ignore
 
 
 def test_none_in_a_new_shape():
@@ -412,4 +412,4 @@ def test_bad_input(call, message):
 
 def test_number_of_parts_that_is_none():
     with pytest.raises(TypeError, match="`indices_or_sections` must be a positive"):
-        ops.array_split(V, 1.5)
+        ops.array_split(V, 1.5)  # type: ignore
