@@ -145,9 +145,11 @@ BLOCKS = [
     Case("space_to_depth", (normal(2, 3, 4, 6), 2), FIRST),
 ]
 
+CASES = [*CONVOLUTIONS, *TRANSPOSES, *POOLS, *BLOCKS]
+
 
 @pytest.mark.parametrize("check", CHECKS)
-@pytest.mark.parametrize("case", [*CONVOLUTIONS, *TRANSPOSES, *POOLS, *BLOCKS], ids=str)
+@pytest.mark.parametrize("case", CASES, ids=str)
 def test_parity(case, check):
     check(case)
 
