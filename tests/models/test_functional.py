@@ -19,6 +19,12 @@ from torchkeras.models import Model, Sequential, clone_model, load_model
 X = torch.randn(5, 4)
 
 
+@pytest.fixture(autouse=True)
+def forget_compiled():
+    """Let each test compile anew: dynamo counts what it compiled for one function."""
+    torch.compiler.reset()
+
+
 def small() -> Model:
     inputs = Input((4,), name="x")
     hidden = Dense(6, activation="relu", name="hidden")(inputs)
