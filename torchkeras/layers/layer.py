@@ -739,11 +739,16 @@ class Layer(nn.Module):
 
     # Shapes
 
-    def compute_output_shape(self, input_shape: Any) -> Any:
-        """Return the shape of the outputs; inferred by a run on the `meta` device."""
-        return _shapes_of(
-            self.compute_output_spec(symbolic_tensors(input_shape, self.dtype))
-        )
+    def compute_output_shape(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the shape of the outputs; inferred by a run on the `meta` device.
+
+        Args:
+            *args: the shape of each input of a call: ``input_shape``.
+            **kwargs: the same by name.
+        """
+        shapes = [shape for shape in (*args, *kwargs.values()) if shape is not None]
+        inputs = [symbolic_tensors(shape, self.dtype) for shape in shapes]
+        return _shapes_of(self.compute_output_spec(*inputs))
 
     def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:
         """Return symbolic tensors of the outputs' shapes and dtypes."""
