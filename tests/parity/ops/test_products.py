@@ -86,6 +86,22 @@ def test_correlate_conjugates_as_numpy_does():
     np.testing.assert_allclose(ops.vdot(z, z), np.vdot(z, z), rtol=1e-5)
 
 
+@pytest.mark.parametrize("mode", ["valid", "same", "full"])
+@pytest.mark.parametrize("sizes", [(2, 4), (2, 5), (3, 4), (1, 4), (4, 2)])
+def test_correlate_with_a_longer_second_is_numpys(mode, sizes):
+    x, y = rng.normal(size=sizes[0]), rng.normal(size=sizes[1])
+    np.testing.assert_allclose(ops.correlate(x, y, mode), np.correlate(x, y, mode))
+
+
+def test_einsum_takes_numbers_for_letters():
+    # As in Keras's documentation; without outputs, axes come in the order of numbers.
+    own = ops.einsum(M, [7, 30], M, [2, 30])
+    np.testing.assert_allclose(own, np.einsum(M, [7, 30], M, [2, 30]), rtol=1e-5)
+    own = ops.einsum(M, [0, 1], V, [1], [0])
+    np.testing.assert_allclose(own, M @ V, rtol=1e-5)
+    assert ops.einsum(np.eye(3), [0, 0]) == 3
+
+
 def test_cross_takes_axes_apart():
     x, y = VECTORS.T.copy(), VECTORS[::-1].copy()
     own = ops.cross(x, y, axisa=0, axisb=1, axisc=0)
@@ -102,6 +118,7 @@ def test_cross_takes_axes_apart():
         (lambda: ops.vdot(V, W[:1]), ValueError, "as many values as `x1`, 4"),
         (lambda: ops.trace(V), ValueError, "of two axes or more"),
         (lambda: ops.einsum("i,i", V, W, foo=1), TypeError, "unknown arguments"),
+        (lambda: ops.einsum("i,i"), ValueError, "followed by a factor at least"),
     ],
 )
 def test_bad_input_is_refused(call, error, message):

@@ -1,5 +1,7 @@
 """Reductions and cumulative functions against Keras's."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -220,6 +222,19 @@ def test_reductions_are_compiled_whole(name):
 def test_bad_input_is_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize("axis", [1.5, "1", (0, None)])
+def test_axes_are_integers(axis):
+    with pytest.raises(TypeError, match="sum: `axis` must be an integer or several"):
+        ops.sum(X, axis=axis)
+
+
+def test_axes_may_be_numpys():
+    several: Any = np.array([0, 2])
+    one: Any = np.int64(1)
+    np.testing.assert_allclose(ops.sum(X, several), X.sum((0, 2)), rtol=1e-5)
+    np.testing.assert_allclose(ops.max(X, one), X.max(1))
 
 
 def test_booleans_have_no_distance():

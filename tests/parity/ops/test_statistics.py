@@ -169,10 +169,25 @@ def test_weights_of_several_axes_are_numpys():
 
 def test_corrcoef_is_numpys():
     z = (EVEN + 1j * EVEN[::-1]).astype("complex64")
-    for x in (EVEN, ROW, z, INTS):
-        np.testing.assert_allclose(
-            ops.corrcoef(x), np.corrcoef(x), rtol=1e-4, atol=1e-6
-        )
+    for x in (EVEN, ROW, z, INTS, EVEN[:1]):
+        own, expected = ops.corrcoef(x), np.corrcoef(x)
+        assert own.shape == np.shape(expected)
+        np.testing.assert_allclose(own, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_squares_of_half_precision_do_not_overflow():
+    # They do in Keras, which gives NaN.
+    x = np.array([[1, 2, 300], [3, 100, 500]], "float16")
+    own = ops.corrcoef(x)
+    assert own.dtype == torch.float16
+    np.testing.assert_allclose(own, np.corrcoef(x), rtol=2e-3)
+
+
+def test_a_share_in_a_list_names_the_rank_that_it_says():
+    # In float64, 0.7 of float32 times 10 is less than 7.
+    values = np.arange(11.0)
+    for shares in (0.7, [0.7], np.array([0.7])):
+        assert ops.quantile(values, shares, method="lower") == 7
 
 
 @pytest.mark.parametrize(
@@ -287,6 +302,7 @@ def test_options_may_be_arrays_lists_and_symbolic():
         ),
         (lambda: ops.average(X, weights=ROW), ValueError, "`weights` must be of shape"),
         (lambda: ops.bincount(X), ValueError, "`x` must be"),
+        (lambda: ops.bincount(ROW), TypeError, "`x` must be an array of integers"),
         (lambda: ops.bincount(COUNTED, weights=ROW), ValueError, "the shape of `x`"),
         (lambda: ops.bincount(COUNTED, sparse=True), NotImplementedError, "to_sparse"),
         (lambda: ops.corrcoef(X), ValueError, "`x` must be of one or two axes"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -20,10 +20,13 @@ def dims_of(owner: str, x: Tensor, axis: Axis) -> tuple[int, ...]:
 
     Raises:
         ValueError: for an axis that `x` does not have, or that is given twice.
+        TypeError: for what is no integer.
     """
     if axis is None:
         return tuple(range(x.ndim))
-    given = tuple(axis) if isinstance(axis, Sequence) else (axis,)
+    given = tuple(axis) if isinstance(axis, Iterable) else (axis,)
+    if not all(hasattr(dim, "__index__") for dim in given):
+        raise TypeError(invalid_argument(owner, "axis", "an integer or several", axis))
     dims = tuple(dim + x.ndim if dim < 0 else dim for dim in given)
     if not all(0 <= dim < x.ndim for dim in dims) or len(set(dims)) < len(dims):
         expected = f"among the {x.ndim} axes of the tensor, each at most once"

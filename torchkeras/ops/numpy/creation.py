@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import operator
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,13 @@ import torch
 from torch import Tensor
 from torch.signal import windows
 
+from torchkeras._core import tree
 from torchkeras._core.config import default_device
+from torchkeras._core.convert import as_tensor
 from torchkeras._core.dtypes import DTYPES, result_type, to_torch_dtype
 from torchkeras._core.errors import invalid_argument, one_of
-from torchkeras._core.operation import Array, operation
+from torchkeras._core.operation import Array, Operand, operation
+from torchkeras._core.variable import WeightView
 
 __all__ = [
     "arange",
@@ -45,10 +49,39 @@ __all__ = [
 # Constants
 
 
-def _sizes(shape: Any) -> tuple[int, ...]:
-    if isinstance(shape, Tensor):
+def _sizes(owner: str, shape: Any) -> tuple[int, ...]:
+    if isinstance(shape, (Tensor, np.ndarray)):
         shape = shape.tolist()
-    return tuple(shape) if isinstance(shape, Sequence) else (int(shape),)
+    sizes = tuple(shape) if isinstance(shape, Sequence) else (shape,)
+    if not all(hasattr(size, "__index__") and size >= 0 for size in sizes):
+        expected = "an integer or several, at least 0"
+        raise ValueError(invalid_argument(owner, "shape", expected, shape))
+    return sizes
+
+
+def _count(owner: str, argument: str, value: Any) -> int:
+    try:
+        count = operator.index(value)
+    except TypeError as error:
+        message = invalid_argument(owner, argument, "an integer", value)
+        raise TypeError(message) from error
+    if count < 0:
+        raise ValueError(invalid_argument(owner, argument, "at least 0", value))
+    return count
+
+
+def _exact(value: Any, dtype: Any, device: torch.device | None = None) -> Tensor:
+    """Return values in a dtype, not rounded to ``floatx`` or ``int32`` on the way."""
+    if isinstance(value, WeightView):
+        value = value.value
+    leaves = tree.flatten(value) if isinstance(value, (list, tuple)) else [value]
+    if dtype is None or any(isinstance(leaf, Tensor) for leaf in leaves):
+        value = as_tensor(value, device)
+        return value if dtype is None else value.to(dtype)
+    if any(hasattr(leaf, "__array__") for leaf in leaves):
+        value = np.asarray(value)  # torch reads a list of arrays one by one
+    device = default_device() if device is None else device
+    return torch.tensor(value, dtype=dtype, device=device)
 
 
 def zeros(shape: Any, dtype: Any = None) -> Tensor:
@@ -63,7 +96,7 @@ def zeros(shape: Any, dtype: Any = None) -> Tensor:
         tensor([0., 0.])
     """
     dtype = to_torch_dtype(dtype)
-    return torch.zeros(_sizes(shape), dtype=dtype, device=default_device())
+    return torch.zeros(_sizes("zeros", shape), dtype=dtype, device=default_device())
 
 
 def ones(shape: Any, dtype: Any = None) -> Tensor:
@@ -78,7 +111,7 @@ def ones(shape: Any, dtype: Any = None) -> Tensor:
         tensor([1., 1.])
     """
     dtype = to_torch_dtype(dtype)
-    return torch.ones(_sizes(shape), dtype=dtype, device=default_device())
+    return torch.ones(_sizes("ones", shape), dtype=dtype, device=default_device())
 
 
 def empty(shape: Any, dtype: Any = None) -> Tensor:
@@ -93,11 +126,11 @@ def empty(shape: Any, dtype: Any = None) -> Tensor:
         torch.Size([2, 3])
     """
     dtype = to_torch_dtype(dtype)
-    return torch.empty(_sizes(shape), dtype=dtype, device=default_device())
+    return torch.empty(_sizes("empty", shape), dtype=dtype, device=default_device())
 
 
 @operation("numpy")
-def full(shape: Any, fill_value: Array, dtype: Any = None) -> Tensor:
+def full(shape: Any, fill_value: Operand, dtype: Any = None) -> Tensor:
     """Return the same value everywhere.
 
     Args:
@@ -112,8 +145,8 @@ def full(shape: Any, fill_value: Array, dtype: Any = None) -> Tensor:
         >>> full((2,), 3)
         tensor([3., 3.])
     """
-    value = fill_value.to(to_torch_dtype(dtype))
-    return _filled("full", _sizes(shape), value)
+    value = _exact(fill_value, to_torch_dtype(dtype))
+    return _filled("full", _sizes("full", shape), value)
 
 
 def _filled(owner: str, shape: Sequence[int], value: Tensor) -> Tensor:
@@ -159,7 +192,7 @@ def empty_like(x: Array, dtype: Any = None) -> Tensor:
 
 
 @operation("numpy")
-def full_like(x: Array, fill_value: Array, dtype: Any = None) -> Tensor:
+def full_like(x: Operand, fill_value: Operand, dtype: Any = None) -> Tensor:
     """Return the same value everywhere, in the shape of another tensor.
 
     Args:
@@ -174,12 +207,13 @@ def full_like(x: Array, fill_value: Array, dtype: Any = None) -> Tensor:
         >>> full_like([1, 2], 7).tolist()
         [7, 7]
     """
+    x = _exact(x, None)
     target = x.dtype if dtype is None else to_torch_dtype(dtype)
-    return _filled("full_like", x.shape, fill_value.to(target))
+    return _filled("full_like", x.shape, _exact(fill_value, target, x.device))
 
 
 @operation("numpy")
-def array(x: Array, dtype: Any = None) -> Tensor:
+def array(x: Operand, dtype: Any = None) -> Tensor:
     """Return an array, a number or a nested list as a tensor.
 
     Args:
@@ -190,7 +224,7 @@ def array(x: Array, dtype: Any = None) -> Tensor:
         >>> array([1.0, 2.0])
         tensor([1., 2.])
     """
-    return x if dtype is None else x.to(to_torch_dtype(dtype))
+    return _exact(x, None if dtype is None else to_torch_dtype(dtype))
 
 
 def eye(N: int, M: int | None = None, k: int = 0, dtype: Any = None) -> Tensor:  # noqa: N803
@@ -202,12 +236,18 @@ def eye(N: int, M: int | None = None, k: int = 0, dtype: Any = None) -> Tensor: 
         k: the diagonal: 0 is the main one, positive ones are above it.
         dtype: the dtype; ``floatx`` by default.
 
+    Raises:
+        TypeError: when a number of rows or columns is no integer.
+        ValueError: when it is negative.
+
     Example:
         >>> eye(2, 3, k=1).tolist()
         [[0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
     """
-    rows = torch.arange(N, device=default_device())[:, None]
-    columns = torch.arange(N if M is None else M, device=default_device())
+    height = _count("eye", "N", N)
+    width = height if M is None else _count("eye", "M", M)
+    rows = torch.arange(height, device=default_device())[:, None]
+    columns = torch.arange(width, device=default_device())
     return (columns - rows == (k or 0)).to(to_torch_dtype(dtype))
 
 
@@ -222,7 +262,7 @@ def identity(n: int, dtype: Any = None) -> Tensor:
         >>> identity(2).tolist()
         [[1.0, 0.0], [0.0, 1.0]]
     """
-    return eye(n, dtype=dtype)
+    return eye(_count("identity", "n", n), dtype=dtype)
 
 
 def tri(N: int, M: int | None = None, k: int = 0, dtype: Any = None) -> Tensor:  # noqa: N803
@@ -238,7 +278,8 @@ def tri(N: int, M: int | None = None, k: int = 0, dtype: Any = None) -> Tensor: 
         >>> tri(2, 3).tolist()
         [[1.0, 0.0, 0.0], [1.0, 1.0, 0.0]]
     """
-    return ones((N, N if M is None else M), dtype).tril(k)
+    height = _count("tri", "N", N)
+    return ones((height, height if M is None else _count("tri", "M", M)), dtype).tril(k)
 
 
 # Ranges
@@ -251,7 +292,7 @@ def _dtype_of(*values: Any) -> torch.dtype:
 
 
 def arange(start: Any, stop: Any = None, step: Any = None, dtype: Any = None) -> Tensor:
-    """Return evenly spaced numbers, the end left out.
+    """Return evenly spaced numbers, the end left out; none where it isn't ahead.
 
     Args:
         start: the first number; the end, with 0 as the first, when `stop` is None.
@@ -274,6 +315,9 @@ def arange(start: Any, stop: Any = None, step: Any = None, dtype: Any = None) ->
     step = 1 if step is None else step
     if isinstance(step, (int, float)) and step == 0:
         raise ValueError(invalid_argument("arange", "step", "other than 0", step))
+    numbers = (int, float, np.generic)
+    if all(isinstance(value, numbers) for value in (start, stop, step)):
+        stop = stop if (stop > start) == (step > 0) else start
     return torch.arange(start, stop, step, dtype=target, device=default_device())
 
 
@@ -284,7 +328,6 @@ def _spaced(
     if isinstance(num, bool) or not hasattr(num, "__index__") or num < 0:
         expected = "an integer, at least 0"
         raise ValueError(invalid_argument(owner, "num", expected, num))
-    start, stop = start.double(), stop.double()
     parts = num - 1 if endpoint else num
     distance = (stop - start) / parts if parts > 0 else (stop - start) * math.nan
     steps = torch.arange(num, dtype=torch.float64, device=start.device)
@@ -295,10 +338,22 @@ def _spaced(
     return spaced, distance
 
 
-def _result(spaced: Tensor, dtype: Any, axis: int, *bounds: Tensor) -> Tensor:
+def _bounds(start: Any, stop: Any) -> tuple[Tensor, Tensor]:
+    """Return two ends in float64, on one device."""
+    given = [_exact(v, None) for v in (start, stop) if hasattr(v, "__torch_function__")]
+    device = given[0].device if given else default_device()
+    first, last = (_exact(value, torch.float64, device) for value in (start, stop))
+    return first, last
+
+
+def _result(spaced: Tensor, dtype: Any, axis: int, *bounds: Any) -> Tensor:
     if dtype is None:
-        name = result_type(*(bound.dtype for bound in bounds), float)
-        target = DTYPES[name]
+        # Numbers are weak, and the others are what they are as tensors.
+        kinds = (
+            type(bound) if isinstance(bound, (int, float)) else as_tensor(bound).dtype
+            for bound in bounds
+        )
+        target = DTYPES[result_type(*kinds, float)]
     else:
         target = to_torch_dtype(dtype)
     if not target.is_floating_point:
@@ -308,8 +363,8 @@ def _result(spaced: Tensor, dtype: Any, axis: int, *bounds: Tensor) -> Tensor:
 
 @operation("numpy")
 def linspace(
-    start: Array,
-    stop: Array,
+    start: Operand,
+    stop: Operand,
     num: int = 50,
     endpoint: bool = True,
     retstep: bool = False,
@@ -334,7 +389,8 @@ def linspace(
         >>> linspace(0.0, 1.0, 5).tolist()
         [0.0, 0.25, 0.5, 0.75, 1.0]
     """
-    spaced, distance = _spaced("linspace", start, stop, num, endpoint)
+    ends = _bounds(start, stop)
+    spaced, distance = _spaced("linspace", *ends, num, endpoint)
     outputs = _result(spaced, dtype, axis, start, stop)
     return (
         (outputs, _result(distance[None], None, 0, start, stop)[0])
@@ -345,8 +401,8 @@ def linspace(
 
 @operation("numpy")
 def logspace(
-    start: Array,
-    stop: Array,
+    start: Operand,
+    stop: Operand,
     num: int = 50,
     endpoint: bool = True,
     base: float = 10,
@@ -371,15 +427,15 @@ def logspace(
         >>> logspace(0, 2, 3).tolist()
         [1.0, 10.0, 100.0]
     """
-    spaced, _ = _spaced("logspace", start, stop, num, endpoint)
+    spaced, _ = _spaced("logspace", *_bounds(start, stop), num, endpoint)
     powers = torch.pow(torch.as_tensor(base, dtype=torch.float64), spaced)
     return _result(powers, dtype, axis, start, stop)
 
 
 @operation("numpy")
 def geomspace(
-    start: Array,
-    stop: Array,
+    start: Operand,
+    stop: Operand,
     num: int = 50,
     endpoint: bool = True,
     dtype: Any = None,
@@ -402,9 +458,10 @@ def geomspace(
         >>> geomspace(1.0, 100.0, 3).tolist()
         [1.0, 10.0, 100.0]
     """
-    bounds = (start.double().abs().log10(), stop.double().abs().log10())
-    spaced, _ = _spaced("geomspace", *bounds, num, endpoint)
-    powers = start.double().sign() * 10.0**spaced
+    first, last = _bounds(start, stop)
+    exponents = (first.abs().log10(), last.abs().log10())
+    spaced, _ = _spaced("geomspace", *exponents, num, endpoint)
+    powers = first.sign() * 10.0**spaced
     return _result(powers, dtype, axis, start, stop)
 
 
@@ -446,7 +503,9 @@ def vander(x: Array, N: int | None = None, increasing: bool = False) -> Tensor: 
         increasing: whether the powers grow from left to right.
 
     Raises:
-        ValueError: for values along more than one axis, or along none.
+        ValueError: for values along more than one axis, or along none, and for a
+            negative `N`.
+        TypeError: when `N` is no integer.
 
     Example:
         >>> vander([2, 3], increasing=True).tolist()
@@ -454,8 +513,12 @@ def vander(x: Array, N: int | None = None, increasing: bool = False) -> Tensor: 
     """
     if x.ndim != 1:
         raise ValueError(invalid_argument("vander", "x", "of one axis", x))
-    powers = torch.arange(x.shape[0] if N is None else N, device=x.device)
-    return x[:, None] ** (powers if increasing else powers.flip(0)).to(x.dtype)
+    columns = x.shape[0] if N is None else _count("vander", "N", N)
+    powers = torch.arange(columns, device=x.device)
+    powers = powers if increasing else powers.flip(0)
+    # Not `torch.vander`, whose backward pass fails; booleans have no powers.
+    base = x.int() if x.dtype == torch.bool else x
+    return (base[:, None] ** powers.to(base.dtype)).to(x.dtype)
 
 
 # Windows
@@ -463,13 +526,17 @@ def vander(x: Array, N: int | None = None, increasing: bool = False) -> Tensor: 
 
 def _length(owner: str, x: Any) -> int:
     value = x.item() if isinstance(x, (Tensor, np.ndarray, np.generic)) else x
-    if isinstance(value, bool) or value != int(value):
+    whole = isinstance(value, (int, float)) and value == int(value) >= 0
+    if isinstance(value, bool) or not whole:
         raise ValueError(invalid_argument(owner, "x", "the number of points", x))
     return int(value)
 
 
-def _float() -> dict[str, Any]:
-    return {"dtype": to_torch_dtype(None), "device": default_device()}
+def _window(owner: str, kernel: Callable[..., Tensor], x: Any, **shape: Any) -> Tensor:
+    target = to_torch_dtype(None)
+    wide = torch.promote_types(target, torch.float32)  # torch has them in no other
+    points = _length(owner, x)
+    return kernel(points, dtype=wide, device=default_device(), **shape).to(target)
 
 
 def bartlett(x: Any) -> Tensor:
@@ -482,7 +549,7 @@ def bartlett(x: Any) -> Tensor:
         >>> bartlett(3).tolist()
         [0.0, 1.0, 0.0]
     """
-    return windows.bartlett(_length("bartlett", x), **_float())
+    return _window("bartlett", windows.bartlett, x)
 
 
 def blackman(x: Any) -> Tensor:
@@ -495,7 +562,7 @@ def blackman(x: Any) -> Tensor:
         >>> blackman(3).shape
         torch.Size([3])
     """
-    return windows.blackman(_length("blackman", x), **_float())
+    return _window("blackman", windows.blackman, x)
 
 
 def hamming(x: Any) -> Tensor:
@@ -508,7 +575,7 @@ def hamming(x: Any) -> Tensor:
         >>> hamming(3).shape
         torch.Size([3])
     """
-    return windows.hamming(_length("hamming", x), **_float())
+    return _window("hamming", windows.hamming, x)
 
 
 def hanning(x: Any) -> Tensor:
@@ -521,7 +588,7 @@ def hanning(x: Any) -> Tensor:
         >>> hanning(3).tolist()
         [0.0, 1.0, 0.0]
     """
-    return windows.hann(_length("hanning", x), **_float())
+    return _window("hanning", windows.hann, x)
 
 
 def kaiser(x: Any, beta: float) -> Tensor:
@@ -535,5 +602,4 @@ def kaiser(x: Any, beta: float) -> Tensor:
         >>> kaiser(3, 0.0).tolist()
         [1.0, 1.0, 1.0]
     """
-    beta = float(beta)
-    return windows.kaiser(_length("kaiser", x), beta=beta, **_float())
+    return _window("kaiser", windows.kaiser, x, beta=float(beta))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import string
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from torchkeras._core.convert import as_tensor
 from torchkeras._core.dtypes import DTYPES, result_type
 from torchkeras._core.errors import invalid_argument, one_of
 from torchkeras._core.operation import Array, operation
@@ -32,8 +34,17 @@ def _joined(x1: Tensor, x2: Tensor) -> tuple[Tensor, Tensor, torch.dtype]:
     if x1.dtype == x2.dtype and x1.is_floating_point():
         return x1, x2, x1.dtype
     target = DTYPES[result_type(x1.dtype, x2.dtype)]
-    inner = torch.int32 if target == torch.bool else target
+    inner = _inner(target, x1.device)
     return x1.to(inner), x2.to(inner), target
+
+
+def _inner(target: torch.dtype, device: torch.device) -> torch.dtype:
+    """Return a dtype in which torch has matrix products on that device."""
+    if target.is_floating_point or target.is_complex:
+        return target
+    if device.type == "cuda":
+        return torch.float64  # which holds integers up to 2**53
+    return torch.int32 if target == torch.bool else target
 
 
 def _contract(x1: Tensor, x2: Tensor, axes: Any) -> Tensor:
@@ -56,7 +67,7 @@ def matmul(x1: Array, x2: Array) -> Tensor:
         tensor([[11.]])
     """
     if x1.dtype == x2.dtype == torch.int8:
-        return torch.matmul(x1.int(), x2.int())  # as in Keras, where sums fit
+        x1, x2 = x1.int(), x2.int()  # as in Keras, where sums fit
     x1, x2, dtype = _joined(x1, x2)
     return torch.matmul(x1, x2).to(dtype)
 
@@ -211,17 +222,20 @@ def cross(
 
 
 @operation("numpy")
-def einsum(subscripts: str, *operands: Array, **kwargs: Any) -> Tensor:
+def einsum(subscripts: Any, *operands: Array, **kwargs: Any) -> Tensor:
     """Return sums of products over axes that letters name.
 
     Args:
         subscripts: letters for the axes of each factor and of the outputs, such as
-            ``"ij,jk->ik"``.
+            ``"ij,jk->ik"``. Or the first factor, when each factor is followed by the
+            list of numbers that stand for its axes, and the last of these lists by that
+            of the outputs, if wanted. Symbolic factors need letters.
         *operands: the factors.
         **kwargs: ``optimize`` is accepted for Keras's signature.
 
     Raises:
         TypeError: for any other keyword.
+        ValueError: when there is no factor.
 
     Example:
         >>> einsum("ij,j->i", [[1.0, 2.0], [3.0, 4.0]], [1.0, 1.0])
@@ -230,14 +244,31 @@ def einsum(subscripts: str, *operands: Array, **kwargs: Any) -> Tensor:
     kwargs.pop("optimize", None)
     if kwargs:
         raise TypeError(f"einsum: unknown arguments {sorted(kwargs)}.")
+    if not isinstance(subscripts, str):
+        subscripts, operands = _lettered(subscripts, *operands)
+    if not operands:
+        expected = "followed by a factor at least"
+        raise ValueError(invalid_argument("einsum", "subscripts", expected, subscripts))
     dtypes = {operand.dtype for operand in operands}
     same = len(dtypes) == 1
     target = dtypes.pop() if same else DTYPES[result_type(*dtypes)]
     if target == torch.int8:
         target = torch.int32  # as in Keras, where sums fit
-    inner = torch.int32 if target == torch.bool else target
+    inner = _inner(target, operands[0].device)
     factors = [operand.to(inner) for operand in operands]
     return torch.einsum(subscripts, *factors).to(target)
+
+
+def _lettered(*mixed: Any) -> tuple[str, tuple[Tensor, ...]]:
+    """Translate factors with numbered axes to subscripts and the factors alone."""
+    pairs = len(mixed) // 2
+    numbers = [as_tensor(axes).tolist() for axes in mixed[1 : 2 * pairs : 2]]
+    outputs = [as_tensor(mixed[-1]).tolist()] if len(mixed) % 2 else []
+    # Upper case first: without outputs, those are in the order of the letters.
+    letters = string.ascii_uppercase + string.ascii_lowercase
+    names = ["".join(letters[axis] for axis in axes) for axes in numbers + outputs]
+    subscripts = "->".join([",".join(names[:pairs]), *names[pairs:]])
+    return subscripts, tuple(as_tensor(x) for x in mixed[: 2 * pairs : 2])
 
 
 @operation("numpy")
@@ -296,5 +327,6 @@ def correlate(x1: Array, x2: Array, mode: str = "valid") -> Tensor:
     if mode == "full":
         return full
     length = sizes[1] - sizes[0] + 1 if mode == "valid" else sizes[1]
-    start = (full.shape[0] - length) // 2
+    # As in NumPy: where one place is too many on one side, that is next to the shorter.
+    start = (full.shape[0] - length + (x1.shape[0] < x2.shape[0])) // 2
     return full[start : start + length]

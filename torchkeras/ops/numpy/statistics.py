@@ -235,9 +235,9 @@ def _quantile(
     one_of(owner, "method", method, tuple(_METHODS))
     x = inexact(x)
     wide = x.to(torch.promote_types(x.dtype, torch.float32))
-    kernel = functools.partial(
-        _quantile_last, q=q.to(wide.dtype), method=method, skip_nan=skip_nan
-    )
+    # Ranks are computed in the dtype of `q`: 0.7 of float32, times 10, is 7 there only.
+    q = inexact(q).to(torch.promote_types(inexact(q).dtype, torch.float32))
+    kernel = functools.partial(_quantile_last, q=q, method=method, skip_nan=skip_nan)
     return reduce_last(owner, kernel, wide, axis, keepdims).to(x.dtype)
 
 
@@ -264,7 +264,8 @@ def _quantile_last(x: Tensor, q: Tensor, method: str, skip_nan: bool) -> Tensor:
         return low
     above = (below + 1).clamp(max=last).expand(shape).unsqueeze(-1)
     high = values.take_along_dim(above, -1).squeeze(-1)
-    return torch.where(weight > 0, torch.lerp(low, high, weight.expand(shape)), low)
+    weight = weight.to(x.dtype).expand(shape)
+    return torch.where(weight > 0, torch.lerp(low, high, weight), low)
 
 
 @operation("numpy")
@@ -287,21 +288,18 @@ def corrcoef(x: Array) -> Tensor:
         expected = "of one or two axes"
         raise ValueError(invalid_argument("corrcoef", "x", expected, x))
     x = x.double() if x.dtype == torch.int64 else inexact(x)
-    x = x - x.mean(dim=-1, keepdim=True)
-    if x.ndim < 2:
-        return _scaled(x.conj().dot(x) if x.ndim else x * x.conj())
-    return _scaled(x @ x.mH)
-
-
-def _scaled(covariance: Tensor) -> Tensor:
-    """Divide by the deviations, which the diagonal holds."""
-    if covariance.ndim == 0:
-        return covariance / covariance
+    # Squares overflow in float16.
+    rows = x.to(torch.promote_types(x.dtype, torch.float32))
+    rows = rows.reshape([1] * (2 - x.ndim) + list(x.shape))
+    rows = rows - rows.mean(dim=1, keepdim=True)
+    covariance = rows @ rows.mH
     deviation = covariance.diagonal().real.sqrt()
     result = covariance / deviation.unsqueeze(1) / deviation
     if result.is_complex():
-        return torch.complex(result.real.clamp(-1, 1), result.imag.clamp(-1, 1))
-    return result.clamp(-1, 1)
+        result = torch.complex(result.real.clamp(-1, 1), result.imag.clamp(-1, 1))
+    else:
+        result = result.clamp(-1, 1)
+    return (result[0, 0] if rows.shape[0] == 1 else result).to(x.dtype)
 
 
 @operation("numpy")
@@ -391,6 +389,7 @@ def bincount(
 
     Raises:
         ValueError: for a shape that is none of these.
+        TypeError: for values that are no integers.
         NotImplementedError: when `sparse` is asked for.
 
     Example:
@@ -403,6 +402,8 @@ def bincount(
         )
     if x.ndim not in (1, 2):
         raise ValueError(invalid_argument("bincount", "x", "of one or two axes", x))
+    if x.is_floating_point() or x.is_complex():
+        raise TypeError(invalid_argument("bincount", "x", "an array of integers", x))
     # For Keras the weights are an option of the operation, not one of its tensors.
     weights = None if weights is None else as_tensor(weights, x.device)
     if weights is not None and weights.shape != x.shape:
