@@ -268,7 +268,7 @@ def test_a_weight_may_be_tied():
 
 def test_arguments_of_a_call_are_kept():
     class Scaled(layers.Layer):
-        def call(self, x, y=None, factor=1.0, training=False):
+        def call(self, x, y, factor=1.0, training=False):
             return x * factor + y * (2.0 if training else 1.0)
 
     first, second = Input((4,)), Input((4,))
