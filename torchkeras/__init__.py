@@ -20,7 +20,6 @@ from torchkeras import (
     losses,
     mixed_precision,
     models,
-    ops,
     optimizers,
     random,
     regularizers,
@@ -41,7 +40,7 @@ from torchkeras.regularizers import Regularizer
 from torchkeras.version import __version__, version
 
 if _TYPE_CHECKING:
-    from torchkeras import backend, datasets, metrics, preprocessing, utils
+    from torchkeras import backend, datasets, metrics, ops, preprocessing, utils
     from torchkeras.metrics import Metric
 
 _LAZY = {
@@ -49,6 +48,7 @@ _LAZY = {
     "backend": "torchkeras",
     "datasets": "torchkeras",
     "metrics": "torchkeras",
+    "ops": "torchkeras",
     "preprocessing": "torchkeras",
     "utils": "torchkeras",
 }

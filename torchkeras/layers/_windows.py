@@ -11,7 +11,6 @@ from torchkeras._core import tree
 from torchkeras._core.errors import invalid_argument
 from torchkeras._core.input_spec import InputSpec
 from torchkeras.layers.layer import Layer
-from torchkeras.ops.nn.windows import same_padding as same_padding
 
 #: ``(batch, *spatial, channels)`` to ``(batch, channels, *spatial)``, by the number of
 #: spatial axes. Of a contiguous tensor this view is torch's channels_last format.

@@ -13,9 +13,9 @@ from torchkeras import activations, constraints, initializers, regularizers
 from torchkeras._core.config import standardize_data_format
 from torchkeras._core.errors import one_of, positive_integer
 from torchkeras._core.variable import CONVOLUTION
+from torchkeras._core.windows import same_padding
 from torchkeras.layers._windows import (
     WindowLayer,
-    same_padding,
     standardize_sizes,
     with_defaults,
 )

@@ -7,6 +7,7 @@ layer's call and the position among its outputs.
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -14,10 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from torchkeras import ops
 from torchkeras._core import tree
 from torchkeras._core.errors import UnsafeFileError, unknown_name
-from torchkeras._core.operation import operations
+from torchkeras._core.operation import Operation, operations
 from torchkeras._core.registry import deserialize_object, serialize_object
 from torchkeras._core.symbolic import OPERATORS, KerasTensor, Node
 from torchkeras.layers.layer import Layer, layers
@@ -95,17 +95,6 @@ _ATTRIBUTES = {"T", "mT", "H", "mH", "real", "imag"}
 def is_graph(config: Mapping[str, Any]) -> bool:
     """Say whether the config of a model is that of a graph."""
     return {"layers", "input_layers", "output_layers"} <= set(config)
-
-
-def torch_functions(graph: Graph) -> list[str]:
-    """Return the names of torch's functions in a graph, which Keras cannot read."""
-    return [
-        _NAMES.get(node.op, node.name)
-        for node in graph.nodes
-        if not isinstance(node.op, nn.Module)
-        and node.op not in OPERATORS
-        and not hasattr(node.op, "operation")
-    ]
 
 
 # To a config
@@ -374,13 +363,20 @@ def deserialize_graph(
         ) from error
 
 
+def _operations() -> Mapping[str, Operation]:
+    """Return the table of operations, which the package fills when it is loaded."""
+    # A model without operations has no use for it: it is a tenth of the start-up.
+    importlib.import_module("torchkeras.ops")
+    return operations
+
+
 def _is_operation(
     entry: Mapping[str, Any], module: str, config: Mapping[str, Any]
 ) -> bool:
     """Say whether an entry is a function: older files do not say where it is from."""
     if "module" in entry:
         return module.startswith(("keras.src.ops.", "keras.ops")) or module == _TORCH
-    return entry.get("class_name") in operations and "trainable" not in config
+    return entry.get("class_name") in _operations() and "trainable" not in config
 
 
 def _function_of(entry: Mapping[str, Any], module: str) -> Callable[..., Any]:
@@ -394,8 +390,8 @@ def _function_of(entry: Mapping[str, Any], module: str) -> Callable[..., Any]:
     else:
         if name == "GetItem":
             return _item
-        found = operations[str(name)].function if name in operations else None
-        known = ops.__all__
+        known = _operations()
+        found = known[str(name)].function if name in known else None
     if found is None:
         raise UnsafeFileError(unknown_name("operation", name, known))
     return found

@@ -13,6 +13,7 @@ from torchkeras._core.config import standardize_data_format
 from torchkeras._core.errors import invalid_argument, one_of
 from torchkeras._core.operation import Array, Operand, operation
 from torchkeras._core.symbolic import KerasTensor
+from torchkeras._core.windows import same_padding
 from torchkeras.ops.image._layout import (
     as_planes,
     cast_back,
@@ -21,7 +22,6 @@ from torchkeras.ops.image._layout import (
     spatial_axes,
     working_dtype,
 )
-from torchkeras.ops.nn.windows import same_padding
 
 __all__ = [
     "crop_images",

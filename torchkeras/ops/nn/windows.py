@@ -14,6 +14,7 @@ from torchkeras._core.config import standardize_data_format
 from torchkeras._core.errors import invalid_argument, one_of, positive_integer
 from torchkeras._core.operation import Array, operation
 from torchkeras._core.symbolic import KerasTensor
+from torchkeras._core.windows import same_padding
 from torchkeras.ops.nn.activation import floating
 
 __all__ = [
@@ -32,18 +33,6 @@ __all__ = [
 ]
 
 Sizes = int | Sequence[int]
-
-
-def same_padding(size: int, window: int, stride: int, dilation: int = 1) -> int:
-    """Return the padding of one axis that gives ``ceil(size / stride)`` windows.
-
-    Half of it goes before the axis; where it is odd, the larger half goes after.
-
-    Example:
-        >>> same_padding(28, window=3, stride=1), same_padding(28, window=3, stride=2)
-        (2, 1)
-    """
-    return max((window - 1) * dilation + 1 - (size % stride or stride), 0)
 
 
 # Torch's own functions of one spatial axis copy inputs whose channels come last, so a
