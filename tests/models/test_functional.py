@@ -1,7 +1,9 @@
 """Functional models: graphs of `torch.fx` that come out again as plain PyTorch."""
 
 import copy
+import gc
 import io
+import weakref
 
 import numpy as np
 import pytest
@@ -537,3 +539,22 @@ def test_summary_shows_where_inputs_come_from():
     assert "small (Functional)" in text
     assert "└── hidden (Dense)" in text
     assert "Trai" in text
+
+
+def test_the_shape_of_several_inputs_by_position_and_by_name():
+    layer = layers.MultiHeadAttention(2, 4)
+    query, value = (None, 5, 8), (None, 7, 6)
+    assert layer.compute_output_shape(query, value) == (None, 5, 8)
+    named = {"value_shape": value, "query_shape": query}
+    assert layers.MultiHeadAttention(2, 4).compute_output_shape(**named) == query
+    assert Dense(3).compute_output_shape(input_shape=(None, 4)) == (None, 3)
+
+
+def test_a_module_called_on_symbolic_tensors_is_not_kept_alive():
+    module = nn.Linear(4, 2)
+    module(Input((4,)))
+    alive = weakref.ref(module)
+    del module
+    assert (Input((4,)) + 1.0).shape == (None, 4)
+    gc.collect()
+    assert alive() is None

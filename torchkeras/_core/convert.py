@@ -15,9 +15,9 @@ from torchkeras._core.dtypes import to_torch_dtype
 def as_tensor(value: Any, device: torch.device | None = None) -> Any:
     """Return an array, a number or nested lists as a tensor; tensors as they are.
 
-    Arrays keep their dtype. Python floats become ``floatx``, Python integers ``int32``,
-    as in Keras. Symbolic tensors and views of weights take part in torch functions, so
-    they come back untouched.
+    Arrays keep their dtype. Python floats become ``floatx``, Python integers ``int32``
+    (``int64`` where one is too large), as in Keras. Symbolic tensors and views of
+    weights take part in torch functions, so they come back untouched.
 
     Args:
         value: the value.
@@ -38,6 +38,20 @@ def as_tensor(value: Any, device: torch.device | None = None) -> Any:
             return torch.stack([as_tensor(part, device) for part in value])
         if any(hasattr(leaf, "__array__") for leaf in leaves):
             value = np.asarray(value)  # torch reads a list of arrays one by one
+    leaves = tree.flatten(value) if isinstance(value, (list, tuple)) else [value]
+    numbers = [leaf for leaf in leaves if type(leaf) is int]
+    whole = torch.int32 if all(fits(n, torch.int32) for n in numbers) else torch.int64
     tensor = torch.tensor(value, device=device)
-    own = {torch.int64: torch.int32, torch.float64: to_torch_dtype(None)}
+    own = {torch.int64: whole, torch.float64: to_torch_dtype(None)}
     return tensor.to(own.get(tensor.dtype, tensor.dtype))
+
+
+def fits(number: int, dtype: torch.dtype) -> bool:
+    """Say whether an integer dtype can hold a number.
+
+    Example:
+        >>> fits(255, torch.uint8), fits(-1, torch.uint8)
+        (True, False)
+    """
+    limits = torch.iinfo(dtype)
+    return limits.min <= number <= limits.max

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from torchkeras._core import tree
 from torchkeras._core.config import default_device
-from torchkeras._core.convert import as_tensor
+from torchkeras._core.convert import as_tensor, fits
 from torchkeras._core.dtypes import to_torch_dtype
 from torchkeras._core.symbolic import KerasTensor, call_symbolic
 from torchkeras._core.variable import WeightView
@@ -95,11 +95,6 @@ class Operation:
             else:
                 gap = True
         return self.function(*positional, *waiting, **named)
-
-    @property
-    def function_order(self) -> list[str]:
-        """The names of the arguments, in order."""
-        return list(inspect.signature(self.function).parameters)
 
     def split(
         self, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -267,6 +262,8 @@ def _dtype_of(number: Any, others: list[torch.dtype]) -> torch.dtype:
     """Return the dtype of a Python number beside tensors: theirs, if it can hold it."""
     own = {bool: torch.bool, int: torch.int32, complex: torch.complex64}
     dtype = own.get(type(number)) or to_torch_dtype(None)
+    if type(number) is int and not fits(number, dtype):
+        dtype = torch.int64
     if not others or type(number) is bool:
         return dtype
     joint = functools.reduce(torch.promote_types, others)

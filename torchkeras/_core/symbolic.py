@@ -304,6 +304,7 @@ class _ModuleCall:
                     found = values
             frame = frame.f_back
         if found is None:
+            cls._last = None  # over, so that nothing is kept alive by it
             return None
         last = cls._last
         if last is None or last.kwargs is not found["kwargs"]:

@@ -13,9 +13,15 @@ from torchkeras._core.dtypes import standardize_dtype
 from torchkeras._core.errors import invalid_argument, positive_integer
 from torchkeras._core.input_spec import InputSpec
 from torchkeras._core.naming import auto_name
-from torchkeras._core.symbolic import KerasTensor, Node
+from torchkeras._core.symbolic import KerasTensor
 from torchkeras._core.variable import TRANSPOSED
-from torchkeras.layers.layer import Layer, empty_module, layers, may_rectify_in_place
+from torchkeras.layers.layer import (
+    Layer,
+    empty_module,
+    layers,
+    may_rectify_in_place,
+    record,
+)
 
 
 @layers.register()
@@ -347,7 +353,7 @@ class InputLayer(Layer):
                 self.batch_shape, self._input_dtype, bool(sparse), bool(ragged),
                 name=self.name,
             )  # fmt: skip
-        self._nodes.append(Node(self, (), {}, input_tensor))
+        record(self, (), {}, input_tensor)
         self.built = True
 
     @property

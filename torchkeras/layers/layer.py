@@ -303,7 +303,7 @@ class Layer(nn.Module):
         else:
             shape = self.compute_output_shape(_shapes_of(args[0]))
             outputs = symbolic_tensors(shape, self.compute_dtype)
-        self._nodes.append(Node(self, args, kwargs, outputs))
+        record(self, args, kwargs, outputs)
         return outputs
 
     def _convert(
@@ -746,9 +746,18 @@ class Layer(nn.Module):
             *args: the shape of each input of a call: ``input_shape``.
             **kwargs: the same by name.
         """
-        shapes = [shape for shape in (*args, *kwargs.values()) if shape is not None]
-        inputs = [symbolic_tensors(shape, self.dtype) for shape in shapes]
-        return _shapes_of(self.compute_output_spec(*inputs))
+        inputs = [
+            None if shape is None else symbolic_tensors(shape, self.dtype)
+            for shape in args
+        ]
+        named = {
+            name.removesuffix("_shape"): symbolic_tensors(shape, self.dtype)
+            for name, shape in kwargs.items()
+            if shape is not None
+        }
+        if "input" in named:  # Keras's name for that of the first argument
+            inputs.insert(0, named.pop("input"))
+        return _shapes_of(self.compute_output_spec(*inputs, **named))
 
     def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:
         """Return symbolic tensors of the outputs' shapes and dtypes."""
@@ -954,6 +963,16 @@ def empty_module(
         dtype = dtypes.DTYPES[layer.variable_dtype]
         module = factory(*args, dtype=dtype, **kwargs)
     return module if device.type == "meta" else module.to_empty(device=device)
+
+
+def record(
+    op: Any, args: Any, kwargs: Any, outputs: Any, name: str | None = None
+) -> Node:
+    """Enter a call that made symbolic tensors, at the layer that was called too."""
+    node = Node(op, args, kwargs, outputs, name)
+    if isinstance(op, Layer):
+        op._nodes.append(node)
+    return node
 
 
 def serialize(layer: Layer) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from torchkeras._core.errors import describe, did_you_mean
 from torchkeras._core.symbolic import OPERATORS, KerasTensor, Node, like
 from torchkeras._core.variable import WeightView
 from torchkeras.layers.core import InputLayer
-from torchkeras.layers.layer import Layer
+from torchkeras.layers.layer import Layer, record
 
 
 class Graph:
@@ -57,11 +57,9 @@ class Graph:
         _check_connected(self.inputs, nodes)
         self.operations = _in_order_of_depth(nodes, missing, seen)
         _check_names(self.operations)
-        self._single = (
-            self.inputs[0] if isinstance(inputs, (KerasTensor, list, tuple))
-            and len(self.inputs) == 1 else None
-        )  # fmt: skip
-        self.rank = self._single.ndim if self._single is not None else None
+        #: The number of axes of an only input, which may come as a bare tensor.
+        bare = len(self.inputs) == 1 and not isinstance(inputs, dict)
+        self.rank = self.inputs[0].ndim if bare else None
 
     # Names
 
@@ -111,7 +109,7 @@ class Graph:
                     f"{sorted(inputs)}, so {missing} are missing.{hint}"
                 )
             inputs = {name: inputs[name] for name in by_name}
-        flat = [leaf for leaf in _leaves(inputs) if not isinstance(leaf, str)]
+        flat = tree.flatten(inputs)
         if len(flat) != len(self.inputs):
             names = [f"'{t.name}' of shape {t.shape}" for t in self.inputs]
             raise ValueError(
@@ -191,27 +189,12 @@ class _Place:
         self.output = output
 
 
-def record(
-    op: Any, args: Any, kwargs: Any, outputs: Any, name: str | None = None
-) -> Node:
-    """Enter a call that made symbolic tensors, at the layer that was called too."""
-    node = Node(op, args, kwargs, outputs, name)
-    if isinstance(op, Layer):
-        op._nodes.append(node)
-    return node
-
-
 def _map(function: Callable[[KerasTensor], Any], structure: Any) -> Any:
     """Apply a function to the symbolic tensors in a structure."""
     return tree.map_structure(
         lambda leaf: function(leaf) if isinstance(leaf, KerasTensor) else leaf,
         structure,
     )
-
-
-def _leaves(structure: Any) -> Iterator[Any]:
-    """Yield the leaves of a structure; a dict's by the order of its keys."""
-    yield from tree.flatten(structure)
 
 
 # Building

@@ -205,11 +205,6 @@ class Model(Trainer):
         """Return the shapes the model was built with; a graph knows its own."""
         return None if self._graph is not None else super().get_build_config()
 
-    @property
-    def takes_dict(self) -> bool:
-        """Whether the model was made or built on a dict of inputs."""
-        return isinstance((self._build_shapes or {}).get("input_shape"), dict)
-
     def _output_names(self) -> list[str] | None:
         return None if self._graph is None else self._graph.output_names
 

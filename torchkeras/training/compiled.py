@@ -396,7 +396,7 @@ class CompiledMetrics:
         """The metric objects."""
         return [metric for _, _, metric, _ in self._bound or ()]
 
-    def update(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Add the outputs of a batch."""
         if not self._bound:
             if self._bound is not None:
@@ -434,7 +434,7 @@ class CompiledMetrics:
             weight = weights[index] if weighted else None
             update_metric(metric, targets[index], outputs[index], weight)
 
-    def results(self) -> dict[str, Any]:
+    def result(self) -> dict[str, Any]:
         """Return the value of each metric by name."""
         self.flush()
         return {name: _result(m) for _, name, m, _ in self._bound or ()}
@@ -442,19 +442,7 @@ class CompiledMetrics:
     #: The name among the metrics of a model, as Keras has it.
     name = "compile_metrics"
 
-    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
-        """Add the outputs of a batch, in a training step of one's own."""
-        self.update(y_true, y_pred, sample_weight)
-
-    def result(self) -> dict[str, Any]:
-        """Return the value of each metric by name."""
-        return self.results()
-
     def reset_state(self) -> None:
-        """Begin again."""
-        self.reset()
-
-    def reset(self) -> None:
         """Begin again."""
         self._pending = []
         for metric in self.metrics:

@@ -300,14 +300,14 @@ class Trainer(Layer):
         self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None
     ) -> Mapping[str, Any]:
         """Update the metrics by a batch and return logs, which compute when read."""
-        self._compiled_metrics.update(y, y_pred, sample_weight)
+        self._compiled_metrics.update_state(y, y_pred, sample_weight)
         return self._logs.expire()
 
     def get_metrics_result(self) -> dict[str, Any]:
         """Return the value of the loss and of each metric, by name."""
         trackers = [self._loss_tracker, *self._compiled_loss.trackers]
         results = {t.name: t.result() for t in trackers}
-        results.update(self._compiled_metrics.results())
+        results.update(self._compiled_metrics.result())
         for metric in self._own_metrics():
             results[metric.name] = metric.result()
         return results
@@ -336,7 +336,7 @@ class Trainer(Layer):
         """Begin the loss and all metrics again."""
         for tracker in (self._loss_tracker, *self._compiled_loss.trackers):
             tracker.reset_state()
-        self._compiled_metrics.reset()
+        self._compiled_metrics.reset_state()
         for metric in self._own_metrics():
             metric.reset_state()
         self._logs.expire()

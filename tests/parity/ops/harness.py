@@ -219,7 +219,8 @@ def _assert_same_call(ours: list[Any], theirs: list[Any]) -> None:
     assert entry.module == reference.__module__
     tensors, options = entry.split(ours[0].history.args, ours[0].history.kwargs)
     call = list(inspect.signature(reference.call).parameters)[1:]
-    order = [name for name in entry.function_order if name in entry.tensors]
+    own = inspect.signature(entry.function).parameters
+    order = [name for name in own if name in entry.tensors]
     assert [name for name in call if name in order] == order
     assert set(tensors) <= set(call) or "axes_lengths" in call
     assert set(options) <= set(inspect.signature(reference.__init__).parameters)

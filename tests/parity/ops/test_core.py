@@ -155,6 +155,11 @@ def test_cond_calls_one_function(value):
     assert calls == ["yes" if value else "no"]
 
 
+def test_a_large_number_is_not_another_one():
+    assert ops.add(2**40, 1).item() == 2**40 + 1
+    assert ops.add([2**40], [1]).tolist() == [2**40 + 1]
+
+
 def test_cond_on_symbolic_tensors_chooses_when_called():
     inputs: Any = torchkeras.Input((3,))
     outputs = ops.cond(

@@ -124,6 +124,13 @@ CASES = [
 ]
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.uint8])
+def test_take_counts_in_integers_whatever_the_dtype(dtype):
+    x = (torch.arange(4000) % 7).to(dtype)
+    for index in (257, 2049, -1):
+        assert ops.take(x, index) == x[index]
+
+
 @pytest.mark.parametrize("check", CHECKS)
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_parity(case, check):

@@ -24,6 +24,7 @@ from torchkeras._core.symbolic import (
     infer_outputs,
     is_symbolic,
 )
+from torchkeras._core.variable import WeightView
 
 __all__ = [
     "argmax",
@@ -320,7 +321,7 @@ def get_item(x: Array, key: Operand) -> Tensor:
 
 
 @operation("numpy")
-def take(x: Array, indices: Array, axis: int | None = None) -> Tensor:
+def take(x: Array, indices: Operand, axis: int | None = None) -> Tensor:
     """Return the values at indices along an axis.
 
     Args:
@@ -337,6 +338,9 @@ def take(x: Array, indices: Array, axis: int | None = None) -> Tensor:
                 [3, 4],
                 [1, 2]], dtype=torch.int32)
     """
+    # Not converted beside `x`, in whose dtype a large index could be another one.
+    indices = as_tensor(indices, x.device)
+    indices = indices.value if isinstance(indices, WeightView) else indices
     if axis is None:
         x, axis = x.flatten(), 0
     axis = _axis("take", axis, x.ndim)
