@@ -508,7 +508,7 @@ ERRORS = {
     "a graph asked of another model": (
         lambda: stack().graph,
         AttributeError,
-        "has no attribute 'graph'",
+        "has no graph",
     ),
 }
 

@@ -114,3 +114,45 @@ def test_a_layer_without_call_says_so() -> None:
 
     with pytest.raises(NotImplementedError, match="does not have a `call` method"):
         Nothing()(X)
+
+
+class Reader(Model):
+    """Names its last layer as `Model` names its symbolic outputs."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.embedding = layers.Embedding(10, 4)
+        self.inner = Blocks()
+        self.norm = nn.LayerNorm(4)
+        self.outputs = layers.Dense(2, activation="softmax")
+
+    def call(self, inputs):
+        x = self.norm(self.norm(self.embedding(inputs)))
+        return self.outputs(x[:, 0])
+
+
+def test_a_summary_shows_what_each_layer_gives() -> None:
+    model = Reader()
+    model.build((None, 5))
+    lines = []
+    model.summary(print_fn=lines.append, line_length=100)
+    for shape in ("(None, 5, 4)", "(None, 2)"):
+        assert shape in lines[0]
+    shapes = [model.output_of(layer) for layer in model.layers]
+    assert [None if s is None else s.shape for s in shapes] == [
+        (None, 5, 4),
+        None,  # never called
+        (None, 5, 4),
+        (None, 2),
+    ]
+    twin = copy.deepcopy(model)
+    assert twin.output_of(twin.outputs).shape == (None, 2)
+
+
+def test_a_layer_may_be_called_outputs() -> None:
+    model = Reader()
+    model.compile("adam", "sparse_categorical_crossentropy")
+    model.fit(np.zeros((8, 5), "int32"), np.ones(8, "int32"), verbose=0)
+    assert isinstance(model.outputs, layers.Dense)
+    with pytest.raises(AttributeError, match="no defined shapes"):
+        _ = model.output_shape

@@ -106,6 +106,149 @@ def test_predict_step_and_compute_loss_are_used():
     )
 
 
+def test_the_function_of_a_mode_is_kept_until_compile():
+    model = KerasStep(*dense())
+    model.compile("sgd", "mse")
+    assert model.train_function is None
+    for mode in ("train", "test", "predict"):
+        make = getattr(model, f"make_{mode}_function")
+        function = make()
+        assert getattr(model, f"{mode}_function") is function
+        assert make() is function
+        data = (torch.tensor(X), torch.tensor(Y))
+        expected = X.shape[:1] if mode == "predict" else ()
+        result = function([data])
+        given = result if mode == "predict" else result["loss"]
+        assert tuple(given.shape)[:1] == expected
+    model.compile("sgd", "mse")
+    assert model.train_function is None
+
+
+def test_a_step_needs_no_fit_before_it():
+    data = torch.tensor(X), torch.tensor(Y)
+    logs = []
+    for call in ("train_step", "train_on_batch"):
+        torchkeras.utils.set_random_seed(0)
+        model = Sequential([layers.Dense(1, kernel_regularizer="l2")])
+        model.compile("adam", "mse")
+        for _ in range(3):
+            given = (data,) if call == "train_step" else data
+            result = getattr(model, call)(*given)
+        logs.append(float(result["loss"] if call == "train_step" else result))
+    assert logs[0] == pytest.approx(logs[1])
+
+
+def test_a_copy_trains_itself_by_its_train_function():
+    model = Sequential([layers.Dense(1, input_shape=(8,))])
+    model.compile("sgd", "mse")
+    model.make_train_function()
+    twin = copy.deepcopy(model)
+    before = model.get_weights()
+    twin.fit(X, Y, epochs=1, verbose=0)
+    np.testing.assert_array_equal(model.get_weights()[0], before[0])
+    assert not np.array_equal(twin.get_weights()[0], before[0])
+
+
+@pytest.mark.parametrize("returns", [True, False])
+def test_a_train_function_of_ones_own_is_what_fit_calls(returns):
+    class TwoSteps(Model):
+        def make_train_function(self, force=False):
+            def function(data):
+                self.train_step(data[0])
+                return self.train_step(data[0])
+
+            self.train_function = function
+            return function if returns else None
+
+        def make_predict_function(self, force=False):
+            return lambda data: -self.predict_step(data[0])
+
+    model = TwoSteps(*dense())
+    model.compile("sgd", "mse")
+    model.fit(X, Y, batch_size=16, epochs=1, verbose=0)
+    assert model.optimizer.iterations == 8
+    model.train_on_batch(X, Y)
+    assert model.optimizer.iterations == 10
+    expected = -model(torch.tensor(X)).detach().numpy()
+    np.testing.assert_allclose(model.predict(X, verbose=0), expected, rtol=1e-5)
+    np.testing.assert_allclose(model.predict_on_batch(X), expected, rtol=1e-5)
+
+
+def test_a_student_learns_from_a_teacher():
+    class Distiller(Model):
+        def __init__(self, student, teacher):
+            super().__init__()
+            self.student, self.teacher = student, teacher
+            self.teacher.trainable = False
+
+        def compile(self, optimizer, distillation_loss, alpha):
+            super().compile(optimizer=optimizer, loss="mse", metrics=["mae"])
+            self.distillation_loss, self.alpha = distillation_loss, alpha
+
+        def call(self, inputs):
+            return self.student(inputs)
+
+        def compute_loss(self, x, y, y_pred, sample_weight=None, training=True):
+            with torch.no_grad():
+                target = self.teacher(x, training=False)
+            own = super().compute_loss(x, y, y_pred, sample_weight, training)
+            return self.alpha * own + (1 - self.alpha) * self.distillation_loss(
+                target, y_pred
+            )
+
+    teacher, student = Model(*dense()), Sequential([layers.Dense(1)])
+    before = teacher.get_weights()
+    model = Distiller(student, teacher)
+    model.compile("adam", torchkeras.losses.MeanSquaredError(), alpha=0.0)
+    history = model.fit(X, Y, epochs=60, batch_size=8, verbose=0).history
+    for old, new in zip(before, teacher.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+    assert history["loss"][-1] < history["loss"][0] / 2
+    expected = np.square(teacher.predict(X) - student.predict(X)).mean()
+    assert model.evaluate(X, Y, verbose=0)[0] == pytest.approx(expected, rel=1e-4)
+
+
+def test_views_of_a_sample_are_drawn_together():
+    class Contrastive(Model):
+        def __init__(self):
+            super().__init__()
+            self.encoder = Sequential([layers.Dense(8, activation="relu")])
+            self.head = layers.Dense(4)
+            self.noise = layers.GaussianNoise(0.1)
+            self.loss_tracker = torchkeras.metrics.Mean(name="c_loss")
+
+        @property
+        def metrics(self):
+            return [self.loss_tracker]
+
+        def call(self, inputs):
+            return self.encoder(inputs)
+
+        def train_step(self, x):
+            one, two = (
+                self.head(self.encoder(self.noise(x, training=True))) for _ in range(2)
+            )
+            similarity = torchkeras.ops.matmul(
+                torchkeras.ops.normalize(one, axis=1),
+                torchkeras.ops.transpose(torchkeras.ops.normalize(two, axis=1)),
+            )
+            labels = torchkeras.ops.arange(len(x))
+            loss = torchkeras.losses.sparse_categorical_crossentropy(
+                labels, similarity / 0.1, from_logits=True
+            ).mean()
+            self.optimizer.zero_grad()
+            loss.backward()
+            self.optimizer.step()
+            self.loss_tracker.update_state(loss)
+            return {m.name: m.result() for m in self.metrics}
+
+    torchkeras.utils.set_random_seed(0)
+    model = Contrastive()
+    model.compile("adam")
+    losses = model.fit(X, batch_size=32, epochs=20, verbose=0).history["c_loss"]
+    assert losses[-1] < losses[0]
+
+
 def test_data_without_targets_come_as_they_are():
     seen = []
 

@@ -544,6 +544,9 @@ class Layer(nn.Module):
                 f"{type(self).__name__}: `super().__init__()` was not called. Call it "
                 "first in `__init__`."
             )
+        # An AttributeError of a property ends here: raise it, not a vaguer one.
+        if isinstance(made := getattr(type(self), name, None), property):
+            return made.__get__(self)
         return super().__getattr__(name)
 
     def _tensors(self) -> Iterator[Tensor]:

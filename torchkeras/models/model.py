@@ -13,7 +13,12 @@ from torchkeras._core import dtypes, tree
 from torchkeras._core.errors import did_you_mean
 from torchkeras._core.naming import auto_name, to_snake_case
 from torchkeras._core.registry import deserialize_object, root, serialize_object
-from torchkeras._core.symbolic import KerasTensor, like
+from torchkeras._core.symbolic import (
+    KerasTensor,
+    like,
+    recorded_outputs,
+    symbolic_leaves,
+)
 from torchkeras._core.tracking import ContainedModules
 from torchkeras.layers.core import InputLayer
 from torchkeras.layers.layer import Layer, symbolic_tensors
@@ -77,7 +82,7 @@ class Model(Trainer):
         super().__init__(**kwargs)
         self.inputs = None
         self.outputs = None
-        self.__dict__["_graph"] = None
+        self.__dict__.update(_graph=None, _inner_outputs={})
         if functional is not None:
             self._make_graph(Graph(*functional))
 
@@ -93,9 +98,12 @@ class Model(Trainer):
     def _run_symbolically(self, input_shape: Any) -> None:
         self.built = True  # so that the run itself does not build again
         try:
-            self.compute_output_spec(symbolic_tensors(input_shape, self.compute_dtype))
+            with recorded_outputs() as outputs:
+                inputs = symbolic_tensors(input_shape, self.compute_dtype)
+                self.compute_output_spec(inputs)
         finally:
             self.built = False
+        self.__dict__["_inner_outputs"] = outputs
 
     # The graph of a functional model
 
@@ -218,14 +226,16 @@ class Model(Trainer):
         """The symbolic inputs, in the structure that the model was made with."""
         if self._graph is not None:
             return self._graph.input_structure
-        return self.inputs[0] if self.inputs else super().input
+        made = symbolic_leaves(self.inputs)
+        return made[0] if made else super().input
 
     @property
     def output(self) -> Any:
         """The symbolic outputs, in the structure that the model was made with."""
         if self._graph is not None:
             return self._graph.output_structure
-        return self.outputs[0] if self.outputs else super().output
+        made = symbolic_leaves(self.outputs)
+        return made[0] if made else super().output
 
     @property
     def graph_of_calls(self) -> Graph | None:
@@ -296,7 +306,7 @@ class Model(Trainer):
             nodes = self._graph.nodes_of(layer)
         else:
             nodes = getattr(layer, "_nodes", [])
-        return nodes[0].structure if nodes else None
+        return nodes[0].structure if nodes else self._inner_outputs.get(layer)
 
     def reset_states(self) -> None:
         """Let stateful layers begin the next batch with states of zeros."""
@@ -479,8 +489,8 @@ def _leaves_of(module: nn.Module) -> list[nn.Module]:
     return found
 
 
-def _one_shape(model: Model, tensors: list[KerasTensor] | None) -> Any:
-    if not tensors:
+def _one_shape(model: Model, tensors: Any) -> Any:
+    if not (tensors := symbolic_leaves(tensors)):
         raise AttributeError(
             f"The model '{model.name}' has no defined shapes yet. Call it on data, or "
             "`build(input_shape)` first."

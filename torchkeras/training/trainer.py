@@ -42,6 +42,9 @@ from torchkeras.training.validation import check_inputs, check_targets
 
 Step = Callable[[Any], Any]
 
+#: What `make_train_function` and its kin make, before they did.
+_NO_FUNCTIONS = dict.fromkeys(("train_function", "test_function", "predict_function"))
+
 #: Whom `evaluate` and `predict` tell of their progress when nobody is to hear of it.
 _NOBODY = CallbackList()
 
@@ -61,6 +64,9 @@ class Trainer(Layer):
     history: History | None
     run_eagerly: bool
     jit_compile: bool
+    train_function: Step | None
+    test_function: Step | None
+    predict_function: Step | None
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -69,6 +75,7 @@ class Trainer(Layer):
         self.history = None
         self.optimizer = None
         self.loss = None
+        self.__dict__.update(_NO_FUNCTIONS)
         self.__dict__["_compile_arguments"] = None
 
     # Binding
@@ -145,8 +152,10 @@ class Trainer(Layer):
                 "jit_compile": bool(jit_compile is True),
             },
             _guards_loss=False,
-            _compiled_gradients=None,
+            _compiled_gradients=self._first_gradients,
+            _regularized=True,  # some weights may be, until it is known
             _weights_ready=False,
+            **_NO_FUNCTIONS,
         )
         self.__dict__["_logs"] = Logs(self.get_metrics_result)
 
@@ -191,6 +200,7 @@ class Trainer(Layer):
             _trains=bool(trainable),
             _regularized=[w for w in trainable if w.regularizer is not None],
             _constrained=[w for w in trainable if w.constraint is not None],
+            _compiled_gradients=None,
         )
         if self.jit_compile and trainable:
             self.__dict__["_compiled_gradients"] = self._compile_gradients()
@@ -228,6 +238,69 @@ class Trainer(Layer):
         """Return the outputs of one batch."""
         return self(unpack_x_y_sample_weight(data)[0])
 
+    # What the loops call with a list of one batch. As methods they survive `deepcopy`
+    # and see a step that is replaced.
+
+    def make_train_function(self, force: bool = False) -> Step:
+        """Return what `fit` calls with each batch; override it for one of your own.
+
+        Args:
+            force: make it anew even if it was made since `compile`.
+
+        Returns:
+            A function of a list that holds one batch, kept as `train_function`. It
+            returns logs.
+        """
+        if force or self.train_function is None:
+            self.train_function = self._train_on
+        return self.train_function
+
+    def make_test_function(self, force: bool = False) -> Step:
+        """Return what `evaluate` calls, as `make_train_function` does for `fit`.
+
+        `evaluate` calls it under `torch.no_grad`, with the model in inference mode.
+
+        Args:
+            force: make it anew even if it was made since `compile`.
+        """
+        if force or self.test_function is None:
+            self.test_function = self._test_on
+        return self.test_function
+
+    def make_predict_function(self, force: bool = False) -> Step:
+        """Return what `predict` calls, as `make_train_function` does for `fit`.
+
+        `predict` calls it under `torch.no_grad`, with the model in inference mode.
+
+        Args:
+            force: make it anew even if it was made since `compile`.
+        """
+        if force or self.predict_function is None:
+            self.predict_function = self._predict_on
+        return self.predict_function
+
+    def _train_on(self, data: list[Any]) -> Any:
+        return self.train_step(data[0])
+
+    def _test_on(self, data: list[Any]) -> Any:
+        return self.test_step(data[0])
+
+    def _predict_on(self, data: list[Any]) -> Any:
+        return self.predict_step(data[0])
+
+    def _function_of(self, mode: str) -> Step:
+        """Return the function of a mode, which an override returns or only keeps."""
+        made = getattr(self, f"make_{mode}_function")()
+        return made or getattr(self, f"{mode}_function")
+
+    @property
+    def _has_own_step(self) -> bool:
+        own, base = type(self), Trainer
+        return (own.train_step, own.make_train_function) != (
+            base.train_step,
+            base.make_train_function,
+        )
+
     def _gradients(self, x: Any, y: Any, sample_weight: Any) -> tuple[Any, Tensor]:
         """Return outputs and loss, and leave the gradients in ``.grad``."""
         y_pred = self(x)
@@ -235,6 +308,13 @@ class Trainer(Layer):
         if self._trains:
             self.optimizer.scale_loss(loss).backward()
         return y_pred, loss
+
+    def _first_gradients(self, x: Any, y: Any, sample_weight: Any) -> Any:
+        """Stand in for `_gradients` in a step that no `fit` has prepared."""
+        if not self.built:
+            self._build_on(x)
+        self._prepare_weights()
+        return (self._compiled_gradients or self._gradients)(x, y, sample_weight)
 
     def _compile_gradients(self) -> Callable[..., tuple[Any, Tensor]]:
         """Return `_gradients` as one compiled graph, forward and backward."""
@@ -423,7 +503,9 @@ class Trainer(Layer):
                 callback_list.on_epoch_begin(epoch)
                 rows = _rows_of_epoch(batches, steps_per_epoch, rows)
                 self.train()
-                trained = self._run_epoch("train", self.train_step, rows, callback_list)
+                trained = self._run_epoch(
+                    "train", self._function_of("train"), rows, callback_list
+                )
                 if _ended(rows, steps_per_epoch):
                     self.stop_training = True
                     if not trained:
@@ -460,7 +542,7 @@ class Trainer(Layer):
         for index, data in enumerate(rows):
             for hook in begin:
                 hook(index, {})
-            logs = step(data)
+            logs = step([data])
             for hook in end:
                 hook(index, logs)
             if self.stop_training and mode == "train":
@@ -520,7 +602,7 @@ class Trainer(Layer):
         callbacks.on_test_begin()
         rows = _rows_of_epoch(batches, steps, None)
         with torch.no_grad():
-            logs = self._run_epoch("test", self.test_step, rows, callbacks)
+            logs = self._run_epoch("test", self._function_of("test"), rows, callbacks)
         _ended(rows, steps)
         callbacks.on_test_end(logs)
         return logs
@@ -557,9 +639,10 @@ class Trainer(Layer):
             callbacks, verbose, epochs=1, steps=steps or batches.num_batches
         )
         outputs: list[Any] = []
+        predict = self._function_of("predict")
 
-        def step(data: Any) -> Mapping[str, Any]:
-            outputs.append(self.predict_step(data))
+        def step(data: list[Any]) -> Mapping[str, Any]:
+            outputs.append(predict(data))
             return {"outputs": outputs[-1]}
 
         with self._mode(False), torch.no_grad():
@@ -579,7 +662,7 @@ class Trainer(Layer):
             lambda t: t.new_zeros((1, *t.shape[1:])), batches.arrays[0]
         )
         with self._mode(False), torch.no_grad():
-            outputs = self.predict_step((to_device(one, batches.device),))
+            outputs = self._function_of("predict")([(to_device(one, batches.device),)])
         return tree.map_structure(lambda t: t[:0].cpu().numpy(), outputs)
 
     def _cached_rows(self, batches: ArrayBatches) -> int:
@@ -613,7 +696,7 @@ class Trainer(Layer):
             )  # fmt: skip
         data = self._one_batch("train_on_batch", x, y, sample_weight)
         with self._mode(True):
-            return _as_result(self.train_step(data), return_dict)
+            return _as_result(self._function_of("train")([data]), return_dict)
 
     def test_on_batch(
         self,
@@ -633,7 +716,7 @@ class Trainer(Layer):
         self._require_compiled("test_on_batch")
         data = self._one_batch("test_on_batch", x, y, sample_weight)
         with self._mode(False), torch.no_grad():
-            return _as_result(self.test_step(data), return_dict)
+            return _as_result(self._function_of("test")([data]), return_dict)
 
     def predict_on_batch(self, x: Any) -> Any:
         """Return the outputs for one batch as NumPy arrays.
@@ -643,7 +726,7 @@ class Trainer(Layer):
         """
         x = to_device(as_tensors("x", x), self._device())
         with self._mode(False), torch.no_grad():
-            outputs = self.predict_step((x,))
+            outputs = self._function_of("predict")([(x,)])
         return tree.map_structure(lambda t: t.cpu().numpy(), outputs)
 
     def _one_batch(self, caller: str, x: Any, y: Any, sample_weight: Any) -> Any:
@@ -732,8 +815,9 @@ class Trainer(Layer):
         Its data need not be what its `call` takes: a GAN's are images.
         """
         inner = [m for m in self.modules() if isinstance(m, Layer) and m is not self]
-        own_step = type(self).train_step is not Trainer.train_step
-        return own_step and bool(inner) and all(layer.built for layer in inner)
+        return (
+            self._has_own_step and bool(inner) and all(layer.built for layer in inner)
+        )
 
     def _build_on(self, x: Any) -> None:
         """Make the weights by a run on a batch, with nothing else changed."""
@@ -776,9 +860,8 @@ class Trainer(Layer):
         )
         if add_history:  # for `fit`, in which `evaluate` may be called
             # A step of the user's own does not look at the loss: the callback does.
-            looks = type(self).train_step is Trainer.train_step
             wanted = any(getattr(c, "guards_loss", False) for c in made.callbacks)
-            self._guard_loss(looks and wanted)
+            self._guard_loss(wanted and not self._has_own_step)
         return made
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from torchkeras import losses
+from torchkeras._core.symbolic import symbolic_leaves
 from torchkeras.layers.core import Embedding
 from torchkeras.layers.layer import Layer
 from torchkeras.training.compiled import CompiledLoss, get_loss
@@ -61,18 +62,18 @@ def check_batch(model: Layer, compiled: CompiledLoss, x: Any, y: Any) -> None:
     first = next(iter(model._modules.values()), None)
     if isinstance(first, Embedding) and isinstance(x, Tensor):
         first.check_indices(x)
-    output = getattr(model, "outputs", None)
-    if not isinstance(y, Tensor) or not output or len(output) != 1:
+    outputs = symbolic_leaves(getattr(model, "outputs", None))
+    if not isinstance(y, Tensor) or len(outputs) != 1:
         return
     spec = compiled.spec
     if spec is None or isinstance(spec, (list, tuple, dict)):
         return
-    loss = get_loss(spec, y, output[0])
+    loss = get_loss(spec, y, outputs[0])
     if loss is not None and _takes_labels(loss):
         ignored = getattr(loss, "ignore_class", None)
         if ignored is None:
             ignored = getattr(loss, "_fn_kwargs", {}).get("ignore_class")
-        losses.check_labels(loss.name, y, output[0].shape[-1], ignored)
+        losses.check_labels(loss.name, y, outputs[0].shape[-1], ignored)
 
 
 def _takes_labels(loss: losses.Loss) -> bool:
