@@ -13,6 +13,9 @@ from torchmetrics import Accuracy
 
 from benchmarks.workloads import VOCABULARY, Workload
 
+#: An accelerator where there is one, as both Keras on torch and torchkeras choose.
+DEVICE = torch.accelerator.current_accelerator() or torch.device("cpu")
+
 
 class SentenceNet(nn.Module):
     """Embedding, LSTM and one logit, with padding (word 0) packed away or read."""
@@ -182,6 +185,7 @@ class Usual:
         self.x, self.y = torch.from_numpy(x), torch.from_numpy(y)
         self.net = NETS[workload.net]()
         start_as_keras(self.net)
+        self.net.to(DEVICE)
         binary = workload.classes == 1
         self.activation = nn.Sigmoid() if binary else nn.Softmax(dim=-1)
         self.loss = nn.BCEWithLogitsLoss() if binary else nn.CrossEntropyLoss()
@@ -196,15 +200,17 @@ class Usual:
             TensorDataset(self.x, self.y), workload.batch_size, shuffle=True
         )
         if workload.classes == 1:
-            accuracy = Accuracy(task="binary")
+            accuracy = Accuracy(task="binary").to(DEVICE)
         else:
             accuracy = Accuracy(task="multiclass", num_classes=workload.classes)
+            accuracy.to(DEVICE)
         net.train()
         total = 0.0
         for _ in range(workload.epochs):
             total = 0.0
             accuracy.reset()
             for x, y in loader:
+                x, y = x.to(DEVICE), y.to(DEVICE)
                 optimizer.zero_grad()
                 outputs = net(x)
                 loss = self.loss(outputs, y)
@@ -220,7 +226,8 @@ class Usual:
         self.net.eval()
         loader = DataLoader(TensorDataset(self.x), self.workload.batch_size)
         with torch.no_grad():
-            return torch.cat([self.activation(self.net(x)) for (x,) in loader]).numpy()
+            outputs = [self.activation(self.net(x.to(DEVICE))) for (x,) in loader]
+        return torch.cat(outputs).cpu().numpy()
 
 
 class Tuned(Usual):
@@ -233,11 +240,12 @@ class Tuned(Usual):
     # cache.
     gathered = 16
 
-    def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+    def batches(self, all_x: Tensor, all_y: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield an epoch of shuffled batches."""
         size = self.workload.batch_size
-        for chunk in torch.randperm(len(self.x)).split(self.gathered * size):
-            x, y = self.x.index_select(0, chunk), self.y.index_select(0, chunk)
+        order = torch.randperm(len(all_x), device=DEVICE)
+        for chunk in order.split(self.gathered * size):
+            x, y = all_x.index_select(0, chunk), all_y.index_select(0, chunk)
             yield from zip(x.split(size), y.split(size), strict=True)
 
     def fit(self) -> float:
@@ -249,11 +257,12 @@ class Tuned(Usual):
         else:
             loss_function = nn.functional.cross_entropy
         net.train()
-        total = torch.zeros(())
+        all_x, all_y = self.x.to(DEVICE), self.y.to(DEVICE)
+        total = torch.zeros((), device=DEVICE)
         for _ in range(self.workload.epochs):
-            total = torch.zeros(())
-            hits = torch.zeros((), dtype=torch.int64)
-            for x, y in self.batches():
+            total = torch.zeros((), device=DEVICE)
+            hits = torch.zeros((), dtype=torch.int64, device=DEVICE)
+            for x, y in self.batches(all_x, all_y):
                 outputs = net(x)
                 loss = loss_function(outputs, y)
                 loss.backward()
@@ -272,13 +281,13 @@ class Tuned(Usual):
         """Return the probabilities of all samples."""
         net, activation = self.net.eval(), self.activation
         with torch.inference_mode():
-            batches = self.x.split(self.workload.batch_size)
-            return torch.cat([activation(net(x)) for x in batches]).numpy()
+            batches = self.x.to(DEVICE).split(self.workload.batch_size)
+            return torch.cat([activation(net(x)) for x in batches]).cpu().numpy()
 
     def call(self, times: int) -> None:
         """Call the net on one row, as one `nn.Sequential`."""
         net = nn.Sequential(*self.net.children(), self.activation).eval()
-        row = self.x[:1]
+        row = self.x[:1].to(DEVICE)
         with torch.no_grad():
             for _ in range(times):
                 net(row)
@@ -289,4 +298,4 @@ class Tuned(Usual):
         row = self.x[:1].numpy()
         for _ in range(times):
             with torch.no_grad():
-                net(torch.from_numpy(row)).numpy()
+                net(torch.from_numpy(row).to(DEVICE)).cpu().numpy()

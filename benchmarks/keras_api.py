@@ -176,6 +176,7 @@ class KerasModel:
         """Call the model on one row; the backend must be torch."""
         torch: Any = importlib.import_module("torch")
         model, row = self.model, torch.from_numpy(self.x[:1])
+        row = row.to(torch.accelerator.current_accelerator() or "cpu")
         with torch.no_grad():
             for _ in range(times):
                 model(row)

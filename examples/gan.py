@@ -61,7 +61,7 @@ class GAN(Model):
 
     def train_step(self, real):
         rows = real.shape[0]
-        ones, zeros = torch.ones(rows, 1), torch.zeros(rows, 1)
+        ones, zeros = real.new_ones(rows, 1), real.new_zeros(rows, 1)
 
         fake = self.generator(self.noise(rows)).detach()
         real = real.clone().requires_grad_()

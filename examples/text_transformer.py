@@ -30,7 +30,7 @@ MODULES = {
         tempfile textwrap threading timeit traceback types unittest
         unittest.mock urllib.parse urllib.request urllib.robotparser uuid warnings
         wave weakref xml.dom.minidom xml.etree.ElementTree xmlrpc.client zipfile""",
-    "NumPy": """numpy numpy.char numpy.fft numpy.lib.stride_tricks numpy.linalg numpy.ma
+    "NumPy": """numpy numpy.fft numpy.lib.stride_tricks numpy.linalg numpy.ma
         numpy.polynomial numpy.random numpy.strings numpy.testing""",
     "PyTorch": """torch torch.autograd torch.cuda torch.distributions torch.fft torch.fx
         torch.jit torch.linalg torch.nn torch.nn.functional torch.nn.init torch.nn.utils

@@ -37,6 +37,15 @@ DTYPES: dict[str, torch.dtype] = {
 _NAMES = {dtype: name for name, dtype in reversed(DTYPES.items())}
 
 
+def excluding_score(dtype: torch.dtype) -> float:
+    """Return what is added to scores of attention that do not count.
+
+    It is finite, so that a query that may attend to nothing gives a mean and no
+    NaN, and so in the kernels too, which multiply scores by ``log2(e)``.
+    """
+    return 0.5 * torch.finfo(dtype).min
+
+
 def to_torch_dtype(dtype: Any) -> torch.dtype:
     """Return the torch dtype of a name, a NumPy dtype or a torch dtype; None is floatx.
 

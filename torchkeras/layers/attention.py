@@ -9,20 +9,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from torchkeras._core.dtypes import to_torch_dtype
+from torchkeras._core.dtypes import excluding_score, to_torch_dtype
 from torchkeras._core.errors import invalid_argument, number_in, one_of
 from torchkeras.layers.layer import Layer, layers
 from torchkeras.layers.regularization import Dropout
-
-#: What Keras adds to scores that do not count, as a part of the dtype's lowest number.
-#: It is finite, so that a query that may attend to nothing gives no NaN.
-_LOW = 0.7
 
 
 def penalty(mask: Tensor, dtype: torch.dtype) -> Tensor:
     """Return what is added to scores so that only those count that a mask allows."""
     zeros = torch.zeros((), dtype=dtype, device=mask.device)
-    return torch.where(mask, zeros, _LOW * torch.finfo(dtype).min)
+    return torch.where(mask, zeros, excluding_score(dtype))
 
 
 def as_mask(mask: Any, like: Tensor) -> Tensor | None:

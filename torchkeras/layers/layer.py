@@ -906,7 +906,10 @@ def _identity(weight: Any) -> Any:
 def _is_numeric(value: Any) -> bool:
     """Say whether a nested list holds numbers only."""
     leaves = tree.flatten(value)
-    return bool(leaves) and all(isinstance(leaf, (int, float, bool)) for leaf in leaves)
+    # `bool(leaves)` breaks the graphs that torch 2.11 compiles.
+    return len(leaves) > 0 and all(
+        isinstance(leaf, (int, float, bool)) for leaf in leaves
+    )
 
 
 def _readable(name: str, array: Any) -> np.ndarray:

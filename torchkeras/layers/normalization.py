@@ -48,10 +48,12 @@ class _BatchNorm(nn.modules.batchnorm._BatchNorm):
         return outputs
 
     def _normalize(self, input: Tensor, running_var: Tensor | None) -> Tensor:
-        return torch.batch_norm(
+        # On CUDA the kernel's gradient is wrong for a bias without a weight.
+        alone = self.weight is None and self.bias is not None
+        outputs = torch.batch_norm(
             input,
             self.weight,
-            self.bias,
+            None if alone else self.bias,
             None if running_var is None else self.running_mean,
             running_var,
             self.training,
@@ -59,6 +61,9 @@ class _BatchNorm(nn.modules.batchnorm._BatchNorm):
             self.eps,
             torch.backends.cudnn.enabled,
         )
+        if not alone:
+            return outputs
+        return outputs + self.bias.reshape(-1, *[1] * (input.ndim - 2))
 
 
 #: Where the correction of batch renormalization may lie when it is not clipped.

@@ -12,7 +12,7 @@ from torch import Tensor
 from torchkeras._core.config import standardize_data_format
 from torchkeras._core.errors import one_of
 from torchkeras._core.input_spec import InputSpec
-from torchkeras._core.windows import same_padding
+from torchkeras._core.windows import pool_same
 from torchkeras.layers._windows import (
     CHANNELS_TO_BACK,
     CHANNELS_TO_FRONT,
@@ -62,29 +62,7 @@ class _Pooling(WindowLayer):
     def _pool(self, inputs: Tensor) -> Tensor:
         if self.padding == "valid":
             return self.pool(inputs, self.pool_size, self.strides)
-        sizes = zip(inputs.shape[2:], self.pool_size, self.strides, strict=True)
-        return self._pool_same(inputs, [same_padding(*axis) for axis in sizes])
-
-    def _pool_same(self, inputs: Tensor, totals: list[int]) -> Tensor:
-        # Torch pads both sides alike. An odd total needs one more after the axis:
-        # `ceil_mode` adds it where windows are strided; where they are not, padding one
-        # more before as well gives one window more, the first, which is cut off.
-        extra = [
-            total % 2 if stride == 1 else 0
-            for total, stride in zip(totals, self.strides, strict=True)
-        ]
-        halves = [total // 2 + more for total, more in zip(totals, extra, strict=True)]
-        outputs = self.pool(
-            inputs,
-            self.pool_size,
-            self.strides,
-            halves,
-            ceil_mode=True,
-            **self.padded,
-        )
-        for axis, more in enumerate(extra, start=2):
-            outputs = outputs.narrow(axis, more, outputs.shape[axis] - more)
-        return outputs
+        return pool_same(self.pool, inputs, self.pool_size, self.strides, **self.padded)
 
 
 class _MaxPooling(_Pooling):

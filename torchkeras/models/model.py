@@ -14,7 +14,6 @@ from torchkeras._core.errors import did_you_mean
 from torchkeras._core.naming import auto_name, to_snake_case
 from torchkeras._core.registry import deserialize_object, root, serialize_object
 from torchkeras._core.symbolic import (
-    KerasTensor,
     like,
     recorded_outputs,
     symbolic_leaves,
@@ -72,8 +71,9 @@ class Model(Trainer):
         torch.Size([2, 4])
     """
 
-    inputs: list[KerasTensor] | None
-    outputs: list[KerasTensor] | None
+    #: Lists of symbolic tensors, or None; a subclass may call its own so.
+    inputs: Any
+    outputs: Any
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         functional = _functional_arguments(type(self).__name__, args, kwargs)

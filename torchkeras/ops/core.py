@@ -443,10 +443,17 @@ def scatter_update(
     table = inputs.reshape(-1, *rest)
     flat = flat.reshape(-1, *[1] * len(rest)).expand(-1, *rest)
     names = {"max": "amax", "min": "amin", "mul": "prod"}
-    combined = table.scatter_reduce(
-        0, flat, updates.expand_as(flat), names[str(reduction)], include_self=True
-    )
+    combined = reduce_into(table, flat, updates.expand_as(flat), names[str(reduction)])
     return combined.reshape(inputs.shape)
+
+
+def reduce_into(table: Tensor, places: Tensor, data: Tensor, how: str) -> Tensor:
+    """Combine the rows of a table with those of `data`, by ``scatter_reduce``."""
+    if table.dtype != torch.bool:
+        return table.scatter_reduce(0, places, data, how, include_self=True)
+    # There is no kernel for booleans on CUDA.
+    table, data = table.byte(), data.byte()
+    return table.scatter_reduce(0, places, data, how, include_self=True).bool()
 
 
 # Control flow: run by Python, step by step

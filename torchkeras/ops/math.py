@@ -14,6 +14,7 @@ from torchkeras._core.dtypes import to_torch_dtype
 from torchkeras._core.errors import invalid_argument, one_of, positive_integer
 from torchkeras._core.operation import Array, Arrays, operation
 from torchkeras._core.symbolic import KerasTensor, infer_outputs
+from torchkeras.ops.core import reduce_into
 
 __all__ = [
     "cdist",
@@ -61,7 +62,7 @@ def _segments(
     # One row more, for what belongs nowhere.
     table = data.new_full((count + 1, *rest), empty(data.dtype))
     places = ids.reshape(-1, *[1] * len(rest)).expand_as(data)
-    return table.scatter_reduce(0, places, data, reduction, include_self=True)[:count]
+    return reduce_into(table, places, data, reduction)[:count]
 
 
 def _lowest(dtype: torch.dtype) -> float:

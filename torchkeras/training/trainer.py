@@ -43,7 +43,9 @@ from torchkeras.training.validation import check_inputs, check_targets
 Step = Callable[[Any], Any]
 
 #: What `make_train_function` and its kin make, before they did.
-_NO_FUNCTIONS = dict.fromkeys(("train_function", "test_function", "predict_function"))
+_NO_FUNCTIONS: dict[str, Any] = dict.fromkeys(
+    ("train_function", "test_function", "predict_function")
+)
 
 #: Whom `evaluate` and `predict` tell of their progress when nobody is to hear of it.
 _NOBODY = CallbackList()

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from torchkeras._core.dtypes import result_type, to_torch_dtype
+from torchkeras._core.dtypes import excluding_score, result_type, to_torch_dtype
 from torchkeras._core.errors import invalid_argument
 from torchkeras._core.operation import Array, Operand, operation
 
@@ -158,8 +158,7 @@ def _additive(
         bias = bias.to(query.dtype)
     if mask is None:
         return bias
-    # Not -inf: the softmax of a row of these is no number.
-    never = 0.7 * torch.finfo(query.dtype).min
+    never = excluding_score(query.dtype)
     zero = torch.zeros((), dtype=query.dtype, device=query.device)
     return torch.where(mask.bool(), zero if bias is None else bias, never)
 

@@ -14,7 +14,7 @@ from torchkeras._core.config import standardize_data_format
 from torchkeras._core.errors import invalid_argument, one_of, positive_integer
 from torchkeras._core.operation import Array, operation
 from torchkeras._core.symbolic import KerasTensor
-from torchkeras._core.windows import same_padding
+from torchkeras._core.windows import pool_same, same_padding
 from torchkeras.ops.nn.activation import floating
 
 __all__ = [
@@ -427,32 +427,8 @@ def _pool(
         _check_fit(owner, inputs, window)
         outputs = pool(inputs, window, strides)
     else:
-        outputs = _pool_same(pool, inputs, window, strides, padded)
+        outputs = pool_same(pool, inputs, window, strides, **padded)
     return _from_torch(outputs, rank, last)
-
-
-def _pool_same(
-    pool: Callable[..., Tensor],
-    inputs: Tensor,
-    window: tuple[int, ...],
-    strides: tuple[int, ...],
-    padded: dict[str, Any],
-) -> Tensor:
-    # Torch pads both sides alike. An odd total needs one more after the axis:
-    # `ceil_mode` adds it where windows are strided; where they are not, padding one
-    # more before as well gives one window more, the first, which is cut off.
-    axes = zip(inputs.shape[2:], window, strides, strict=True)
-    totals = [same_padding(*axis) for axis in axes]
-    extra = [
-        total % 2 if stride == 1 else 0
-        for total, stride in zip(totals, strides, strict=True)
-    ]
-    pads = [total // 2 + more for total, more in zip(totals, extra, strict=True)]
-    outputs = pool(inputs, window, strides, pads, ceil_mode=True, **padded)
-    for axis, more in enumerate(extra, start=2):
-        if more:
-            outputs = outputs.narrow(axis, more, outputs.shape[axis] - more)
-    return outputs
 
 
 @operation("nn")
@@ -484,7 +460,18 @@ def max_pool(
         tensor([1., 3.])
     """
     kernels = {2: torch.max_pool2d, 3: torch.max_pool3d}
-    return _pool("max_pool", kernels, inputs, pool_size, strides, padding, data_format)
+    # There are kernels for integers on the CPU alone; float64 holds 53 bits of them.
+    exact = inputs.is_floating_point() or inputs.device.type in ("cpu", "meta")
+    outputs = _pool(
+        "max_pool",
+        kernels,
+        inputs if exact else inputs.double(),
+        pool_size,
+        strides,
+        padding,
+        data_format,
+    )
+    return outputs.to(inputs.dtype)
 
 
 @operation("nn")

@@ -175,7 +175,9 @@ def angle(x: Array) -> Tensor:
         >>> angle([1.0, -1.0])
         tensor([0.0000, 3.1416])
     """
-    return torch.angle(as_floating(x))
+    x = as_floating(x)
+    # There is no kernel for halves on CUDA.
+    return torch.angle(x.float()).to(x.dtype) if x.itemsize == 2 else torch.angle(x)
 
 
 @operation("numpy")
