@@ -121,7 +121,7 @@ def main(epochs: int = 40, batch_size: int = 128) -> float:
     )
     gan.fit(ring(4_096), epochs=epochs, batch_size=batch_size, verbose=2)
 
-    points = gan.predict(np.asarray(gan.noise(1_000)), verbose=0)
+    points = gan.predict(gan.noise(1_000), verbose=0)
     share = (abs(np.linalg.norm(points, axis=1) - 1) < 0.2).mean()
     print(f"Generated points on the ring: {share:.0%}")
     return float(share)

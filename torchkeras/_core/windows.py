@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import Tensor
 
 
@@ -36,6 +37,10 @@ def pool_same(
         strides: the distance between windows.
         padded: what `pool` takes to leave padding out of account.
     """
+    if padded and inputs.is_cuda:
+        # With channels last, the gradient of CUDA's kernel is wrong where padding is
+        # left out of a mean (seen in torch 2.11).
+        inputs = inputs.clone(memory_format=torch.contiguous_format)
     # Torch pads both sides alike. An odd total needs one more after the axis:
     # `ceil_mode` adds it where windows are strided; where they are not, padding one
     # more before as well gives one window more, the first, which is cut off.
