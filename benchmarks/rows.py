@@ -71,9 +71,9 @@ class Row:
         )
 
 
-def fit_row(workload: Workload, tuned: float) -> Row:
-    """The row of a training step, with the ratio to the tuned loop aimed for."""
-    bounds = {"tuned": tuned, "usual": 0.75, "keras-torch": 1, "keras-tensorflow": 1}
+def fit_row(workload: Workload, tuned: float, usual: float = 0.75) -> Row:
+    """The row of a training step, with the ratios to the loops aimed for."""
+    bounds = {"tuned": tuned, "usual": usual, "keras-torch": 1, "keras-tensorflow": 1}
     return Row(workload.net, "fit", workload, bounds=bounds)
 
 
@@ -81,8 +81,8 @@ ROWS = (
     fit_row(MLP_TINY, tuned=0.8),
     fit_row(MLP_MNIST, tuned=1.05),
     fit_row(CONVNET, tuned=0.9),
-    fit_row(RESNET, tuned=1.0),
-    fit_row(TRANSFORMER, tuned=1.05),
+    fit_row(RESNET, tuned=1.0, usual=1.0),
+    fit_row(TRANSFORMER, tuned=1.05, usual=1.05),
     fit_row(LSTM, tuned=1.05),
     fit_row(LSTM_MASKED, tuned=0.5),
     Row("predict_mlp", "predict", MLP_MNIST, bounds={"tuned": 1}),

@@ -112,7 +112,8 @@ class Dense(Layer):
     def call(self, inputs: Tensor) -> Tensor:
         linear, activation = self.linear, self.activation
         outputs = linear(inputs)
-        if may_rectify_in_place(linear, activation):
+        # Of a sequence it is a view, whose gradient would be copied whole three times.
+        if may_rectify_in_place(linear, activation) and outputs.ndim == 2:
             return outputs.relu_()
         return activation(outputs)
 
