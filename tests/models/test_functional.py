@@ -558,3 +558,109 @@ def test_a_module_called_on_symbolic_tensors_is_not_kept_alive():
     assert (Input((4,)) + 1.0).shape == (None, 4)
     gc.collect()
     assert alive() is None
+
+
+def with_terms() -> Model:
+    inputs = Input((4,))
+    mean = Dense(2, name="mean")(inputs)
+    log_variance = Dense(2, name="log_variance")(inputs)
+    model = Model(inputs, Dense(4, name="out")(mean))
+    model.add_loss(-0.5 * ops.mean(1 + log_variance - ops.exp(log_variance)))
+    model.add_loss([torch.mean(mean**2), 0.0 * ops.sum(mean)])
+    return model
+
+
+def expected_loss(model) -> float:
+    with torch.no_grad():
+        mean, log_variance = (
+            model.get_layer(name)(X) for name in ("mean", "log_variance")
+        )
+        terms = (
+            mean.square().mean() - 0.5 * (1 + log_variance - log_variance.exp()).mean()
+        )
+        return float((model(X) - X).square().mean() + terms)
+
+
+def copied(model, tmp_path):
+    return copy.deepcopy(model)
+
+
+def cloned(model, tmp_path):
+    return clone_model(model)
+
+
+def reloaded(model, tmp_path):
+    model.save(tmp_path / "m.safetensors")
+    return load_model(tmp_path / "m.safetensors")
+
+
+@pytest.mark.parametrize("again", [None, copied, cloned, reloaded])
+def test_terms_of_the_loss(again, tmp_path):
+    model = with_terms()
+    assert model.losses == []
+    model.compile("sgd", "mse")
+    before = model.get_layer("log_variance").get_weights()[0]
+    model.fit(X, X, epochs=2, verbose=0)
+    assert not np.array_equal(model.get_layer("log_variance").get_weights()[0], before)
+    if again is not None:
+        twin = again(model, tmp_path)
+        twin.set_weights(model.get_weights())
+        twin.compile("sgd", "mse")
+        model = twin
+    loss = model.evaluate(X, X, verbose=0)
+    assert loss == pytest.approx(expected_loss(model), rel=1e-5)
+    assert len(model.losses) == 3
+    compiled = torch.compile(model, fullgraph=True, backend="eager")
+    assert compiled(X).shape == (5, 4)
+
+
+def test_terms_keep_the_weights_where_they_are():
+    model = small()
+    keys = list(model.state_dict())
+    model.add_loss(ops.mean(Dense(1, name="extra")(model.input)))
+    assert list(model.state_dict())[: len(keys)] == keys
+    nested = Model(model.input, Dense(1)(model(model.input)))
+    nested(X)
+    assert len(nested.losses) == 1
+
+
+@pytest.mark.parametrize("extension", [".keras", ".h5"])
+def test_terms_have_no_form_in_the_files_of_keras(extension, tmp_path):
+    with pytest.raises(ValueError, match=r"model\.add_loss.*\.safetensors"):
+        with_terms().save(tmp_path / f"m{extension}")
+    assert not list(tmp_path.iterdir())
+
+
+def test_refused_terms_change_nothing():
+    model = with_terms()
+    nodes, keys = list(model.operations), list(model.state_dict())
+    for term, message in (
+        (model.get_layer("mean").output, r"takes scalars.*ops\.mean"),
+        (ops.mean(Dense(1)(Input((3,)))), "disconnected"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            model.add_loss(term)
+    with pytest.raises(ValueError, match="within `call`"):
+        Dense(1).add_loss(ops.mean(model.output))
+    assert list(model.operations) == nodes
+    assert list(model.state_dict()) == keys
+
+
+def test_new_weights_in_a_term_after_training_are_noticed():
+    model = small()
+    model.compile("adam", "mse")
+    model.fit(X, X[:, :2], verbose=0)
+    model.add_loss(ops.mean(Dense(1)(model.input)))
+    with pytest.raises(ValueError, match="Make a new optimizer"):
+        model.fit(X, X[:, :2], verbose=0)
+
+
+def test_a_function_gives_way_to_a_layer_of_its_name():
+    inputs = Input((4,))
+    mean = ops.mean(inputs, axis=-1, keepdims=True)
+    model = Model(inputs, Dense(2, name="mean")(mean))
+    names = [getattr(op, "name", None) for op in model.operations]
+    assert len(set(names)) == len(names)
+    assert model.get_layer("mean").units == 2
+    twin = Model.from_config(model.get_config())
+    assert twin.output_shape == (None, 2)

@@ -304,6 +304,8 @@ class Layer(nn.Module):
             shape = self.compute_output_shape(_shapes_of(args[0]))
             outputs = symbolic_tensors(shape, self.compute_dtype)
         record(self, args, kwargs, outputs)
+        if self._has_losses:
+            self._forget_losses()  # on `meta`, of no value
         return outputs
 
     def _convert(
@@ -707,8 +709,8 @@ class Layer(nn.Module):
         return self._nodes[0]
 
     def __getstate__(self) -> dict[str, Any]:
-        # A copy is no part of the graphs that the layer is in.
-        return {**self.__dict__, "_nodes": []}
+        # A copy is no part of the graphs that the layer is in, nor of the last call's.
+        return {**self.__dict__, "_nodes": [], "_losses": []}
 
     # Losses
 
@@ -717,7 +719,16 @@ class Layer(nn.Module):
 
         Args:
             loss: a scalar tensor, or several.
+
+        Raises:
+            ValueError: for symbolic tensors.
         """
+        if is_symbolic(loss):
+            raise ValueError(
+                f"Layer '{self.name}' ({type(self).__name__}): `add_loss` takes "
+                "tensors within `call`. Only a functional model takes symbolic ones: "
+                "`Model(inputs, outputs).add_loss(loss)`."
+            )
         self._has_losses = True
         for layer in self._entered:
             layer._has_losses = True

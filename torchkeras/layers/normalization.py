@@ -23,7 +23,9 @@ class _BatchNorm(nn.modules.batchnorm._BatchNorm):
     own takes in the unbiased one, greater by a factor of ``n / (n - 1)``.
     """
 
-    # Torch declares them optional; here they are always there.
+    # Torch declares the averages optional and the rest not; here it is the reverse.
+    weight: Any
+    bias: Any
     momentum: Any
     running_mean: Any
     running_var: Any
@@ -49,11 +51,11 @@ class _BatchNorm(nn.modules.batchnorm._BatchNorm):
 
     def _normalize(self, input: Tensor, running_var: Tensor | None) -> Tensor:
         # On CUDA the kernel's gradient is wrong for a bias without a weight.
-        alone = self.weight is None and self.bias is not None
+        alone = self.bias if self.weight is None else None
         outputs = torch.batch_norm(
             input,
             self.weight,
-            None if alone else self.bias,
+            self.bias if alone is None else None,
             None if running_var is None else self.running_mean,
             running_var,
             self.training,
@@ -61,9 +63,9 @@ class _BatchNorm(nn.modules.batchnorm._BatchNorm):
             self.eps,
             torch.backends.cudnn.enabled,
         )
-        if not alone:
+        if alone is None:
             return outputs
-        return outputs + self.bias.reshape(-1, *[1] * (input.ndim - 2))
+        return outputs + alone.reshape(-1, *[1] * (input.ndim - 2))
 
 
 #: Where the correction of batch renormalization may lie when it is not clipped.

@@ -157,6 +157,8 @@ def _clone_graph(
     twin = type(model)(
         inputs=inputs, outputs=filled(graph.output_structure), name=model.name
     )
+    if graph.terms:
+        twin._add_terms([values[term] for term in graph.terms])
     if not model.trainable:
         twin.trainable = False
     return twin

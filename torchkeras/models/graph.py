@@ -5,7 +5,7 @@ from __future__ import annotations
 import keyword
 import operator
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -18,7 +18,20 @@ from torchkeras._core.errors import describe, did_you_mean
 from torchkeras._core.symbolic import OPERATORS, KerasTensor, Node, like
 from torchkeras._core.variable import WeightView
 from torchkeras.layers.core import InputLayer
-from torchkeras.layers.layer import Layer, record
+from torchkeras.layers.layer import Layer, layers, record
+
+
+@layers.register()
+class AddLoss(Layer):
+    """Adds its input, a scalar, to the loss of the functional model that it is in."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._has_losses = True
+
+    def call(self, inputs: Tensor) -> Tensor:
+        self.add_loss(inputs)
+        return inputs
 
 
 class Graph:
@@ -27,6 +40,7 @@ class Graph:
     Args:
         inputs: a symbolic tensor or a structure of them.
         outputs: a symbolic tensor or a structure of them.
+        terms: what layers of `AddLoss` returned: calls that no output needs.
 
     Raises:
         ValueError: when an output needs an input that is not given.
@@ -38,25 +52,28 @@ class Graph:
     #: function the node of its call.
     operations: list[Any]
 
-    def __init__(self, inputs: Any, outputs: Any) -> None:
+    def __init__(
+        self, inputs: Any, outputs: Any, terms: Sequence[KerasTensor] = ()
+    ) -> None:
         for argument, value in (("inputs", inputs), ("outputs", outputs)):
             _require_symbolic(argument, value)
         inputs, outputs = _sorted(inputs), _sorted(outputs)
         if not all(_is_input(t) for t in tree.flatten(inputs)):
             inputs, outputs = _cut(inputs, outputs)
-        self._set(inputs, outputs)
+        self._set(inputs, outputs, terms)
 
-    def _set(self, inputs: Any, outputs: Any) -> None:
+    def _set(self, inputs: Any, outputs: Any, terms: Sequence[KerasTensor]) -> None:
         self.input_structure, self.output_structure = inputs, outputs
         self.inputs: list[KerasTensor] = tree.flatten(inputs)
         self.outputs: list[KerasTensor] = tree.flatten(outputs)
-        nodes, seen = trace(self.inputs, self.outputs)
+        self.terms = list(terms)
+        nodes, seen = trace(self.inputs, [*self.outputs, *self.terms])
         missing = [t.history for t in self.inputs if t.history not in nodes]
         self.nodes = [*missing, *nodes]  # type: ignore[list-item]
         seen.update({_operation(node): -1 for node in missing})  # type: ignore
         _check_connected(self.inputs, nodes)
         self.operations = _in_order_of_depth(nodes, missing, seen)
-        _check_names(self.operations)
+        _settle_names(self.operations)
         #: The number of axes of an only input, which may come as a bare tensor.
         bare = len(self.inputs) == 1 and not isinstance(inputs, dict)
         self.rank = self.inputs[0].ndim if bare else None
@@ -161,6 +178,7 @@ class Graph:
             ],
             "inputs": placed(self.input_structure),
             "outputs": placed(self.output_structure),
+            "terms": placed(self.terms),
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -178,7 +196,7 @@ class Graph:
 
         for op, args, kwargs, outputs, name in state["nodes"]:
             nodes.append(record(op, found(args), found(kwargs), outputs, name))
-        self._set(found(state["inputs"]), found(state["outputs"]))
+        self._set(*(found(state[key]) for key in ("inputs", "outputs", "terms")))
 
 
 class _Place:
@@ -325,8 +343,17 @@ def _check_connected(inputs: list[KerasTensor], nodes: list[Node]) -> None:
         reached.append(node.name)
 
 
-def _check_names(operations: list[Any]) -> None:
-    names = [op.name for op in operations if isinstance(op, (Layer, Node))]
+def _settle_names(operations: list[Any]) -> None:
+    """Refuse two layers of one name; a function of that name gets another one."""
+    names = [op.name for op in operations if isinstance(op, Layer)]
+    taken = set(names)
+    for node in operations:
+        if isinstance(node, Node):
+            base, count = node.name, 0
+            while node.name in taken:
+                count += 1
+                node.name = f"{base}_{count}"
+            taken.add(node.name)
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise ValueError(

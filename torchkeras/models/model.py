@@ -23,6 +23,7 @@ from torchkeras.layers.core import InputLayer
 from torchkeras.layers.layer import Layer, symbolic_tensors
 from torchkeras.models import schema
 from torchkeras.models.graph import (
+    AddLoss,
     Attributes,
     Graph,
     function_of,
@@ -108,10 +109,12 @@ class Model(Trainer):
     # The graph of a functional model
 
     def _make_graph(self, graph: Graph) -> None:
+        known = {id(module): key for key, module in self._modules.items()}
         keys: dict[int, str] = {}
         for layer in graph.layers:
             if not isinstance(layer, InputLayer):
-                keys[id(layer)] = key = self._key_for(layer)
+                key = known.get(id(layer)) or self._key_for(layer)
+                keys[id(layer)] = key
                 self._modules[key] = layer
         self.__dict__["_keys"] = keys
         self._adopt(graph)
@@ -124,6 +127,43 @@ class Model(Trainer):
         self.__dict__.update(_graph=graph, _keys=keys)
         self.inputs, self.outputs = graph.inputs, graph.outputs
         self.graph = graph.compile(self, keys)
+
+    def add_loss(self, loss: Any) -> None:
+        """Add a term to the loss: within `call`, or to a functional model.
+
+        Args:
+            loss: a scalar tensor, or several. Of a functional model, symbolic ones made
+                from its inputs.
+
+        Raises:
+            ValueError: for symbolic tensors that are no scalars, or given to a model
+                that is not functional.
+
+        Example:
+            >>> from torchkeras import Input, layers
+            >>> inputs = Input((3,))
+            >>> code = layers.Dense(2)(inputs)
+            >>> model = Model(inputs, layers.Dense(3)(code))
+            >>> model.add_loss(0.1 * (code**2).mean())
+            >>> model.compile("adam", "mse")
+        """
+        terms = symbolic_leaves(loss)
+        if not terms or self._graph is None:
+            super().add_loss(loss)
+            return
+        for term in terms:
+            if term.shape != ():
+                raise ValueError(
+                    f"Model '{self.name}': `add_loss` takes scalars, got '{term.name}' "
+                    f"of shape {term.shape}. Take the mean: `ops.mean(loss)`."
+                )
+        self._add_terms([AddLoss()(term) for term in terms])
+
+    def _add_terms(self, terms: list[Any]) -> None:
+        graph = self._graph
+        parts = graph.input_structure, graph.output_structure
+        self._make_graph(Graph(*parts, [*graph.terms, *terms]))
+        self.__dict__["_weights_ready"] = False  # of layers that are new, perhaps
 
     def _key_for(self, layer: nn.Module) -> str:
         """Return the key in `state_dict`: the layer's name, or its torch class's."""
@@ -426,9 +466,11 @@ class Model(Trainer):
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Any:
         """Make a model from what `get_config` returned."""
         if schema.is_graph(config) and _is_made_of_graph(cls):
-            inputs, outputs = schema.deserialize_graph(config, custom_objects)
+            inputs, outputs, terms = schema.deserialize_graph(config, custom_objects)
             trainable = config.get("trainable")
             model = cls(inputs=inputs, outputs=outputs, name=config.get("name"))
+            if terms:
+                model._add_terms(terms)
             if trainable is False:
                 model.trainable = False
             return model

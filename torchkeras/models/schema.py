@@ -21,7 +21,7 @@ from torchkeras._core.operation import Operation, operations
 from torchkeras._core.registry import deserialize_object, serialize_object
 from torchkeras._core.symbolic import OPERATORS, KerasTensor, Node
 from torchkeras.layers.layer import Layer, layers
-from torchkeras.models.graph import Graph
+from torchkeras.models.graph import AddLoss, Graph
 
 #: The module that functions of torch are written under; Keras knows nothing like it.
 _TORCH = "torch"
@@ -219,6 +219,7 @@ class _Reader:
         self.custom_objects = custom_objects
         self.made: dict[str, list[list[KerasTensor]]] = {}
         self.nested: set[str] = set()
+        self.terms: list[KerasTensor] = []
         self._waiting: list[tuple[str, Any, dict[str, Any], list[Any]]] = []
         for entry in config["layers"]:
             self._read(entry)
@@ -282,6 +283,8 @@ class _Reader:
             node = leaves[0].history
             if node is not None:
                 node.name = name
+        elif isinstance(op, AddLoss):
+            self.terms += leaves
         self.made[name].append(leaves)
 
     def _arguments(self, call: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -342,8 +345,8 @@ class _Reader:
 
 def deserialize_graph(
     config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None
-) -> tuple[Any, Any]:
-    """Return the symbolic inputs and outputs of a config, with new layers.
+) -> tuple[Any, Any, list[KerasTensor]]:
+    """Return the symbolic inputs, outputs and loss terms of a config, with new layers.
 
     Args:
         config: what `serialize_graph` or Keras wrote.
@@ -355,7 +358,8 @@ def deserialize_graph(
     reader = _Reader(config, custom_objects)
     reader.run()
     try:
-        return reader.find(config["input_layers"]), reader.find(config["output_layers"])
+        inputs = reader.find(config["input_layers"])
+        return inputs, reader.find(config["output_layers"]), reader.terms
     except (IndexError, TypeError, KeyError) as error:
         raise ValueError(
             "The config of a model names inputs or outputs that its layers do not "

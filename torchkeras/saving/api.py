@@ -99,7 +99,7 @@ def save_model(
     _check_names(model)
     config = serialize_object(model)
     if extension != ".safetensors":
-        _refuse_torch_functions(extension, config)
+        _refuse_what_keras_lacks(extension, config)
     compile_config = _compile_config(model) if include_optimizer else None
     with replacing(path) as temporary:
         _MODEL_WRITERS[extension](temporary, model, config, compile_config)
@@ -259,8 +259,8 @@ def _check_names(model: Any) -> None:
             )
 
 
-def _refuse_torch_functions(extension: str, config: Any) -> None:
-    """Refuse calls of torch's functions in a graph: Keras has no name for them."""
+def _refuse_what_keras_lacks(extension: str, config: Any) -> None:
+    """Refuse parts of a graph that Keras has no name for, such as torch's functions."""
     waiting = [config]
     while waiting:
         part = waiting.pop()
@@ -270,6 +270,13 @@ def _refuse_torch_functions(extension: str, config: Any) -> None:
                     f"Cannot save to a {extension} file: the model calls "
                     f"{part['class_name']} (in '{part.get('name')}'), which Keras does "
                     "not know. Use the function of `torchkeras.ops`, or save to "
+                    "`.safetensors`."
+                )
+            if part.get("class_name") == "AddLoss" and "inbound_nodes" in part:
+                raise ValueError(
+                    f"Cannot save to a {extension} file: the loss has a term of "
+                    f"`model.add_loss` (in '{part.get('name')}'), which Keras has no "
+                    "form for. Call `add_loss` in a layer of your own, or save to "
                     "`.safetensors`."
                 )
             waiting.extend(part.values())
