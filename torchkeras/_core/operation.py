@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
+import itertools
 from collections.abc import Callable, Iterator
 from typing import Any, ParamSpec, TypeVar
 
@@ -21,7 +22,8 @@ from torchkeras._core import tree
 from torchkeras._core.config import default_device
 from torchkeras._core.convert import as_tensor, fits
 from torchkeras._core.dtypes import to_torch_dtype
-from torchkeras._core.symbolic import KerasTensor, call_symbolic
+from torchkeras._core.errors import describe
+from torchkeras._core.symbolic import KerasTensor, Probe, call_symbolic
 from torchkeras._core.variable import WeightView
 
 P = ParamSpec("P")
@@ -159,22 +161,27 @@ def operation(
         fixed = names.index(rest[0]) if rest else len(names)
         # How many of the first arguments are single tensors: those are looked at in
         # each call, and all else costs a call on tensors nothing.
-        leading = 0
-        while leading < fixed and kinds.get(names[leading]) == "Array":
-            leading += 1
+        single = (kinds.get(name) == "Array" for name in names[:fixed])
+        leading = len(list(itertools.takewhile(bool, single)))
         later = {name: kind for name, kind in kinds.items() if name in names[leading:]}
         only_leading = bool(leading) and not later
         by_name = frozenset(kinds)
 
         @functools.wraps(function)
         def call(*args: Any, **kwargs: Any) -> Any:
-            if only_leading and (not kwargs or by_name.isdisjoint(kwargs)):
-                for value in args[:leading]:
-                    if type(value) is not Tensor:
-                        break
-                else:
-                    return function(*args, **kwargs)
-            return convert(args, kwargs)
+            try:
+                if only_leading and (not kwargs or by_name.isdisjoint(kwargs)):
+                    for value in args[:leading]:
+                        if type(value) is not Tensor:
+                            break
+                    else:
+                        return function(*args, **kwargs)
+                return convert(args, kwargs)
+            except (RuntimeError, IndexError) as error:  # torch's: it knows no names
+                given = dict(zip(names[:fixed], args, strict=False)) | kwargs
+                given |= dict.fromkeys(rest, args[fixed:])
+                _note_call(error, function.__name__, given)
+                raise
 
         def convert(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
             if any(isinstance(v, KerasTensor) for v in tree.flatten((args, kwargs))):
@@ -205,6 +212,28 @@ def operation(
         return made
 
     return decorate
+
+
+def _note_call(error: Exception, name: str, given: dict[str, Any]) -> None:
+    """Note on an error which operation raised it, and what that was given."""
+    if Probe.active:
+        return  # sizes are stand-ins: the symbolic call has the real ones
+    if not any(note.startswith(_NOTE) for note in getattr(error, "__notes__", ())):
+        arguments = ", ".join(f"{k}: {_described(v)}" for k, v in given.items())
+        error.add_note(f"{_NOTE} `ops.{name}`, given {arguments}.")
+
+
+_NOTE = "In the operation"
+
+
+def _described(value: Any) -> str:
+    if isinstance(value, (list, tuple)) and any(map(_is_array, value)):
+        return f"[{', '.join(map(_described, value))}]"
+    return describe(value) if _is_array(value) else repr(value)
+
+
+def _is_array(value: Any) -> bool:
+    return hasattr(value, "shape") and hasattr(value, "dtype")
 
 
 def _camel_case(name: str) -> str:
