@@ -134,6 +134,11 @@ class Registry:
 root = Registry("object", "keras")
 
 
+def family(module: str) -> Registry:
+    """Return the family that is serialized under a module, ``"keras.initializers"``."""
+    return _families[module]
+
+
 def family_of(member: Any) -> Registry | None:
     """Return the registry that holds a class or a function."""
     return next((f for f in _families.values() if member in f.canonical), None)

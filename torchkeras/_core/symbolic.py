@@ -142,7 +142,7 @@ class KerasTensor:
     def __init__(
         self,
         shape: Sequence[int | None],
-        dtype: Any = None,
+        dtype: Any = "float32",
         sparse: bool = False,
         ragged: bool = False,
         record_history: bool = True,

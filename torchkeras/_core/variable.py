@@ -20,7 +20,9 @@ from torch import Tensor, nn
 
 from torchkeras._core.config import default_device
 from torchkeras._core.dtypes import standardize_dtype, to_torch_dtype
+from torchkeras._core.errors import invalid_argument, one_of
 from torchkeras._core.naming import auto_name
+from torchkeras._core.registry import family
 
 
 def to_tensor(value: Any, like: Tensor) -> Tensor:
@@ -36,14 +38,20 @@ class Variable(nn.Parameter):
     """A weight: an `nn.Parameter` with Keras's methods.
 
     Args:
-        initializer: the first value, or a function of ``(shape, dtype=...)``.
+        initializer: the first value, a function of ``(shape, dtype=...)``, or the name
+            of an initializer.
         shape: the shape, needed with a function.
         dtype: the dtype; ``floatx`` by default for a function or Python numbers.
         trainable: whether gradients are taken with respect to it.
-        name: the name; ``variable``, ``variable_1``, ... by default.
+        autocast: accepted; the dtype policy of a layer casts for all of its weights.
+        aggregation: accepted; between processes gradients are averaged, by torch.
+        synchronization: accepted, as `aggregation` is.
+        name: the name; ``variable``, ``variable_1``, ... by default. No "/" in it.
+        layout: None; weights are laid out over devices by torch's own tools.
 
     Raises:
-        ValueError: when a function comes without a shape.
+        ValueError: when a function comes without a shape, a value does not fit the
+            shape, or for an illegal argument.
 
     Example:
         >>> v = Variable([1.0, 2.0])
@@ -70,9 +78,20 @@ class Variable(nn.Parameter):
         dtype: Any = None,
         trainable: bool = True,
         autocast: bool = True,
-        aggregation: str = "none",
+        aggregation: str | None = "none",
+        synchronization: str | None = "auto",
         name: str | None = None,
+        layout: None = None,
     ) -> Variable:
+        one_of("Variable", "aggregation", aggregation, _AGGREGATIONS)
+        one_of("Variable", "synchronization", synchronization, _SYNCHRONIZATIONS)
+        if name is not None and (not isinstance(name, str) or "/" in name):
+            raise ValueError(
+                invalid_argument("Variable", "name", "text without '/'", name)
+            )
+        if layout is not None:
+            expected = "None: lay weights out by `torch.distributed.tensor`"
+            raise ValueError(invalid_argument("Variable", "layout", expected, layout))
         data = _initial_value(initializer, shape, dtype)
         trainable = trainable and (data.is_floating_point() or data.is_complex())
         self = torch.Tensor._make_subclass(cls, data, trainable)
@@ -163,7 +182,13 @@ def _rebuild(data: Tensor, requires_grad: bool, state: dict[str, Any]) -> Variab
     return self
 
 
+_AGGREGATIONS = (None, "none", "mean", "sum", "only_first_replica")
+_SYNCHRONIZATIONS = (None, "none", "on_read", "on_write", "auto")
+
+
 def _initial_value(initializer: Any, shape: Any, dtype: Any) -> Tensor:
+    if isinstance(initializer, str):
+        initializer = family("keras.initializers").get(initializer)
     if callable(initializer) and not isinstance(initializer, Tensor):
         if shape is None:
             raise ValueError(
@@ -180,7 +205,16 @@ def _initial_value(initializer: Any, shape: Any, dtype: Any) -> Tensor:
     if dtype is None and not keep and array.dtype.kind in "iub":
         target = {"b": torch.bool}.get(array.dtype.kind, torch.int32)
     value = torch.tensor(array, dtype=target, device=default_device())
-    return value if shape is None else value.expand(tuple(shape)).clone()
+    if shape is None:
+        return value
+    try:
+        return value.expand(tuple(shape)).clone()
+    except RuntimeError:
+        expected = f"the shape {tuple(shape)}, or one that broadcasts to it"
+        got = tuple(value.shape)
+        raise ValueError(
+            invalid_argument("Variable", "initializer", expected, got)
+        ) from None
 
 
 def check_assigned(path: str, expected: tuple[int, ...], got: tuple[int, ...]) -> None:
