@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 from torchkeras._core import tree
-from torchkeras._core.errors import invalid_argument
 from torchkeras._core.input_spec import InputSpec
 from torchkeras.layers.layer import Layer
 
@@ -17,37 +16,6 @@ from torchkeras.layers.layer import Layer
 CHANNELS_TO_FRONT = {n: (0, n + 1, *range(1, n + 1)) for n in (1, 2, 3)}
 #: The way back.
 CHANNELS_TO_BACK = {n: (0, *range(2, n + 2), 1) for n in (1, 2, 3)}
-
-
-def standardize_sizes(
-    owner: str, argument: str, value: Any, rank: int, *, low: int = 1
-) -> tuple[int, ...]:
-    """Return an integer or a tuple of them as a tuple, one per spatial axis.
-
-    Args:
-        owner: the class, for messages.
-        argument: the name of the argument, for messages.
-        value: the integer or the tuple.
-        rank: the number of spatial axes.
-        low: the smallest legal integer.
-
-    Raises:
-        TypeError: when an element is not an integer.
-        ValueError: when an element is below `low`, or their number is not `rank`.
-
-    Example:
-        >>> standardize_sizes("Conv2D", "kernel_size", 3, 2)
-        (3, 3)
-    """
-    sizes = tuple(value) if isinstance(value, (list, tuple)) else (value,) * rank
-    kind = "positive" if low == 1 else "non-negative"
-    expected = f"a {kind} integer or a tuple of {rank} {kind} integers"
-    message = invalid_argument(owner, argument, expected, value)
-    if any(isinstance(s, bool) or not hasattr(s, "__index__") for s in sizes):
-        raise TypeError(message)
-    if len(sizes) != rank or any(s < low for s in sizes):
-        raise ValueError(message)
-    return tuple(int(s) for s in sizes)
 
 
 def with_defaults(init: Callable[..., None], **defaults: Any) -> Callable[..., None]:

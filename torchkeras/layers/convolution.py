@@ -13,10 +13,9 @@ from torchkeras import activations, constraints, initializers, regularizers
 from torchkeras._core.config import standardize_data_format
 from torchkeras._core.errors import one_of, positive_integer
 from torchkeras._core.variable import CONVOLUTION
-from torchkeras._core.windows import same_padding
+from torchkeras._core.windows import pad_same, standardize_sizes
 from torchkeras.layers._windows import (
     WindowLayer,
-    standardize_sizes,
     with_defaults,
 )
 from torchkeras.layers.layer import (
@@ -64,15 +63,7 @@ class _SamePadding(nn.modules.conv._ConvNd):
     convolve: ClassVar[Callable[..., Tensor]]
 
     def forward(self, input: Tensor) -> Tensor:
-        axes = zip(
-            input.shape[2:], self.kernel_size, self.stride, self.dilation, strict=True
-        )
-        totals = [same_padding(*axis) for axis in axes]
-        padding = [total // 2 for total in totals]
-        if any(total % 2 for total in totals):
-            sides = zip(padding, totals, strict=True)
-            pads = [n for half, total in sides for n in (total - half, half)]
-            input, padding = F.pad(input, pads[::-1]), [0] * len(totals)
+        input, padding = pad_same(input, self.kernel_size, self.stride, self.dilation)
         return self.convolve(
             input,
             self.weight,

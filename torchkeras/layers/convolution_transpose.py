@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torchkeras import constraints, initializers, regularizers
 from torchkeras._core.errors import positive_integer
 from torchkeras._core.variable import CONVOLUTION
-from torchkeras.layers._windows import standardize_sizes, with_defaults
+from torchkeras._core.windows import standardize_sizes
+from torchkeras.layers._windows import with_defaults
 from torchkeras.layers.convolution import ConvolutionLayer, keep_channels_last
 from torchkeras.layers.layer import FRESH_OUTPUT, empty_module, layers
 

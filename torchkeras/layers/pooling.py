@@ -12,12 +12,11 @@ from torch import Tensor
 from torchkeras._core.config import standardize_data_format
 from torchkeras._core.errors import one_of
 from torchkeras._core.input_spec import InputSpec
-from torchkeras._core.windows import pool_same
+from torchkeras._core.windows import pool_same, standardize_sizes
 from torchkeras.layers._windows import (
     CHANNELS_TO_BACK,
     CHANNELS_TO_FRONT,
     WindowLayer,
-    standardize_sizes,
     with_defaults,
 )
 from torchkeras.layers.layer import Layer, layers

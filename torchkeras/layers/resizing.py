@@ -14,7 +14,7 @@ from torchkeras._core.dtypes import to_torch_dtype
 from torchkeras._core.errors import invalid_argument, one_of, positive_integer
 from torchkeras._core.input_spec import InputSpec
 from torchkeras._core.symbolic import KerasTensor
-from torchkeras.layers._windows import standardize_sizes
+from torchkeras._core.windows import standardize_sizes
 from torchkeras.layers.layer import Layer, layers
 
 Pair = tuple[int, int]

@@ -14,7 +14,7 @@ from torchkeras._core.config import standardize_data_format
 from torchkeras._core.errors import invalid_argument, one_of, positive_integer
 from torchkeras._core.operation import Array, operation
 from torchkeras._core.symbolic import KerasTensor
-from torchkeras._core.windows import pool_same, same_padding
+from torchkeras._core.windows import pad_same, pool_same, standardize_sizes
 from torchkeras.ops.nn.activation import floating
 
 __all__ = [
@@ -49,11 +49,7 @@ def _spatial_rank(owner: str, inputs: Tensor) -> int:
 
 def _sizes(owner: str, argument: str, value: Any, rank: int) -> tuple[int, ...]:
     """Return a positive integer, or one per spatial axis, as two or three of them."""
-    sizes = tuple(value) if isinstance(value, (list, tuple)) else (value,) * rank
-    if len(sizes) != rank:
-        expected = f"an integer, or {rank} of them, one per spatial axis"
-        raise ValueError(invalid_argument(owner, argument, expected, value))
-    sizes = tuple(positive_integer(owner, argument, size) for size in sizes)
+    sizes = standardize_sizes(owner, argument, value, rank)
     return sizes if rank > 1 else (1, *sizes)
 
 
@@ -133,7 +129,7 @@ def _convolve(
     elif padding == "causal":
         inputs = F.pad(inputs, (extents[-1] - 1, 0))
     else:
-        inputs, pads = _pad_same(inputs, weight.shape[2:], strides, dilation)
+        inputs, pads = pad_same(inputs, weight.shape[2:], strides, dilation)
     convolve = F.conv3d if rank == 3 else F.conv2d
     outputs = convolve(inputs, weight, None, strides, pads, dilation, groups)
     return _from_torch(outputs, rank, last)
@@ -151,21 +147,6 @@ def _groups(owner: str, inputs: Tensor, weight: Tensor) -> int:
             f"{filters} filters."
         )
     return groups
-
-
-def _pad_same(
-    inputs: Tensor,
-    window: Sequence[int],
-    strides: Sequence[int],
-    dilation: Sequence[int],
-) -> tuple[Tensor, list[int]]:
-    """Return inputs, padded where the two sides differ, and the padding yet to do."""
-    axes = zip(inputs.shape[2:], window, strides, dilation, strict=True)
-    totals = [same_padding(*axis) for axis in axes]
-    if not any(total % 2 for total in totals):
-        return inputs, [total // 2 for total in totals]
-    sides = [n for total in reversed(totals) for n in (total // 2, (total + 1) // 2)]
-    return F.pad(inputs, sides), [0] * len(totals)
 
 
 @operation("nn")
