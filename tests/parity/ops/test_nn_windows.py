@@ -312,7 +312,7 @@ BAD = [
     ("max_pool", (IMAGE, 8), {}, "max_pool: the spatial axes of the inputs must be"),
     ("max_pool", (IMAGE[0, 0], 2), {}, "`inputs` must be of rank 3, 4 or 5"),
     ("average_pool", (IMAGE, 2), {"padding": "causal"}, "`padding` must be one of"),
-    ("adaptive_max_pool", (IMAGE, (2, 2, 2)), {}, "`output_size` must be a positive integer"),
+    ("adaptive_max_pool", (IMAGE, (2, 2, 2)), {}, "`output_size` must be a positive"),
     ("unfold", (SEQUENCE, 2), {}, r"`x` must be of shape \(batch, channels, height"),
     ("unfold", (first(IMAGE), 9), {}, "at least as large as the window"),
     ("unfold", (first(IMAGE), (2, 2, 2)), {}, "an integer from 1, or two of them"),
