@@ -11,7 +11,7 @@ import dataclasses
 import functools
 import inspect
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
@@ -161,8 +161,10 @@ def operation(
         fixed = names.index(rest[0]) if rest else len(names)
         # How many of the first arguments are single tensors: those are looked at in
         # each call, and all else costs a call on tensors nothing.
-        single = (kinds.get(name) == "Array" for name in names[:fixed])
-        leading = len(list(itertools.takewhile(bool, single)))
+        by_position = [kinds.get(name) for name in names[:fixed]]
+        leading = len(
+            list(itertools.takewhile(lambda kind: kind == "Array", by_position))
+        )
         later = {name: kind for name, kind in kinds.items() if name in names[leading:]}
         only_leading = bool(leading) and not later
         by_name = frozenset(kinds)
@@ -184,21 +186,17 @@ def operation(
                 raise
 
         def convert(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-            if any(isinstance(v, KerasTensor) for v in tree.flatten((args, kwargs))):
+            if _holds_symbolic(args) or (kwargs and _holds_symbolic(kwargs.values())):
                 return call_symbolic(call, args, kwargs)
             wrong = not (open_ended or known >= kwargs.keys())
             if wrong or (len(args) > fixed and not rest):
                 return function(*args, **kwargs)  # which says what is wrong
-            arguments = dict(zip(names[:fixed], args, strict=False)) | kwargs
-            given = {k: v for k, v in arguments.items() if k in kinds}
-            # Each of any number of tensors has a name of its own here: its position.
-            places = [*names[:fixed], *(f"*{i}" for i in range(fixed, len(args)))]
-            more = dict(zip(places[fixed:], args[fixed:], strict=True))
-            converted = as_tensors(given | more, kinds | dict.fromkeys(more, "Array"))
-            pairs = zip(places, args, strict=False)
-            args = tuple(converted.get(name, value) for name, value in pairs)
-            kwargs = {k: converted.get(k, v) for k, v in kwargs.items()}
-            return function(*args, **kwargs)
+            count = len(args)
+            wanted = [*by_position[:count], *["Array"] * (count - fixed)]
+            wanted += map(kinds.get, kwargs)
+            converted = as_tensors([*args, *kwargs.values()], wanted)
+            named = dict(zip(kwargs, converted[count:], strict=True))
+            return function(*converted[:count], **named)
 
         made: Any = call
         made.infer = infer
@@ -240,51 +238,88 @@ def _camel_case(name: str) -> str:
     return "".join(part[:1].upper() + part[1:] for part in name.split("_"))
 
 
-def as_tensors(given: dict[str, Any], kinds: dict[str, str]) -> dict[str, Any]:
-    """Return arguments as tensors on one device, numbers in the dtype of the others."""
-    leaves = [
-        leaf
-        for name, value in given.items()
-        for leaf in (_leaves(value) if kinds[name] == "Arrays" else (value,))
-    ]
-    tensors = [
-        v.value if isinstance(v, WeightView) else v
-        for v in leaves
-        if isinstance(v, (Tensor, WeightView))
-    ]
-    device = tensors[0].device if tensors else default_device()
-    others = [
-        v.dtype if isinstance(v, Tensor) else to_torch_dtype(v.dtype)
-        for v in [*tensors, *leaves]
-        if isinstance(v, (Tensor, np.ndarray, np.generic)) and v.dtype != object
-    ]
+def as_tensors(given: list[Any], kinds: Sequence[str | None]) -> list[Any]:
+    """Return arguments as tensors on one device, numbers in the dtype of the others.
+
+    Args:
+        given: the arguments.
+        kinds: the kind of each: "Array", "Arrays", or None where it stays as it is.
+    """
+    leaves: list[Any] = []
+    for value, kind in zip(given, kinds, strict=True):
+        if kind == "Arrays":
+            leaves += _leaves(value)
+        elif kind is not None:
+            leaves.append(value)
+    if all(type(leaf) is Tensor for leaf in leaves):
+        return given
+    others, device = _dtypes_and_device(leaves)
 
     def convert(value: Any) -> Any:
         if value is None or isinstance(value, Tensor):
             return value
         if isinstance(value, WeightView):
             return value.value
-        if type(value) in (bool, int, float, complex):
-            return torch.full((), value, dtype=_dtype_of(value, others), device=device)
+        if type(value) in _NUMBERS:
+            dtype = _dtype_of(value, others)
+            return torch.scalar_tensor(value, dtype=dtype, device=device)
         return as_tensor(value, device)
 
-    return {
-        name: convert(value)
-        if kinds[name] == "Array"
-        else tree.map_structure(convert, value)
-        if _is_structure(value)
+    return [
+        value
+        if kind is None
         else convert(value)
-        for name, value in given.items()
-    }
+        if kind == "Array" or not _is_structure(value)
+        else tree.map_structure(convert, value)
+        for value, kind in zip(given, kinds, strict=True)
+    ]
+
+
+def _dtypes_and_device(leaves: list[Any]) -> tuple[list[torch.dtype], torch.device]:
+    """Return the dtypes of tensors and arrays, and the device of the first tensor."""
+    found: list[torch.dtype] = []
+    device = None
+    for leaf in leaves:
+        if isinstance(leaf, (Tensor, WeightView)):
+            leaf = leaf.value if isinstance(leaf, WeightView) else leaf
+            device = leaf.device if device is None else device
+            found.append(leaf.dtype)
+        elif isinstance(leaf, (np.ndarray, np.generic)) and leaf.dtype != object:
+            found.append(to_torch_dtype(leaf.dtype))
+    return found, default_device() if device is None else device
+
+
+_NUMBERS = frozenset((bool, int, float, complex))
+#: Types of arguments that are not symbolic, and hold nothing that is.
+_PLAIN = _NUMBERS | {Tensor, str, type(None), np.ndarray, torch.dtype}
+
+
+def _holds_symbolic(values: Iterable[Any]) -> bool:
+    """Say whether there is a symbolic tensor among values, or in one of them."""
+    for value in values:
+        if type(value) in _PLAIN:
+            continue
+        if isinstance(value, KerasTensor):
+            return True
+        if type(value) in (list, tuple):
+            if _holds_symbolic(value):
+                return True
+        elif any(isinstance(leaf, KerasTensor) for leaf in tree.flatten(value)):
+            return True
+    return False
+
+
+def _leaves(value: Any) -> Sequence[Any]:
+    """Return the parts of an `Arrays` argument."""
+    if not _is_structure(value):
+        return (value,)
+    bare = type(value) in (list, tuple) and all(type(v) is Tensor for v in value)
+    return value if bare else tree.flatten(value)
 
 
 def _is_structure(value: Any) -> bool:
     """Say whether an `Arrays` argument is a structure: not one array or None."""
     return isinstance(value, (list, tuple, dict))
-
-
-def _leaves(value: Any) -> Iterator[Any]:
-    yield from tree.flatten(value) if _is_structure(value) else (value,)
 
 
 def _dtype_of(number: Any, others: list[torch.dtype]) -> torch.dtype:

@@ -684,8 +684,7 @@ def vectorize(
         mapped = [i for i, arg in enumerate(args) if i not in fixed and arg is not None]
         if not mapped:
             return pyfunc(*args, **kwargs)
-        given = {str(i): args[i] for i in mapped}
-        arrays = [*as_tensors(given, dict.fromkeys(given, "Array")).values()]
+        arrays = as_tensors([args[i] for i in mapped], ["Array"] * len(mapped))
         axes = [()] * len(arrays) if inputs is None else inputs
         if len(axes) != len(arrays):
             raise TypeError(
