@@ -299,6 +299,29 @@ def test_inputs_by_position_by_name_and_in_their_structure():
             assert torch.equal(own, reference)
 
 
+@pytest.mark.parametrize("as_dict", [True, False])
+def test_inputs_that_are_not_used_are_named_once(as_dict):
+    a, b = Input((3,), name="a"), Input((2,), name="b")
+    inputs = {"a": a, "b": b} if as_dict else [a, b]
+    model = Model(inputs, Dense(1)(layers.concatenate([a, b])))
+    model.compile("sgd", "mse")
+    x = {"a": np.ones((4, 3)), "b": np.ones((4, 2)), "c": np.ones((4, 2))}
+    y = np.ones((4, 1))
+    for call in (
+        lambda x: model.fit(x, y, epochs=2, verbose=0),
+        lambda x: model.evaluate(x, y, verbose=0),
+        lambda x: model.predict(x, verbose=0),
+        lambda x: model.train_on_batch(x, y),
+    ):
+        with pytest.warns(
+            UserWarning, match=r"does not use the inputs \['c'\]"
+        ) as found:
+            call(x)
+        assert len(found) == 1
+        with pytest.raises(ValueError, match=r"\['a', 'b'\], got \['a'\]"):
+            call({"a": x["a"]})
+
+
 def test_ranks_and_dtypes_are_fitted():
     inputs = Input((1,), dtype="int32")
     model = Model(inputs, layers.Embedding(5, 2)(inputs))

@@ -262,6 +262,16 @@ class Model(Trainer):
         return self._output_names() or []
 
     @property
+    def input_keys(self) -> list[str] | None:
+        """The keys that a dict of inputs needs, where there is more than one input."""
+        graph = self._graph
+        if graph is None:
+            return super().input_keys
+        if isinstance(graph.input_structure, dict):
+            return sorted(graph.input_structure)
+        return sorted(t.name for t in graph.inputs) if len(graph.inputs) > 1 else None
+
+    @property
     def input(self) -> Any:
         """The symbolic inputs, in the structure that the model was made with."""
         if self._graph is not None:

@@ -38,7 +38,7 @@ from torchkeras.training.data import (
     unpack_x_y_sample_weight,
     weigh_classes,
 )
-from torchkeras.training.validation import check_inputs, check_targets
+from torchkeras.training.validation import check_keys, check_targets
 
 Step = Callable[[Any], Any]
 
@@ -630,6 +630,7 @@ class Trainer(Layer):
             The outputs of all batches, joined along the first axis.
         """
         batches = self._batches("predict", x, None, None, batch_size)
+        self._check_keys("predict", batches)
         if isinstance(batches, ArrayBatches):
             if batches.num_rows == 0:
                 return self._empty_outputs(batches)
@@ -797,8 +798,8 @@ class Trainer(Layer):
             self._build_on(batch[0])  # type: ignore[index]
             if isinstance(batches, ArrayBatches):
                 batches.device = self._device()
-        elif self.takes_dict:
-            check_inputs(self, caller, first_batch(batches)[0])  # type: ignore[index]
+        else:
+            self._check_keys(caller, batches)
         self._prepare_weights()
         if type(self).compute_loss is Trainer.compute_loss:
             for part in (batches, validation):
@@ -806,10 +807,15 @@ class Trainer(Layer):
                     check_targets(self, part, self._compiled_loss)
 
     @property
-    def takes_dict(self) -> bool:
-        """Whether the model was built on a dict of inputs."""
-        shapes = self._build_shapes or {}
-        return isinstance(shapes.get("input_shape"), dict)
+    def input_keys(self) -> list[str] | None:
+        """The keys of the inputs of a model that was built on a dict, else None."""
+        shapes = (self._build_shapes or {}).get("input_shape")
+        return sorted(shapes) if isinstance(shapes, dict) else None
+
+    def _check_keys(self, caller: str, batches: Batches) -> None:
+        if self.built and (keys := self.input_keys):
+            batch = first_batch(batches)
+            check_keys(f"{caller}: the model '{self.name}'", keys, batch and batch[0])
 
     def _is_ready_inside(self) -> bool:
         """Say whether a model with a step of its own has nothing left to build.

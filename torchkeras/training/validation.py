@@ -16,25 +16,25 @@ from torchkeras.training.compiled import CompiledLoss, get_loss
 from torchkeras.training.data import ArrayBatches, Batches
 
 
-def check_inputs(model: Layer, caller: str, x: Any) -> None:
-    """Refuse a dict of inputs that lacks a key the model was built with.
+def check_keys(owner: str, expected: list[str], x: Any) -> None:
+    """Refuse a dict of inputs that lacks a key, and warn of keys that have no use.
+
+    Args:
+        owner: the call and the model, for messages.
+        expected: the keys of the model.
+        x: the inputs; anything but a dict passes.
 
     Raises:
         ValueError: listing the keys expected and given.
     """
-    expected = (model.get_build_config() or {}).get("input_shape")
-    if not isinstance(expected, dict) or not isinstance(x, dict):
+    if not isinstance(x, dict):
         return
     if set(expected) - set(x):
         raise ValueError(
-            f"{caller}: the model '{model.name}' takes inputs with the keys "
-            f"{sorted(expected)}, got {sorted(x)}."
+            f"{owner} takes inputs with the keys {expected}, got {sorted(x)}."
         )
     if extra := sorted(set(x) - set(expected)):
-        warnings.warn(
-            f"{caller}: the model '{model.name}' does not use the inputs {extra}.",
-            stacklevel=4,
-        )
+        warnings.warn(f"{owner} does not use the inputs {extra}.", stacklevel=5)
 
 
 def check_targets(model: Layer, batches: Batches, compiled: CompiledLoss) -> None:
