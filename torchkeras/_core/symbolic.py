@@ -12,8 +12,11 @@ import sys
 from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch.utils import _pytree
 
 from torchkeras._core import tree
 from torchkeras._core.dtypes import DTYPES, standardize_dtype
@@ -408,7 +411,7 @@ def infer_outputs(
     if (infer := getattr(op, "infer", None)) is not None:
         return infer(*args, **kwargs)
     # What a layer makes in its `call`, such as positions or noise, is on `meta` too.
-    with Probe() as probe, torch.device("meta"):
+    with Probe() as probe, torch.device("meta"), _ConstantsToMeta():
         for leaf in tree.flatten((op, args, kwargs)):
             if isinstance(leaf, nn.Module):
                 probe.adopt(leaf)
@@ -457,6 +460,36 @@ def _merge(first: Any, second: Any) -> Any:
     # An unknown axis stands for the same size in what follows, wherever it is now.
     merged.sizes = (tuple(first.shape), tuple(second.shape))
     return merged
+
+
+class _ConstantsToMeta(TorchFunctionMode):
+    """Takes tensors and arrays that meet one on `meta` as being there as well.
+
+    They are what a layer made for itself before: a table of positions, a mask.
+    """
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        name = getattr(func, "__name__", "")
+        if name == "__set__" or (name[:1] == "_" != name[1:2]):
+            return func(*args, **(kwargs or {}))  # of modules that are being made
+        leaves, structure = _pytree.tree_flatten((args, kwargs or {}))
+        tensors = [leaf.is_meta for leaf in leaves if isinstance(leaf, Tensor)]
+        if any(tensors) and (
+            not all(tensors) or any(isinstance(leaf, np.ndarray) for leaf in leaves)
+        ):
+            leaves = [_as_meta(leaf) for leaf in leaves]
+            args, kwargs = _pytree.tree_unflatten(leaves, structure)
+        return func(*args, **(kwargs or {}))
+
+
+def _as_meta(leaf: Any) -> Any:
+    if isinstance(leaf, np.ndarray) and leaf.dtype != object:
+        leaf = torch.as_tensor(leaf, device="cpu")
+    if isinstance(leaf, Tensor) and not leaf.is_meta:
+        return leaf.detach().to("meta")
+    return leaf
 
 
 @contextlib.contextmanager

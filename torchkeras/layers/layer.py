@@ -73,6 +73,9 @@ class Layer(nn.Module):
     dtype_policy: dtypes.DTypePolicy
     input_shape_argument: tuple[int | None, ...] | None
 
+    #: How often `trainable` was set, of any layer: what was made for the weights that
+    #: are trained looks at it.
+    trainable_changes: ClassVar[int] = 0
     #: Whether integer inputs are cast to the compute dtype as well.
     casts_integers: ClassVar[bool] = False
     #: Integer dtypes that the layer takes as they are, such as indices.
@@ -301,7 +304,7 @@ class Layer(nn.Module):
         if type(self).compute_output_shape is Layer.compute_output_shape:
             outputs = self.compute_output_spec(*args, **kwargs)
         else:
-            shape = self.compute_output_shape(_shapes_of(args[0]))
+            shape = self.compute_output_shape(shapes_of(args[0]))
             outputs = symbolic_tensors(shape, self.compute_dtype)
         record(self, args, kwargs, outputs)
         if self._has_losses:
@@ -348,12 +351,10 @@ class Layer(nn.Module):
         """Call `build` with the shapes of the call's arguments."""
         parameters = list(inspect.signature(self.build).parameters)
         if len(parameters) <= 1:
-            self.build(_shapes_of(args[0]) if args else None)
+            self.build(shapes_of(args[0]) if args else None)
             return
         bound = inspect.signature(self.call).bind(*args, **kwargs).arguments
-        shapes = {
-            f"{k}_shape": _shapes_of(v) for k, v in bound.items() if v is not None
-        }
+        shapes = {f"{k}_shape": shapes_of(v) for k, v in bound.items() if v is not None}
         self.build(**{k: v for k, v in shapes.items() if k in parameters})
 
     def _finish_build(self, shapes: dict[str, Any]) -> None:
@@ -390,7 +391,7 @@ class Layer(nn.Module):
 
     def build_from_config(self, config: dict[str, Any]) -> None:
         """Build from what `get_build_config` returned."""
-        shapes = {k: _as_shape(v) for k, v in config.items()}
+        shapes = {k: as_shape(v) for k, v in config.items()}
         if self.built or not any(v is not None for v in shapes.values()):
             return
         if set(shapes) == {"input_shape"}:
@@ -667,6 +668,7 @@ class Layer(nn.Module):
     @trainable.setter
     def trainable(self, value: bool) -> None:
         value = bool(value)
+        Layer.trainable_changes += 1
         for layer in self.modules():
             if isinstance(layer, Layer):
                 layer._trainable = value
@@ -771,7 +773,7 @@ class Layer(nn.Module):
         }
         if "input" in named:  # Keras's name for that of the first argument
             inputs.insert(0, named.pop("input"))
-        return _shapes_of(self.compute_output_spec(*inputs, **named))
+        return shapes_of(self.compute_output_spec(*inputs, **named))
 
     def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:
         """Return symbolic tensors of the outputs' shapes and dtypes."""
@@ -933,17 +935,18 @@ def _readable(name: str, array: Any) -> np.ndarray:
     return array
 
 
-def _as_shape(value: Any) -> Any:
+def as_shape(value: Any) -> Any:
+    """Return a shape of a config, in lists, as tuples."""
     if isinstance(value, dict):
-        return {k: _as_shape(v) for k, v in value.items()}
+        return {k: as_shape(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
         if all(v is None or isinstance(v, int) for v in value):
             return tuple(value)
-        return [_as_shape(v) for v in value]
+        return [as_shape(v) for v in value]
     return value
 
 
-def _shapes_of(structure: Any) -> Any:
+def shapes_of(structure: Any) -> Any:
     """Return the shapes of the tensors in a structure; no batch size in a probe."""
 
     def shape_of(leaf: Any) -> Any:

@@ -14,13 +14,15 @@ from torchkeras._core.errors import did_you_mean
 from torchkeras._core.naming import auto_name, to_snake_case
 from torchkeras._core.registry import deserialize_object, root, serialize_object
 from torchkeras._core.symbolic import (
+    KerasTensor,
     like,
     recorded_outputs,
     symbolic_leaves,
 )
 from torchkeras._core.tracking import ContainedModules
 from torchkeras.layers.core import InputLayer
-from torchkeras.layers.layer import Layer, symbolic_tensors
+from torchkeras.layers.layer import Layer, as_shape, shapes_of, symbolic_tensors
+from torchkeras.losses import Loss
 from torchkeras.models import schema
 from torchkeras.models.graph import (
     AddLoss,
@@ -94,14 +96,36 @@ class Model(Trainer):
             input_shape: the shape with the batch axis, or a structure of shapes.
         """
         if not self.built and type(self).build is Model.build:
-            self._run_symbolically(input_shape)
+            inputs = symbolic_tensors(input_shape, self.compute_dtype)
+            self._run_symbolically((inputs,), {})
 
-    def _run_symbolically(self, input_shape: Any) -> None:
+    def _build_from(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        given = inspect.signature(self.call).bind(*args, **kwargs).arguments
+        shapes = {f"{k}_shape": shapes_of(v) for k, v in given.items() if _has_shape(v)}
+        if type(self).build is not Model.build or len(shapes) < 2:
+            super()._build_from(args, kwargs)
+            return
+        self._run_symbolically(*tree.map_structure(_symbolic, (args, kwargs)))
+        self._finish_build(shapes)
+
+    def build_from_config(self, config: dict[str, Any]) -> None:
+        """Build from what `get_build_config` returned."""
+        if self.built or type(self).build is not Model.build or len(config) < 2:
+            super().build_from_config(config)
+            return
+        shapes = {key: as_shape(value) for key, value in config.items()}
+        inputs = {
+            key.removesuffix("_shape"): symbolic_tensors(shape, self.compute_dtype)
+            for key, shape in shapes.items()
+        }
+        self._run_symbolically((), inputs)
+        self._finish_build(shapes)
+
+    def _run_symbolically(self, args: Any, kwargs: Any) -> None:
         self.built = True  # so that the run itself does not build again
         try:
             with recorded_outputs() as outputs:
-                inputs = symbolic_tensors(input_shape, self.compute_dtype)
-                self.compute_output_spec(inputs)
+                self.compute_output_spec(*args, **kwargs)
         finally:
             self.built = False
         self.__dict__["_inner_outputs"] = outputs
@@ -163,7 +187,7 @@ class Model(Trainer):
         graph = self._graph
         parts = graph.input_structure, graph.output_structure
         self._make_graph(Graph(*parts, [*graph.terms, *terms]))
-        self.__dict__["_weights_ready"] = False  # of layers that are new, perhaps
+        self.__dict__["_weights_ready"] = None  # of layers that are new, perhaps
 
     def _key_for(self, layer: nn.Module) -> str:
         """Return the key in `state_dict`: the layer's name, or its torch class's."""
@@ -254,12 +278,28 @@ class Model(Trainer):
         return None if self._graph is not None else super().get_build_config()
 
     def _output_names(self) -> list[str] | None:
-        return None if self._graph is None else self._graph.output_names
+        if self._graph is None:
+            return None
+        structure = self._graph.output_structure
+        by_key = isinstance(structure, dict) and not any(
+            tree.is_nested(part) for part in structure.values()
+        )
+        return list(structure) if by_key else self._graph.output_names
 
     @property
     def output_names(self) -> list[str]:
         """The names of the outputs: of the layers that make them."""
-        return self._output_names() or []
+        return [] if self._graph is None else self._graph.output_names
+
+    @property
+    def first_layer(self) -> Any:
+        """The layer that gets the inputs as they are; None where it is not known."""
+        graph = self._graph
+        if graph is None or len(graph.inputs) != 1:
+            return None
+        only = graph.inputs[0]
+        takers = [n for n in graph.nodes if any(t is only for t in n.inputs)]
+        return takers[0].op if len(takers) == 1 else None
 
     @property
     def input_keys(self) -> list[str] | None:
@@ -318,7 +358,7 @@ class Model(Trainer):
         if self._graph is not None:
             return self._graph.layers
         found = dict.fromkeys(_leaves_of(self))  # each once, as in Keras
-        return [m for m in found if not isinstance(m, InputLayer)]
+        return [m for m in found if not isinstance(m, InputLayer) and _is_layer(m)]
 
     def get_layer(self, name: str | None = None, index: int | None = None) -> Any:
         """Return a layer by name or by position.
@@ -356,7 +396,10 @@ class Model(Trainer):
             nodes = self._graph.nodes_of(layer)
         else:
             nodes = getattr(layer, "_nodes", [])
-        return nodes[0].structure if nodes else self._inner_outputs.get(layer)
+        if nodes:
+            return nodes[0].structure
+        made = symbolic_leaves(getattr(layer, "outputs", None))
+        return self._inner_outputs.get(layer, made or None)
 
     def reset_states(self) -> None:
         """Let stateful layers begin the next batch with states of zeros."""
@@ -516,6 +559,17 @@ def _functional_arguments(
     return inputs, outputs
 
 
+def _has_shape(argument: Any) -> bool:
+    return any(hasattr(leaf, "shape") for leaf in tree.flatten(argument))
+
+
+def _symbolic(leaf: Any) -> Any:
+    """Return a symbolic tensor like a tensor, all else as it is."""
+    if not isinstance(leaf, Tensor):
+        return leaf
+    return KerasTensor(shapes_of(leaf), str(leaf.dtype).removeprefix("torch."))
+
+
 def _is_made_of_graph(cls: type[Model]) -> bool:
     """Say whether a class is made of inputs and outputs, as `Model` itself is."""
     parameters = list(inspect.signature(cls.__init__).parameters.values())[1:]
@@ -528,6 +582,11 @@ def _is_made_of_graph(cls: type[Model]) -> bool:
 def name_of(layer: nn.Module) -> str:
     """Return the name of a layer, or of the class of a plain torch module."""
     return layer.name if isinstance(layer, Layer) else type(layer).__name__
+
+
+def _is_layer(module: nn.Module) -> bool:
+    """Say whether a module is no metric and no loss, which are modules as well."""
+    return not isinstance(module, Loss) and not hasattr(module, "update_state")
 
 
 def _leaves_of(module: nn.Module) -> list[nn.Module]:

@@ -166,7 +166,7 @@ class Sequential(Model):
         self._symbolic_outputs[layer] = output
         if layer is next(reversed(self._modules.values())):
             self._finish_build({"input_shape": self.inputs[0].shape})  # type: ignore[index]
-            self.__dict__["_weights_ready"] = False
+            self.__dict__["_weights_ready"] = None
 
     def build(self, input_shape: Any = None) -> None:
         """Make the weights of all layers for inputs of that shape.
@@ -260,6 +260,14 @@ class Sequential(Model):
 
     def __getitem__(self, index: int | slice) -> Any:
         return self.layers[index]
+
+    def _output_names(self) -> list[str] | None:
+        return [name_of(self.layers[-1])] if self.layers else None
+
+    @property
+    def first_layer(self) -> Any:
+        """The layer that gets the inputs as they are."""
+        return next(iter(self._modules.values()), None)
 
     def _cached_rows(self, batches: ArrayBatches) -> int:
         if batches.device.type != "cpu" or not all(

@@ -380,7 +380,8 @@ class Optimizer(UserVariables):
                 path = getattr(weight, "path", None) or tuple(weight.shape)
                 raise ValueError(
                     f"Optimizer '{self.name}' was built over other weights than "
-                    f"{path}. Make a new optimizer for a new set of weights."
+                    f"{path}. Make a new optimizer for a new set of weights: after "
+                    "`trainable` was changed, `compile` again."
                 )
 
     def exclude_from_weight_decay(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import importlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from typing import Any
 
 import torch
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from torchkeras import losses
 from torchkeras._core import tree
+from torchkeras._core.errors import did_you_mean
 from torchkeras._core.naming import to_snake_case
 
 #: Outputs with at most this many values are kept for some steps, so that their metrics
@@ -27,8 +28,10 @@ _LOSSES = 256
 Output = str | int | None
 
 
-class Logs(Mapping[str, float]):
+class Logs(MutableMapping[str, Any]):
     """The numbers of a step or an epoch, computed when the first of them is read.
+
+    What is set lasts until the next step.
 
     Args:
         compute: gives the numbers.
@@ -41,20 +44,26 @@ class Logs(Mapping[str, float]):
 
     def __init__(self, compute: Callable[[], Mapping[str, Any]]) -> None:
         self._compute = compute
-        self._values: dict[str, float] | None = None
+        self._values: dict[str, Any] | None = None
 
     def expire(self) -> Logs:
         """Forget the numbers, because something was added to them."""
         self._values = None
         return self
 
-    def _read(self) -> dict[str, float]:
+    def _read(self) -> dict[str, Any]:
         if self._values is None:
             self._values = as_numbers(self._compute())
         return self._values
 
-    def __getitem__(self, name: str) -> float:
+    def __getitem__(self, name: str) -> Any:
         return self._read()[name]
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        self._read()[name] = value
+
+    def __delitem__(self, name: str) -> None:
+        del self._read()[name]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._read())
@@ -62,7 +71,7 @@ class Logs(Mapping[str, float]):
     def __len__(self) -> int:
         return len(self._read())
 
-    def copy(self) -> dict[str, float]:
+    def copy(self) -> dict[str, Any]:
         """Return the numbers as a dict of their own."""
         return dict(self._read())
 
@@ -149,7 +158,10 @@ def by_output(
                 f"outputs are {list(names)}."
             )
         return [spec.get(name) for name in names]
-    if isinstance(spec, (list, tuple)) and (len(names) > 1 or not nested):
+    listed = isinstance(spec, (list, tuple))
+    if listed and len(spec) == len(names) == 1 and isinstance(spec[0], (list, tuple)):
+        return list(spec)  # a list for each of one output
+    if listed and (len(names) > 1 or not nested):
         if len(spec) != len(names):
             raise ValueError(
                 f"compile: `{argument}` has {len(spec)} entries for {len(names)} "
@@ -261,11 +273,17 @@ class CompiledLoss:
         targets, outputs, names = _flatten(y_true, y_pred, self.output_names)
         specs = by_output("loss", self.spec, names, nested=False)
         weights = by_output("loss_weights", self.weights, names, nested=False)
-        self._terms = []
+        terms: list[tuple[int, losses.Loss, float]] = []
         for index, (spec, weight) in enumerate(zip(specs, weights, strict=True)):
+            if spec is not None and targets[index] is None:
+                raise ValueError(
+                    f"The output '{names[index]}' has a loss and no target. Give a "
+                    f"target for each of {names}, or no loss for this one."
+                )
             loss = get_loss(spec, targets[index], outputs[index])
             if loss is not None:
-                self._terms.append((index, loss, 1.0 if weight is None else weight))
+                terms.append((index, loss, 1.0 if weight is None else weight))
+        self._terms = terms
         if len(names) == 1 and self._terms and self._terms[0][2] == 1.0:
             self._single = self._terms[0][1]
         if len(names) > 1:
@@ -303,13 +321,13 @@ def _flatten(
     """Return targets, outputs and names of the outputs in one order."""
     if isinstance(y_pred, Mapping):
         keys: list[Output] = list(y_pred)
-        targets = [y_true[k] for k in keys] if isinstance(y_true, Mapping) else None
+        targets = _by_name(y_true, keys) if isinstance(y_true, Mapping) else None
         return targets or tree.flatten(y_true), [y_pred[k] for k in keys], keys
     outputs = tree.flatten(y_pred)
     keys = list(names) if names and len(names) == len(outputs) else []
     keys = keys or [f"output_{i}" for i in range(len(outputs))]
     if isinstance(y_true, Mapping):
-        return [y_true.get(k) for k in keys], outputs, keys
+        return _by_name(y_true, keys), outputs, keys
     targets = tree.flatten(y_true)
     if len(targets) != len(outputs):
         raise ValueError(
@@ -317,6 +335,16 @@ def _flatten(
             "target(s). Give one target for each output."
         )
     return targets, outputs, keys
+
+
+def _by_name(y_true: Mapping[Any, Any], names: list[Output]) -> list[Any]:
+    """Return the targets of the outputs, None for one that has no target."""
+    if unknown := [key for key in y_true if key not in names]:
+        raise ValueError(
+            f"The targets have keys {unknown} that are no outputs."
+            f"{did_you_mean(unknown[0], map(str, names))} The outputs are {names}."
+        )
+    return [y_true.get(name) for name in names]
 
 
 def _weights_by_output(sample_weight: Any, names: Sequence[Output]) -> list[Any]:

@@ -152,6 +152,13 @@ class ArrayBatches:
         last = rows(slice(cut, None)), self.batch_size, False, self.device
         return ArrayBatches(*first), ArrayBatches(*last)
 
+    def resize(self, batch_size: int | None, steps: int | None) -> None:
+        """Take another batch size: the one given, or the one of so many batches."""
+        if batch_size or steps:
+            rows = max(self.num_rows, 1)
+            self.batch_size = batch_size or math.ceil(rows / (steps or 1))
+            self.num_batches = math.ceil(self.num_rows / self.batch_size)
+
     def weigh(self, class_weight: Mapping[int, float]) -> ArrayBatches:
         """Return these batches, each row weighed by its class too."""
         x, y, sample_weight = self.arrays
@@ -462,19 +469,25 @@ def first_batch(batches: Batches) -> Batch | None:
 
 
 class StepIterator:
-    """A fixed number of batches, beginning again where the data allows it.
+    """A fixed number of batches, beginning again where that is allowed.
 
     Args:
         batches: the data.
         steps: how many batches to give.
+        restarts: whether the data may begin again when it is used up.
         resume: a pass over the data that an earlier epoch left unfinished.
     """
 
     def __init__(
-        self, batches: Batches, steps: int, resume: Iterator[Any] | None
+        self,
+        batches: Batches,
+        steps: int,
+        restarts: bool,
+        resume: Iterator[Any] | None = None,
     ) -> None:
         self.batches = batches
         self.steps = steps
+        self.restarts = restarts
         self.unfinished = resume
         self.given = 0
 
@@ -484,7 +497,7 @@ class StepIterator:
         while self.given < self.steps:
             batch = next(source, None)
             if batch is None:
-                if fresh or not self.batches.restarts:
+                if fresh or not self.restarts:
                     self.unfinished = source
                     return  # no data, or no more of it
                 source, fresh = iter(self.batches), True

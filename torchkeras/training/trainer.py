@@ -156,7 +156,7 @@ class Trainer(Layer):
             _guards_loss=False,
             _compiled_gradients=self._first_gradients,
             _regularized=True,  # some weights may be, until it is known
-            _weights_ready=False,
+            _weights_ready=None,
             **_NO_FUNCTIONS,
         )
         self.__dict__["_logs"] = Logs(self.get_metrics_result)
@@ -186,7 +186,7 @@ class Trainer(Layer):
 
     def _prepare_weights(self) -> None:
         """Bind the optimizer to the weights, once they exist."""
-        if self._weights_ready:
+        if self._weights_ready == Layer.trainable_changes:
             return
         trainable = self.trainable_weights
         if trainable:
@@ -198,7 +198,7 @@ class Trainer(Layer):
                 stacklevel=3,
             )
         self.__dict__.update(
-            _weights_ready=True,
+            _weights_ready=Layer.trainable_changes,
             _trains=bool(trainable),
             _regularized=[w for w in trainable if w.regularizer is not None],
             _constrained=[w for w in trainable if w.constraint is not None],
@@ -389,7 +389,10 @@ class Trainer(Layer):
         """Return the value of the loss and of each metric, by name."""
         trackers = [self._loss_tracker, *self._compiled_loss.trackers]
         results = {t.name: t.result() for t in trackers}
-        results.update(self._compiled_metrics.result())
+        metrics = self._compiled_metrics.result()
+        # Keras knows metrics of several outputs by no name, and sorts them.
+        several = bool(self._compiled_loss.trackers)
+        results.update(sorted(metrics.items()) if several else metrics)
         for metric in self._own_metrics():
             results[metric.name] = metric.result()
         return results
@@ -449,7 +452,8 @@ class Trainer(Layer):
         Args:
             x: arrays, tensors, a `Dataset`, a `DataLoader`, or a generator of batches.
             y: the targets, when `x` is arrays.
-            batch_size: rows per batch, 32 by default.
+            batch_size: rows per batch; by default 32, or what `steps_per_epoch` batches
+                need.
             epochs: the epoch to stop at.
             verbose: 0 silent, 1 a bar, 2 a line per epoch, ``"auto"``.
             callbacks: a list of callbacks.
@@ -476,27 +480,26 @@ class Trainer(Layer):
         epochs = _limited_epochs(positive_integer("fit", "epochs", epochs))
         fraction = check_fraction(validation_split, x)
         steps_per_epoch = _optional_steps("fit", "steps_per_epoch", steps_per_epoch)
+        validation_steps = _optional_steps("fit", "validation_steps", validation_steps)
         batches = self._batches("fit", x, y, sample_weight, batch_size, bool(shuffle))
         self._require_rows("fit", batches, "training")
-        validation = self._validation_batches(
-            validation_data, validation_batch_size or batch_size
-        )
+        validation = self._validation_batches(validation_data)
         if validation is None and fraction:
             batches, validation = batches.split(fraction)  # type: ignore[union-attr]
         if class_weight is not None:
             batches = batches.weigh(class_weight)
+        _resize(batches, batch_size, steps_per_epoch)
+        _resize(validation, validation_batch_size or batch_size, validation_steps)
         self._prepare("fit", batches, validation)
         steps_per_epoch = _limited_steps(steps_per_epoch, batches)
-        steps = steps_per_epoch or batches.num_batches
         callback_list = self._callback_list(
-            callbacks, verbose, epochs=epochs, steps=steps, add_history=True
-        )
-        validation_steps = _optional_steps("fit", "validation_steps", validation_steps)
+            callbacks, verbose, epochs=epochs, add_history=True,
+            steps=steps_per_epoch or batches.num_batches,
+        )  # fmt: skip
         validation_steps = _limited_steps(validation_steps, validation)
-        rows = None
+        rows, warned = None, False
         self.stop_training = False
         logs: dict[str, Any] = {}
-        warned = False
         try:
             callback_list.on_train_begin()
             for epoch in range(initial_epoch, epochs):
@@ -568,7 +571,7 @@ class Trainer(Layer):
         Args:
             x: as for `fit`.
             y: the targets, when `x` is arrays.
-            batch_size: rows per batch, 32 by default.
+            batch_size: rows per batch; by default 32, or what `steps` batches need.
             verbose: 0 silent, 1 a bar, 2 a line, ``"auto"``.
             sample_weight: a weight for each row.
             steps: the number of batches to use.
@@ -584,6 +587,7 @@ class Trainer(Layer):
         batches = self._batches("evaluate", x, y, sample_weight, batch_size)
         self._require_rows("evaluate", batches, "evaluation")
         steps = _optional_steps("evaluate", "steps", steps)
+        _resize(batches, batch_size, steps)
         self._prepare("evaluate", batches)
         steps = _limited_steps(steps, batches)
         callback_list = self._callback_list(
@@ -602,7 +606,7 @@ class Trainer(Layer):
         self, batches: Batches, steps: int | None, callbacks: CallbackList
     ) -> dict[str, Any]:
         callbacks.on_test_begin()
-        rows = _rows_of_epoch(batches, steps, None)
+        rows = _rows_of_pass(batches, steps)
         with torch.no_grad():
             logs = self._run_epoch("test", self._function_of("test"), rows, callbacks)
         _ended(rows, steps)
@@ -621,7 +625,7 @@ class Trainer(Layer):
 
         Args:
             x: as for `fit`; batches may be ``x`` or ``(x, y)``.
-            batch_size: rows per batch, 32 by default.
+            batch_size: rows per batch; by default 32, or what `steps` batches need.
             verbose: 0 silent, 1 a bar, 2 a line, ``"auto"``.
             steps: the number of batches to use.
             callbacks: a list of callbacks.
@@ -634,7 +638,10 @@ class Trainer(Layer):
         if isinstance(batches, ArrayBatches):
             if batches.num_rows == 0:
                 return self._empty_outputs(batches)
-            if callbacks is None and batches.num_rows > 1:
+            if steps is not None:
+                steps = positive_integer("predict", "steps", steps)
+                batches.resize(batch_size, steps)
+            elif callbacks is None and batches.num_rows > 1:
                 batches.batch_size = self._cached_rows(batches)
         steps = _optional_steps("predict", "steps", steps)
         steps = _limited_steps(steps, batches)
@@ -650,8 +657,9 @@ class Trainer(Layer):
 
         with self._mode(False), torch.no_grad():
             callback_list.on_predict_begin()
-            rows = _rows_of_epoch(batches, steps, None)
+            rows = _rows_of_pass(batches, steps)
             self._run_epoch("predict", step, rows, callback_list)
+            _ended(rows, steps)
             callback_list.on_predict_end()
         if not outputs:
             raise ValueError(
@@ -682,7 +690,7 @@ class Trainer(Layer):
         class_weight: Mapping[int, float] | None = None,
         return_dict: bool = False,
     ) -> Any:
-        """Train on one batch; metrics go on from earlier calls.
+        """Train on one batch and return its loss and metrics.
 
         Args:
             x: the inputs.
@@ -698,6 +706,7 @@ class Trainer(Layer):
                 class_weight,
             )  # fmt: skip
         data = self._one_batch("train_on_batch", x, y, sample_weight)
+        self.reset_metrics()
         with self._mode(True):
             return _as_result(self._function_of("train")([data]), return_dict)
 
@@ -708,7 +717,7 @@ class Trainer(Layer):
         sample_weight: Any = None,
         return_dict: bool = False,
     ) -> Any:
-        """Evaluate one batch; metrics go on from earlier calls.
+        """Evaluate one batch and return its loss and metrics.
 
         Args:
             x: the inputs.
@@ -718,6 +727,7 @@ class Trainer(Layer):
         """
         self._require_compiled("test_on_batch")
         data = self._one_batch("test_on_batch", x, y, sample_weight)
+        self.reset_metrics()
         with self._mode(False), torch.no_grad():
             return _as_result(self._function_of("test")([data]), return_dict)
 
@@ -763,11 +773,11 @@ class Trainer(Layer):
             caller=caller,
         )
 
-    def _validation_batches(self, data: Any, batch_size: int | None) -> Batches | None:
+    def _validation_batches(self, data: Any) -> Batches | None:
         if data is None:
             return None
         x, y, sample_weight = unpack_x_y_sample_weight(data)
-        batches = self._batches("fit", x, y, sample_weight, batch_size)
+        batches = self._batches("fit", x, y, sample_weight)
         self._require_rows("fit", batches, "validation")
         return batches
 
@@ -805,6 +815,11 @@ class Trainer(Layer):
             for part in (batches, validation):
                 if part is not None:
                     check_targets(self, part, self._compiled_loss)
+
+    @property
+    def first_layer(self) -> Any:
+        """The layer that gets the inputs as they are; None where it is not known."""
+        return None
 
     @property
     def input_keys(self) -> list[str] | None:
@@ -884,7 +899,20 @@ def _rows_of_epoch(batches: Batches, steps: int | None, before: Any) -> Any:
     if steps is None and batches.restarts:
         return batches
     unfinished = before.unfinished if isinstance(before, StepIterator) else None
-    return StepIterator(batches, steps or 2**62, unfinished)
+    return StepIterator(batches, steps or 2**62, batches.restarts, unfinished)
+
+
+def _rows_of_pass(batches: Batches, steps: int | None) -> Any:
+    """Return what one pass iterates over, which uses no row twice."""
+    if steps is None and batches.restarts:
+        return batches
+    return StepIterator(batches, steps or 2**62, restarts=False)
+
+
+def _resize(batches: Batches | None, batch_size: int | None, steps: int | None) -> None:
+    """Give arrays the batch size that was asked for, or that makes so many batches."""
+    if isinstance(batches, ArrayBatches):
+        batches.resize(batch_size, steps)
 
 
 def _ended(rows: Any, steps: int | None) -> bool:

@@ -53,13 +53,13 @@ def check_targets(model: Layer, batches: Batches, compiled: CompiledLoss) -> Non
         batches.check = functools.partial(check_batch, model, compiled)
 
 
-def check_batch(model: Layer, compiled: CompiledLoss, x: Any, y: Any) -> None:
+def check_batch(model: Any, compiled: CompiledLoss, x: Any, y: Any) -> None:
     """Refuse the labels or the indices of a batch if the model has no place for them.
 
     Raises:
         ValueError: naming the loss or layer, the limit, the value and its row.
     """
-    first = next(iter(model._modules.values()), None)
+    first = model.first_layer
     if isinstance(first, Embedding) and isinstance(x, Tensor):
         first.check_indices(x)
     outputs = symbolic_leaves(getattr(model, "outputs", None))
