@@ -191,7 +191,125 @@ def a_decoder_that_takes_three_tensors(k):
     return [k.ops.convert_to_numpy(t) for t in (*outputs, *again)]
 
 
+def masks_are_there_before_the_data(k):
+    class Weights(k.layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.supports_masking = True
+
+        def call(self, inputs, mask=None):
+            assert mask is not None
+            chosen = k.ops.cast(k.ops.expand_dims(mask, -1), "float32")
+            weights = k.ops.exp(inputs) * chosen
+            return weights / k.ops.sum(weights, axis=1, keepdims=True)
+
+    words = k.Input((None,), dtype="int32")
+    x = k.layers.Embedding(20, 4, mask_zero=True, embeddings_initializer="ones")(words)
+    scores = k.layers.Dense(1, kernel_initializer="ones")(x)
+    model = k.Model(words, Weights()(scores))
+    masked = k.layers.Masking()(k.Input((4, 3)))
+    steps = k.layers.LSTM(3, return_sequences=True)(masked)
+    found = [x, scores, masked, steps, k.layers.Add()([masked, masked])]
+    return (
+        [str(t._keras_mask.shape) for t in found],
+        x._keras_mask.dtype,
+        getattr(k.layers.LSTM(3)(steps), "_keras_mask", None) is None,
+        model.predict(np.array([[1, 2, 0, 0], [1, 2, 3, 0]]), verbose=0),
+    )
+
+
+def a_mask_of_several_inputs_goes_to_the_output(k):
+    class First(k.layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.supports_masking = True
+
+        def call(self, inputs, mask=None):
+            return inputs[0]
+
+    words = k.Input((3,), dtype="int32")
+    x = k.layers.Embedding(9, 4, mask_zero=True, embeddings_initializer="ones")(words)
+    model = k.Model(words, First()([x, x]))
+    model.compile("sgd", "mse")
+    targets = np.zeros((2, 3, 4), "float32")
+    return model.evaluate(np.array([[1, 2, 0], [1, 0, 0]]), targets, verbose=0)
+
+
+def configs_of_classes_that_add_to_them(k):
+    class Own(k.layers.Layer):
+        def __init__(self, units=32, **kwargs):
+            super().__init__(**kwargs)
+            self.units = units
+
+        def get_config(self):
+            return dict(units=self.units, **super().get_config())
+
+    class Wider(k.layers.Dense):
+        def __init__(self, units, factor=2, **kwargs):
+            super().__init__(units, **kwargs)
+            self.factor = factor
+
+        def get_config(self):
+            return {**super().get_config(), "factor": self.factor}
+
+    class Whole(k.Model):
+        def __init__(self, size, **kwargs):
+            super().__init__(**kwargs)
+            self.size = size
+
+        def get_config(self):
+            return {**super().get_config(), "size": self.size}
+
+    wide = Wider(3, factor=5, activation="relu")
+    twin = Wider.from_config(wide.get_config())
+    return (
+        sorted(Own(3).get_config()),
+        Own.from_config(Own(3).get_config()).units,
+        [twin.units, twin.factor, wide.get_config()["activation"]],
+        sorted(Whole(3).get_config()),
+    )
+
+
+def a_data_set_of_batches(k):
+    class Batches(k.utils.PyDataset):
+        ended = 0
+
+        def __len__(self):
+            return 4
+
+        def __getitem__(self, index):
+            rows = slice(16 * index, 16 * index + 16)
+            return X[rows], Y[rows]
+
+        def on_epoch_end(self):
+            self.ended += 1
+
+    results = []
+    for workers in (1, 3):
+        model, data = line(k), Batches(workers=workers)
+        history = model.fit(
+            data, epochs=2, shuffle=False, validation_data=Batches(), verbose=0
+        ).history
+        assert data.ended >= 2  # Keras counts one that it only looks at
+        results.append((history, model.predict(Batches(), verbose=0)))
+    return results
+
+
+def the_learning_rate_as_a_variable(k):
+    optimizer = line(k).optimizer
+    optimizer.learning_rate = 0.5
+    optimizer.learning_rate.assign_sub(0.25)
+    optimizer.learning_rate.assign_add(0.5)
+    rate = optimizer.learning_rate
+    return float(rate), str(rate.dtype), list(rate.shape)
+
+
 IDIOMS: list[Idiom] = [
+    masks_are_there_before_the_data,
+    a_mask_of_several_inputs_goes_to_the_output,
+    configs_of_classes_that_add_to_them,
+    a_data_set_of_batches,
+    the_learning_rate_as_a_variable,
     results_of_single_batches,
     a_number_of_steps_makes_the_batch_size,
     more_steps_than_batches,
@@ -325,3 +443,42 @@ def test_a_model_of_several_inputs_is_saved_with_their_shapes(tmp_path):
         model.save(tmp_path / f"m{extension}")
         loaded = torchkeras.models.load_model(tmp_path / f"m{extension}")
         np.testing.assert_array_equal(loaded(X, X[:, :3]).detach(), expected)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda k: k.layers.Dense(3)(k.Input((None,))), "must be known, got None"),
+        (
+            lambda k: k.layers.Layer(name="l").add_weight((None, 3), name="w"),
+            r"'l'.*'w'.*\(None, 3\)",
+        ),
+    ],
+)
+def test_unknown_sizes_of_weights(make, message):
+    with pytest.raises(ValueError, match=message):
+        make(torchkeras)
+
+
+def test_batches_made_in_processes_are_the_same():
+    class Batches(torchkeras.utils.PyDataset):
+        def __len__(self):
+            return 4
+
+        def __getitem__(self, index):
+            return X[16 * index : 16 * index + 16]
+
+    model = line(torchkeras)
+    expected = model.predict(X, verbose=0)
+    data = Batches(workers=2, use_multiprocessing=True, max_queue_size=3)
+    np.testing.assert_allclose(model.predict(data, verbose=0), expected, rtol=1e-5)
+
+
+def test_a_chain_has_no_column_of_connections():
+    texts: list[str] = []
+    inputs = torchkeras.Input((8,))
+    hidden = torchkeras.layers.Dense(4)(inputs)
+    torchkeras.Model(inputs, hidden).summary(print_fn=texts.append)
+    torchkeras.Model(inputs, hidden + 1).summary(print_fn=texts.append)
+    torchkeras.Model(inputs, hidden + hidden).summary(print_fn=texts.append)
+    assert ["Connected to" in text for text in texts] == [False, False, True]

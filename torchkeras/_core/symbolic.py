@@ -161,6 +161,7 @@ class KerasTensor:
         self.static_dtype = standardize_dtype(dtype)
         self.sizes = tuple(_sizes(self.static_shape, run) for run in (0, 1))
         self.name = name or auto_name("keras_tensor")
+        self._keras_mask: Any = None
         self._history: Node | None = None
         self._inside: _ModuleCall | None = None
 

@@ -266,11 +266,7 @@ class Layer(nn.Module):
         """Return the mask given, or the ones that ride on the inputs."""
         mask = kwargs.get("mask")
         if mask is None:
-            masks = [getattr(x, "_keras_mask", None) for x in tree.flatten(args[:1])]
-            if all(m is None for m in masks):
-                mask = None
-            else:
-                mask = masks if tree.is_nested(args[0]) else masks[0]
+            mask = _riding_masks(args)
             if mask is not None and len(args) <= self._mask_position:
                 kwargs["mask"] = mask
         if "mask" not in self._call_arguments:
@@ -279,6 +275,8 @@ class Layer(nn.Module):
 
     def _put_mask(self, args: tuple[Any, ...], outputs: Any, mask: Any) -> None:
         if mask is not None and not (self.supports_masking or self._makes_mask):
+            if Probe.active:
+                return  # the call that counts will say so
             warnings.warn(
                 f"Layer '{self.name}' ({type(self).__name__}) got a mask and does not "
                 "support masking: the mask ends here. Set `supports_masking = True` in "
@@ -290,23 +288,29 @@ class Layer(nn.Module):
         masks: Any = self.compute_mask(inputs, mask)
         if masks is None:
             return
-        if isinstance(outputs, Tensor):
+        if isinstance(outputs, Tensor) and isinstance(masks, Tensor):
             outputs._keras_mask = masks  # type: ignore[attr-defined]
             return
-        if isinstance(masks, Tensor):
-            masks = [masks]
-        for output, own in zip(tree.flatten(outputs), masks, strict=False):
+        flat = tree.flatten(masks) if tree.is_nested(masks) else [masks]
+        for output, own in zip(tree.flatten(outputs), flat, strict=False):
             if own is not None:
                 output._keras_mask = own
 
     def _call_symbolically(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         kwargs = {k: v for k, v in kwargs.items() if v is not None}
+        mask = kwargs.get("mask", _riding_masks(args))
+        given = kwargs
+        built_in = type(self).__module__.startswith("torchkeras.")
+        if mask is not None and "mask" in self._call_arguments and not built_in:
+            given = {**kwargs, "mask": mask}  # rides along, and is no part of the call
         if type(self).compute_output_shape is Layer.compute_output_shape:
-            outputs = self.compute_output_spec(*args, **kwargs)
+            outputs = self.compute_output_spec(*args, **given)
         else:
             shape = self.compute_output_shape(shapes_of(args[0]))
             outputs = symbolic_tensors(shape, self.compute_dtype)
         record(self, args, kwargs, outputs)
+        if self._makes_mask or (mask is not None and self.supports_masking):
+            self._put_mask(args, outputs, mask)
         if self._has_losses:
             self._forget_losses()  # on `meta`, of no value
         return outputs
@@ -435,6 +439,12 @@ class Layer(nn.Module):
         """
         self._refuse_in_call(f"the weight {name or 'variable'!r}")
         shape = () if shape is None else tuple(np.atleast_1d(shape).tolist())
+        if None in shape:
+            raise ValueError(
+                f"Layer '{self.name}' ({type(self).__name__}): the shape of the weight "
+                f"'{name or 'variable'}' must be known, got {shape}. Call the layer on "
+                "inputs of which the axes that it has weights for are known."
+            )
         dtype = dtypes.standardize_dtype(dtype or self.variable_dtype)
         if initializer is None:
             initializer = "glorot_uniform" if "float" in dtype else "zeros"
@@ -821,7 +831,33 @@ class Layer(nn.Module):
     # Config
 
     def get_config(self) -> dict[str, Any]:
-        """Return the constructor's arguments, from which `from_config` makes a twin."""
+        """Return the constructor's arguments, from which `from_config` makes a twin.
+
+        As in Keras, what a class that writes its own `get_config` gets from
+        ``super().get_config()`` are the arguments of the built-in class above it.
+        """
+        common = {
+            "name": self.name,
+            "trainable": self._trainable,
+            "dtype": self.dtype_policy,
+        }
+        owner = _config_owner(type(self))
+        values = (
+            self._captured_arguments() if owner is None else self._attributes(owner)
+        )
+        values = {**common, **values, **{k: common[k] for k in common}}
+        if self.activity_regularizer is not None:
+            values["activity_regularizer"] = self.activity_regularizer
+        return {k: serialize_object(v) for k, v in values.items()}
+
+    def _attributes(self, owner: type) -> dict[str, Any]:
+        """Return the arguments of a built-in class, which keeps them as attributes."""
+        parameters = inspect.signature(owner.__init__).parameters
+        return {name: getattr(self, name) for name, parameter in parameters.items()
+                if parameter.kind is parameter.POSITIONAL_OR_KEYWORD
+                and name != "self" and hasattr(self, name)}  # fmt: skip
+
+    def _captured_arguments(self) -> dict[str, Any]:
         args, kwargs = self._captured
         signature = inspect.signature(type(self).__init__)
         bound = signature.bind(self, *args, **kwargs)
@@ -834,15 +870,7 @@ class Layer(nn.Module):
                 values[name] = bound.arguments[name]
         if type(self).__module__.startswith("torchkeras."):
             values = {k: self.__dict__.get(k, v) for k, v in values.items()}
-        common = {
-            "name": self.name,
-            "trainable": self._trainable,
-            "dtype": self.dtype_policy,
-        }
-        values = {**common, **values, **{k: common[k] for k in common}}
-        if self.activity_regularizer is not None:
-            values["activity_regularizer"] = self.activity_regularizer
-        return {k: serialize_object(v) for k, v in values.items()}
+        return values
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Any:
@@ -908,6 +936,21 @@ def weights_of(module: nn.Module, covered: set[int]) -> Iterator[Any]:
     for child in module._modules.values():
         if child is not None:
             yield from weights_of(child, covered)
+
+
+def _riding_masks(args: tuple[Any, ...]) -> Any:
+    """Return the masks on the first argument, in a list if it is a structure."""
+    masks = [getattr(x, "_keras_mask", None) for x in tree.flatten(args[:1])]
+    if all(mask is None for mask in masks):
+        return None
+    return masks if tree.is_nested(args[0]) else masks[0]
+
+
+def _config_owner(cls: type) -> type | None:
+    """Return the built-in class below which a user's class has its own `get_config`."""
+    built_in = [c for c in cls.__mro__ if c.__module__.startswith("torchkeras.")]
+    own = next(c for c in cls.__mro__ if "get_config" in vars(c))
+    return None if own in built_in else built_in[0]
 
 
 def _identity(weight: Any) -> Any:
@@ -977,6 +1020,11 @@ def empty_module(
     It is on the default device and of the layer's variable dtype; torch's own random
     initialization is neither paid for nor allowed to move the random state.
     """
+    if any(arg is None for arg in args):
+        raise ValueError(
+            f"Layer '{layer.name}' ({type(layer).__name__}): the number of features or "
+            "channels of the inputs must be known, got None. Give it in `Input(shape)`."
+        )
     ambient = torch.get_default_device()
     device = ambient if ambient.type == "meta" else config.default_device()
     with torch.device("meta"):

@@ -86,6 +86,20 @@ class Graph:
         return [op for op in self.operations if isinstance(op, nn.Module)]
 
     @property
+    def is_chain(self) -> bool:
+        """Whether each call takes what the one before gave, each of another layer."""
+        taken = [node.inputs for node in self.nodes[1:]]
+        given = [node.outputs for node in self.nodes[:-1]]
+        return (
+            len(self.inputs) == 1
+            and len(self.operations) == len(self.nodes)
+            and all(
+                len(own) == len(before) == 1 and own[0] is before[0]
+                for own, before in zip(taken, given, strict=True)
+            )
+        )
+
+    @property
     def output_names(self) -> list[str]:
         """The names of what makes the outputs."""
         return [_made_by(tensor).name for tensor in self.outputs]

@@ -55,7 +55,8 @@ def print_summary(
     Raises:
         ValueError: when `layer_range` matches no layers.
     """
-    connected = model.graph_of_calls is not None
+    graph = model.graph_of_calls
+    connected = graph is not None and not graph.is_chain
     header = ["Layer (type)", "Output Shape", "Param #"]
     header += ["Connected to"] if connected else []
     header += ["Trai…"] if show_trainable else []

@@ -63,7 +63,28 @@ class Options(SharedOptions, total=False):
     weight_decay: float | None
 
 
-class LearningRate(float):
+class _Number:
+    """A number that was read from an optimizer, with the methods of a variable."""
+
+    shape = ()
+
+    def assign_add(self, value: Any) -> None:
+        """Add to what the optimizer has now."""
+        self.assign(self._now() + value)
+
+    def assign_sub(self, value: Any) -> None:
+        """Subtract from what the optimizer has now."""
+        self.assign(self._now() - value)
+
+    def assign(self, value: Any) -> None:
+        """Set the number of the optimizer this one was read from."""
+        raise NotImplementedError
+
+    def _now(self) -> Any:
+        raise NotImplementedError
+
+
+class LearningRate(_Number, float):
     """The learning rate of an optimizer: a number that can be assigned to.
 
     Example:
@@ -73,6 +94,10 @@ class LearningRate(float):
     """
 
     _owner: Optimizer | None = None
+    dtype = "float32"
+
+    def _now(self) -> float:
+        return float(self if self._owner is None else self._owner.learning_rate)
 
     @property
     def value(self) -> float:
@@ -92,10 +117,14 @@ class LearningRate(float):
         return float, (float(self),)
 
 
-class Iterations(int):
+class Iterations(_Number, int):
     """The number of updates made: an integer with a variable's methods."""
 
     _owner: Optimizer | None = None
+    dtype = "int64"
+
+    def _now(self) -> int:
+        return int(self if self._owner is None else self._owner.iterations)
 
     @property
     def value(self) -> int:

@@ -7,8 +7,10 @@ host, before the first step.
 
 from __future__ import annotations
 
+import collections
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -235,12 +237,41 @@ class IndexedBatches:
         return len(self.source)
 
     def __iter__(self) -> Iterator[Any]:
+        if hasattr(self.source, "on_epoch_begin"):
+            self.source.on_epoch_begin()
         count = len(self)
-        order = torch.randperm(count).tolist() if self.shuffle else range(count)
-        for index in order:
-            yield self.source[index]
+        order = torch.randperm(count).tolist() if self.shuffle else list(range(count))
+        yield from self._fetched(order)
         if hasattr(self.source, "on_epoch_end"):
             self.source.on_epoch_end()
+
+    def _fetched(self, order: list[int]) -> Iterator[Any]:
+        source, workers = self.source, getattr(self.source, "workers", 1)
+        if workers <= 1:
+            yield from (source[index] for index in order)
+        elif source.use_multiprocessing:
+            yield from DataLoader(
+                source,
+                batch_size=None,
+                sampler=order,
+                num_workers=workers,
+                prefetch_factor=math.ceil(source.max_queue_size / workers),
+            )
+        else:
+            yield from self._fetched_by_threads(order, workers)
+
+    def _fetched_by_threads(self, order: list[int], workers: int) -> Iterator[Any]:
+        waiting: collections.deque[Future[Any]] = collections.deque()
+        pool = ThreadPoolExecutor(workers)
+        try:
+            for index in order:
+                waiting.append(pool.submit(self.source.__getitem__, index))
+                if len(waiting) > self.source.max_queue_size:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 Batches = ArrayBatches | IterableBatches

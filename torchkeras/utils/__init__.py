@@ -10,7 +10,12 @@ from torchkeras._core.registry import (
     register_keras_serializable,
 )
 from torchkeras._core.symbolic import is_keras_tensor
+from torchkeras.training.data import (
+    pack_x_y_sample_weight,
+    unpack_x_y_sample_weight,
+)
 from torchkeras.utils.data_files import get_file
+from torchkeras.utils.datasets import PyDataset
 from torchkeras.utils.graphs import get_source_inputs
 from torchkeras.utils.numerical import normalize, to_categorical
 from torchkeras.utils.plotting import model_to_dot, plot_model
@@ -18,9 +23,12 @@ from torchkeras.utils.sequences import pad_sequences
 from torchkeras.utils.session import clear_session
 
 CustomObjectScope = custom_object_scope
+Sequence = PyDataset
 
 __all__ = [
     "CustomObjectScope",
+    "PyDataset",
+    "Sequence",
     "clear_session",
     "custom_object_scope",
     "get_custom_objects",
@@ -31,10 +39,12 @@ __all__ = [
     "is_keras_tensor",
     "model_to_dot",
     "normalize",
+    "pack_x_y_sample_weight",
     "pad_sequences",
     "plot_model",
     "register_keras_serializable",
     "set_random_seed",
     "standardize_dtype",
     "to_categorical",
+    "unpack_x_y_sample_weight",
 ]
