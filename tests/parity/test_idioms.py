@@ -292,6 +292,41 @@ def a_data_set_of_batches(k):
     return history, model.predict(Batches(), verbose=0)
 
 
+def a_layer_counts_a_metric(k):
+    class Endpoint(k.layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.level = k.metrics.Mean(name="level")
+
+        def call(self, inputs):
+            self.level.update_state(k.ops.mean(inputs))
+            return inputs
+
+    inputs = k.Input((8,))
+    outputs = k.layers.Dense(1, kernel_initializer="ones")(Endpoint()(inputs))
+    model = k.Model(inputs, outputs)
+    model.compile("sgd", "mse")
+    return model.fit(X, Y, shuffle=False, verbose=0).history
+
+
+def a_causal_mask_of_the_batch(k):
+    class Mask(k.layers.Layer):
+        def call(self, inputs):
+            ops = k.ops
+            rows, steps = ops.shape(inputs)[0], ops.shape(inputs)[1]
+            places = ops.arange(steps)
+            mask = ops.cast(places[:, None] >= places, "int32")
+            mask = ops.reshape(mask, (1, steps, steps))
+            many = ops.concatenate(
+                [ops.expand_dims(rows, -1), ops.convert_to_tensor([1, 1])], axis=0
+            )
+            return ops.cast(ops.tile(mask, many), "float32")
+
+    shapes = [tuple(Mask()(k.Input(shape)).shape) for shape in ((3, 4), (None, 4))]
+    shapes = [["unknown" if n is None else str(n) for n in s] for s in shapes]
+    return shapes, k.ops.convert_to_numpy(Mask()(X[:2, :, None]))
+
+
 def the_learning_rate_as_a_variable(k):
     optimizer = line(k).optimizer
     optimizer.learning_rate = 0.5
@@ -306,6 +341,8 @@ IDIOMS: list[Idiom] = [
     a_mask_of_several_inputs_goes_to_the_output,
     configs_of_classes_that_add_to_them,
     a_data_set_of_batches,
+    a_layer_counts_a_metric,
+    a_causal_mask_of_the_batch,
     the_learning_rate_as_a_variable,
     results_of_single_batches,
     a_number_of_steps_makes_the_batch_size,
@@ -381,6 +418,46 @@ def test_a_layer_may_hold_constants(name):
         assert np.isfinite(model.predict(X, verbose=0)).all()
         shapes.append(tuple(symbolic.shape))
     assert shapes[0] == shapes[1]
+
+
+NUMBERS: dict[str, Callable[[Any, Any], Any]] = {
+    "a number of its own": lambda ops, x: x * float(ops.max(ops.arange(3))),
+    "a number of the inputs": lambda ops, x: x / float(ops.sum(x)),
+    "a condition": lambda ops, x: x if ops.sum(x) > 0 else -x,
+    "NumPy": lambda ops, x: x + float(ops.convert_to_numpy(ops.arange(3)).sum()),
+}
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_a_layer_may_ask_for_numbers(name):
+    class Asks(torchkeras.layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.count = self.add_weight(
+                shape=(), initializer="zeros", trainable=False, name="count"
+            )
+            self.level = torchkeras.metrics.Mean()
+            self.norm = torchkeras.layers.BatchNormalization()
+            self.dropout = torchkeras.layers.Dropout(0.5)
+
+        def call(self, inputs):
+            self.count.assign_add(1.0)
+            self.level.update_state(inputs)
+            x = self.dropout(self.norm(inputs, training=True), training=True)
+            return NUMBERS[name](torchkeras.ops, x + 1)
+
+    layer = Asks()
+    torchkeras.utils.set_random_seed(0)
+    expected = torchkeras.random.uniform((3,))
+    torchkeras.utils.set_random_seed(0)
+    inputs = torchkeras.Input((None, 4))
+    outputs = layer(inputs)
+    assert outputs.shape == (None, None, 4)
+    assert (outputs + inputs).shape == (None, None, 4)  # of the same unknown sizes
+    assert float(layer.count.numpy()) == 0
+    assert float(layer.level.result()) == 0
+    assert not np.any(layer.norm.moving_mean.numpy())
+    np.testing.assert_array_equal(torchkeras.random.uniform((3,)), expected)
 
 
 def test_a_constant_from_outside_is_not_moved():

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import operator
 import sys
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -32,6 +32,9 @@ _BATCH = (1680, 2520)
 #: poolings) of images.
 _LENGTH = (64, 96)
 _IMAGE = (512, 768)
+#: The same where real numbers are computed with; no two have one ratio.
+_SMALL = {_BATCH: (5, 7), _LENGTH: (11, 13), _IMAGE: (32, 48)}
+_LARGE = {small: large for large, small in _SMALL.items()}
 
 #: Python's operators on symbolic tensors, by the names of Keras's operations.
 OPERATORS: dict[Callable[..., Any], str] = {
@@ -411,32 +414,78 @@ def infer_outputs(
     """Return `KerasTensor`s of the shapes and dtypes that an operation gives."""
     if (infer := getattr(op, "infer", None)) is not None:
         return infer(*args, **kwargs)
-    # What a layer makes in its `call`, such as positions or noise, is on `meta` too.
-    with Probe() as probe, torch.device("meta"), _ConstantsToMeta():
+    try:
+        first, second = _two_runs(op, args, kwargs, real=False)
+        return tree.map_structure(_merge, first, second)
+    except (RuntimeError, TypeError) as error:
+        if Probe.active or "meta" not in str(error):
+            raise
+    # It needs numbers, not shapes alone: a few will do.
+    first, second = _two_runs(op, args, kwargs, real=True)
+    return tree.map_structure(_merge_small, first, second)
+
+
+def _two_runs(
+    op: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], real: bool
+) -> tuple[Any, Any]:
+    """Run an operation twice, on `meta` or on a few real numbers on the CPU."""
+    # What a layer makes in its `call`, such as positions or noise, is there too.
+    place = torch.device("cpu" if real else "meta")
+    mode = contextlib.nullcontext() if real else _ConstantsToMeta()
+    random = torch.random.fork_rng(devices=[]) if real else contextlib.nullcontext()
+    with Probe(real) as probe, place, mode, random, torch.no_grad():
         for leaf in tree.flatten((op, args, kwargs)):
             if isinstance(leaf, nn.Module):
                 probe.adopt(leaf)
-        with torch.no_grad():
-            first, second = (
-                op(*_stand_in(args, run), **_stand_in(kwargs, run)) for run in (0, 1)
-            )
-    return tree.map_structure(_merge, first, second)
+        first, second = (
+            op(*_stand_in(args, run, real), **_stand_in(kwargs, run, real))
+            for run in (0, 1)
+        )
+    return first, second
 
 
-def _stand_in(structure: Any, run: int) -> Any:
+def _stand_in(structure: Any, run: int, real: bool) -> Any:
+    device = "cpu" if real else "meta"
+
     def stand_in(leaf: Any) -> Any:
         if isinstance(leaf, SymbolicNumber):
             return leaf.values[run]
         if isinstance(leaf, KerasTensor):
             dtype = DTYPES[leaf.static_dtype]
-            return torch.empty(leaf.sizes[run], dtype=dtype, device="meta")
+            if not real:
+                return torch.empty(leaf.sizes[run], dtype=dtype, device=device)
+            sizes = [_rescaled(pair, _SMALL)[run] for pair in zip(*leaf.sizes)]  # noqa: B905
+            # Indices are of the first of many, and no number is divided by zero.
+            value = 1 if dtype.is_floating_point else 0
+            return torch.full(sizes, value, dtype=dtype, device=device)
         if isinstance(leaf, WeightView):
-            return leaf.value.to("meta")
+            return leaf.value.to(device)
         if isinstance(leaf, Tensor):
-            return leaf.to("meta")
+            return leaf.to(device)
         return leaf
 
     return tree.map_structure(stand_in, structure)
+
+
+def _rescaled(
+    pair: tuple[int, int], units: Mapping[tuple[int, int], tuple[int, int]]
+) -> tuple[int, int]:
+    """Return sizes of an axis in the two runs, counted in other units."""
+    if pair[0] != pair[1]:
+        for (a, b), other in units.items():
+            count = pair[0] // a
+            if pair == (count * a, count * b) and count:
+                return count * other[0], count * other[1]
+    return pair
+
+
+def _merge_small(first: Any, second: Any) -> Any:
+    """Merge what came of a few real numbers, in the sizes that others stand in by."""
+    merged = _merge(first, second)
+    if isinstance(merged, KerasTensor):
+        pairs = [_rescaled(pair, _LARGE) for pair in zip(*merged.sizes, strict=True)]
+        merged.sizes = (tuple(a for a, _ in pairs), tuple(b for _, b in pairs))
+    return merged
 
 
 def _sizes(shape: Shape, run: int) -> tuple[int, ...]:
@@ -502,11 +551,12 @@ def recorded_outputs() -> Generator[dict[nn.Module, Any]]:
         first call.
     """
     depth = len(Probe.active) + 1  # deeper ones build a module that is inside
-    calls: dict[nn.Module, list[Any]] = {}
+    runs: dict[Probe, dict[nn.Module, list[Any]]] = {}
     found: dict[nn.Module, Any] = {}
 
     def record(module: nn.Module, _: Any, output: Any) -> None:
         if len(Probe.active) == depth:
+            calls = runs.setdefault(Probe.active[-1], {})
             calls.setdefault(module, []).append(output)
 
     handle = nn.modules.module.register_module_forward_hook(record)
@@ -514,10 +564,14 @@ def recorded_outputs() -> Generator[dict[nn.Module, Any]]:
         yield found
     finally:
         handle.remove()
-    for module, outputs in calls.items():
+    if not runs:
+        return
+    probe = list(runs)[-1]  # an earlier one did not come to an end
+    merge = _merge_small if probe.real else _merge
+    for module, outputs in runs[probe].items():
         if len(outputs) % 2 == 0:  # each of the two runs made as many calls
             first, second = outputs[0], outputs[len(outputs) // 2]
-            found[module] = tree.map_structure(_merge, first, second)
+            found[module] = tree.map_structure(merge, first, second)
 
 
 class Probe:
@@ -525,6 +579,9 @@ class Probe:
 
     Modules that are built meanwhile are adopted as well; on leaving, every weight comes
     back untouched.
+
+    Args:
+        real: whether to keep copies on the CPU instead.
     """
 
     active: ClassVar[list[Probe]] = []
@@ -532,7 +589,8 @@ class Probe:
     #: Where new weights go meanwhile.
     device: torch.device
 
-    def __init__(self) -> None:
+    def __init__(self, real: bool = False) -> None:
+        self.real = real
         self._restore: list[tuple[dict[str, Any], str, Tensor]] = []
         self._recurrent: list[nn.RNNBase] = []
         self._seen: set[int] = set()
@@ -554,7 +612,7 @@ class Probe:
                 for name, tensor in table.items():
                     if tensor is not None and tensor.device.type != "meta":
                         self._restore.append((table, name, tensor))
-                        table[name] = _on_meta(tensor)
+                        table[name] = _moved(tensor, "cpu" if self.real else "meta")
             if isinstance(inner, nn.RNNBase):
                 self._recurrent.append(inner)
                 _refresh_flat_weights(inner)
@@ -567,10 +625,11 @@ class Probe:
             _refresh_flat_weights(module)
 
 
-def _on_meta(tensor: Tensor) -> Tensor:
+def _moved(tensor: Tensor, device: str) -> Tensor:
+    moved = tensor.detach().to(device, copy=True)
     if isinstance(tensor, Variable):
-        return tensor._like(tensor.detach().to("meta"), dict(tensor.__dict__))
-    return tensor.detach().to("meta")
+        return tensor._like(moved, dict(tensor.__dict__))
+    return moved
 
 
 def _refresh_flat_weights(module: nn.RNNBase) -> None:

@@ -15,6 +15,7 @@ from torchkeras._core.convert import as_tensor
 from torchkeras._core.dtypes import standardize_dtype, to_torch_dtype
 from torchkeras._core.naming import auto_name, to_snake_case
 from torchkeras._core.registry import Registry
+from torchkeras._core.symbolic import Probe
 from torchkeras._core.variable import IDENTITY, WeightView
 
 metrics = Registry("metric", "keras.metrics")
@@ -27,6 +28,8 @@ def _prepared(update_state: Callable[..., None]) -> Callable[..., None]:
     def prepared(self: Metric, *args: Any, **kwargs: Any) -> None:
         for value in args:
             if isinstance(value, Tensor):
+                if Probe.active:
+                    return None  # a layer is asked for its shapes: nothing to count
                 if value.device != self.device:
                     self.to(value.device)
                 break
