@@ -329,7 +329,7 @@ def a_causal_mask_of_the_batch(k):
 
 def the_learning_rate_as_a_variable(k):
     optimizer = line(k).optimizer
-    optimizer.learning_rate = 0.5
+    optimizer.learning_rate.assign(0.5)
     optimizer.learning_rate.assign_sub(0.25)
     optimizer.learning_rate.assign_add(0.5)
     rate = optimizer.learning_rate

@@ -195,8 +195,9 @@ def operation(
             wanted = [*by_position[:count], *["Array"] * (count - fixed)]
             wanted += map(kinds.get, kwargs)
             converted = as_tensors([*args, *kwargs.values()], wanted)
-            named = dict(zip(kwargs, converted[count:], strict=True))
-            return function(*converted[:count], **named)
+            args, values = tuple(converted[:count]), converted[count:]
+            kwargs = dict(zip(kwargs, values, strict=True))
+            return function(*args, **kwargs)
 
         made: Any = call
         made.infer = infer

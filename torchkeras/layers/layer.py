@@ -284,8 +284,12 @@ class Layer(nn.Module):
                 stacklevel=4,
             )
             return
-        inputs = args[0] if args else None
-        masks: Any = self.compute_mask(inputs, mask)
+        given = (args[0] if args else None, mask)
+        masks: Any = (
+            infer_outputs(self.compute_mask, given, {})
+            if is_symbolic(outputs)
+            else self.compute_mask(*given)
+        )
         if masks is None:
             return
         if isinstance(outputs, Tensor) and isinstance(masks, Tensor):
