@@ -55,6 +55,8 @@ def main() -> int:
     for row in options.rows:
         print(f"{row.name} ...", file=sys.stderr, flush=True)
         results.append(run(row, options.rounds, options.cpu_time))
+        # Not lost if a later row is broken off.
+        print(table(results[-1:], markdown=False), file=sys.stderr, flush=True)
     print(table(results, options.markdown), "", *notes(results), sep="\n", flush=True)
     print("", *complaints(results), sep="\n", file=sys.stderr)
     if options.json:
