@@ -47,6 +47,12 @@ _NO_FUNCTIONS: dict[str, Any] = dict.fromkeys(
     ("train_function", "test_function", "predict_function")
 )
 
+#: What to do when the data of a training ends too early.
+_BEGIN_AGAIN = (
+    " Let the generator give steps_per_epoch * epochs batches, or pass arrays or a "
+    "DataLoader, which begin again."
+)
+
 #: Whom `evaluate` and `predict` tell of their progress when nobody is to hear of it.
 _NOBODY = CallbackList()
 
@@ -188,6 +194,7 @@ class Trainer(Layer):
         """Bind the optimizer to the weights, once they exist."""
         if self._weights_ready == Layer.trainable_changes:
             return
+        first = self._weights_ready is None
         trainable = self.trainable_weights
         if trainable:
             self.optimizer.build(trainable)
@@ -202,10 +209,12 @@ class Trainer(Layer):
             _trains=bool(trainable),
             _regularized=[w for w in trainable if w.regularizer is not None],
             _constrained=[w for w in trainable if w.constraint is not None],
-            _compiled_gradients=None,
         )
-        if self.jit_compile and trainable:
-            self.__dict__["_compiled_gradients"] = self._compile_gradients()
+        if first:  # what was compiled stays: it looks at what is trained by itself
+            jit = self.jit_compile and bool(trainable)
+            self.__dict__["_compiled_gradients"] = (
+                self._compile_gradients() if jit else None
+            )
 
     # The steps
 
@@ -253,9 +262,7 @@ class Trainer(Layer):
             A function of a list that holds one batch, kept as `train_function`. It
             returns logs.
         """
-        if force or self.train_function is None:
-            self.train_function = self._train_on
-        return self.train_function
+        return self._kept_function("train", force)
 
     def make_test_function(self, force: bool = False) -> Step:
         """Return what `evaluate` calls, as `make_train_function` does for `fit`.
@@ -265,9 +272,7 @@ class Trainer(Layer):
         Args:
             force: make it anew even if it was made since `compile`.
         """
-        if force or self.test_function is None:
-            self.test_function = self._test_on
-        return self.test_function
+        return self._kept_function("test", force)
 
     def make_predict_function(self, force: bool = False) -> Step:
         """Return what `predict` calls, as `make_train_function` does for `fit`.
@@ -277,9 +282,12 @@ class Trainer(Layer):
         Args:
             force: make it anew even if it was made since `compile`.
         """
-        if force or self.predict_function is None:
-            self.predict_function = self._predict_on
-        return self.predict_function
+        return self._kept_function("predict", force)
+
+    def _kept_function(self, mode: str, force: bool) -> Step:
+        if force or getattr(self, f"{mode}_function") is None:
+            setattr(self, f"{mode}_function", getattr(self, f"_{mode}_on"))
+        return getattr(self, f"{mode}_function")
 
     def _train_on(self, data: list[Any]) -> Any:
         return self.train_step(data[0])
@@ -506,12 +514,12 @@ class Trainer(Layer):
                 self.reset_metrics()
                 self.optimizer.refresh()
                 callback_list.on_epoch_begin(epoch)
-                rows = _rows_of_epoch(batches, steps_per_epoch, rows)
+                rows = _rows_of(batches, steps_per_epoch, batches.restarts, rows)
                 self.train()
                 trained = self._run_epoch(
                     "train", self._function_of("train"), rows, callback_list
                 )
-                if _ended(rows, steps_per_epoch):
+                if _ended(rows, steps_per_epoch, _BEGIN_AGAIN):
                     self.stop_training = True
                     if not trained:
                         break  # a used-up generator gives no epoch to record
@@ -606,7 +614,7 @@ class Trainer(Layer):
         self, batches: Batches, steps: int | None, callbacks: CallbackList
     ) -> dict[str, Any]:
         callbacks.on_test_begin()
-        rows = _rows_of_pass(batches, steps)
+        rows = _rows_of(batches, steps, restarts=False)
         with torch.no_grad():
             logs = self._run_epoch("test", self._function_of("test"), rows, callbacks)
         _ended(rows, steps)
@@ -635,15 +643,13 @@ class Trainer(Layer):
         """
         batches = self._batches("predict", x, None, None, batch_size)
         self._check_keys("predict", batches)
+        steps = _optional_steps("predict", "steps", steps)
+        _resize(batches, batch_size, steps)
         if isinstance(batches, ArrayBatches):
             if batches.num_rows == 0:
                 return self._empty_outputs(batches)
-            if steps is not None:
-                steps = positive_integer("predict", "steps", steps)
-                batches.resize(batch_size, steps)
-            elif callbacks is None and batches.num_rows > 1:
+            if steps is None and callbacks is None and batches.num_rows > 1:
                 batches.batch_size = self._cached_rows(batches)
-        steps = _optional_steps("predict", "steps", steps)
         steps = _limited_steps(steps, batches)
         callback_list = self._callback_list(
             callbacks, verbose, epochs=1, steps=steps or batches.num_batches
@@ -657,7 +663,7 @@ class Trainer(Layer):
 
         with self._mode(False), torch.no_grad():
             callback_list.on_predict_begin()
-            rows = _rows_of_pass(batches, steps)
+            rows = _rows_of(batches, steps, restarts=False)
             self._run_epoch("predict", step, rows, callback_list)
             _ended(rows, steps)
             callback_list.on_predict_end()
@@ -894,19 +900,21 @@ def _rows(x: Any) -> int:
     return next((len(t) for t in tree.flatten(x) if isinstance(t, Tensor)), 1)
 
 
-def _rows_of_epoch(batches: Batches, steps: int | None, before: Any) -> Any:
-    """Return what one epoch iterates over."""
+def _rows_of(
+    batches: Batches, steps: int | None, restarts: bool, before: Any = None
+) -> Any:
+    """Return what one epoch or one pass iterates over.
+
+    Args:
+        batches: the data.
+        steps: how many batches to use.
+        restarts: whether the data may begin again; a pass uses no row twice.
+        before: what the epoch before iterated over.
+    """
     if steps is None and batches.restarts:
         return batches
     unfinished = before.unfinished if isinstance(before, StepIterator) else None
-    return StepIterator(batches, steps or 2**62, batches.restarts, unfinished)
-
-
-def _rows_of_pass(batches: Batches, steps: int | None) -> Any:
-    """Return what one pass iterates over, which uses no row twice."""
-    if steps is None and batches.restarts:
-        return batches
-    return StepIterator(batches, steps or 2**62, restarts=False)
+    return StepIterator(batches, steps or 2**62, restarts, unfinished)
 
 
 def _resize(batches: Batches | None, batch_size: int | None, steps: int | None) -> None:
@@ -915,17 +923,13 @@ def _resize(batches: Batches | None, batch_size: int | None, steps: int | None) 
         batches.resize(batch_size, steps)
 
 
-def _ended(rows: Any, steps: int | None) -> bool:
+def _ended(rows: Any, steps: int | None, advice: str = "") -> bool:
     """Say whether the data gave fewer batches than were asked for, and warn."""
     if not isinstance(rows, StepIterator) or rows.given >= (steps or 1):
         return False
     wanted = "" if steps is None else f" of {steps}"
-    warnings.warn(
-        f"The data ended after {rows.given}{wanted} batches. Let the generator give "
-        "steps_per_epoch * epochs batches, or pass arrays or a DataLoader, which begin "
-        "again.",
-        stacklevel=3,
-    )
+    message = f"The data ended after {rows.given}{wanted} batches.{advice}"
+    warnings.warn(message, stacklevel=3)
     return True
 
 

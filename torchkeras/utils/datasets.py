@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from torchkeras._core.errors import positive_integer
@@ -68,7 +67,7 @@ class PyDataset:
     @property
     def num_batches(self) -> int:
         """The number of batches of an epoch."""
-        return math.ceil(len(self))
+        return len(self)
 
     def on_epoch_begin(self) -> None:
         """Do what is due before an epoch; nothing by default."""
