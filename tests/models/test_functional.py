@@ -531,7 +531,7 @@ ERRORS = {
     "a graph asked of another model": (
         lambda: stack().graph,
         AttributeError,
-        "has no graph",
+        "has no attribute 'graph'",
     ),
 }
 

@@ -53,19 +53,35 @@ class Registry:
         self.module = module
         self.entries = {}
         self.canonical = {}
+        self._modules: dict[Any, str] = {}
         _families[module] = self
 
-    def register(self, *aliases: str) -> Callable[[T], T]:
-        """Enter a function or class under its name, its snake case and `aliases`."""
+    def register(self, *aliases: str, module: str | None = None) -> Callable[[T], T]:
+        """Enter a function or class under its name, its snake case and `aliases`.
+
+        Args:
+            *aliases: further names.
+            module: the Keras module that it is serialized under, if not the family's.
+        """
 
         def enter(member: T) -> T:
             name = member.__name__
             self.canonical[member] = name
+            if module is not None:
+                self._modules[member] = module
             for alias in (name, to_snake_case(name), *aliases):
                 self.entries.setdefault(alias, member)
             return member
 
         return enter
+
+    def module_of(self, member: Any) -> str:
+        """Return the Keras module that a member is serialized under."""
+        return self._modules.get(member, self.module)
+
+    def registered_name_of(self, member: Any) -> str | None:
+        """Return the name that Keras adds for a member it does not export."""
+        return self.canonical[member] if member in self._modules else None
 
     def find(self, name: str) -> Any | None:
         """Return the member of that name, whatever its case, or None."""
@@ -274,11 +290,12 @@ def serialize_instance(value: Any) -> dict[str, Any]:
     cls = type(value)
     family = family_of(cls)
     config: dict[str, Any] = {
-        "module": family.module if family else cls.__module__,
+        "module": family.module_of(cls) if family else cls.__module__,
         "class_name": family.canonical[cls] if family else cls.__name__,
         "config": serialize_object(value.get_config()),
-        "registered_name": None if family else get_registered_name(cls),
-        **getattr(value, "keras_identity", {}),
+        "registered_name": family.registered_name_of(cls)
+        if family
+        else get_registered_name(cls),
     }
     build_config = getattr(value, "get_build_config", None)
     if build_config is not None and (built := build_config()):

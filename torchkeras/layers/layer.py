@@ -97,14 +97,19 @@ class Layer(nn.Module):
         own = vars(cls)
         if "forward" in own and "call" not in own:
             cls.call = own["forward"]
-        cls.forward = cls.call  # one function under two names costs no frame
         if "build" in own:
             cls.build = _tracked_build(own["build"])
+        if "compute_mask" in own:
+            cls._makes_mask = own.get("_makes_mask", True)
+        cls.read_call()
+
+    @classmethod
+    def read_call(cls) -> None:
+        """Keep what the class's `call` is, once it is known."""
+        cls.forward = cls.call  # one function under two names costs no frame
         arguments = list(inspect.signature(cls.call).parameters)
         cls._call_arguments = frozenset(arguments)
         cls._mask_position = arguments.index("mask") - 1 if "mask" in arguments else -1
-        if "compute_mask" in own:
-            cls._makes_mask = own.get("_makes_mask", True)
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         self = super().__new__(cls)

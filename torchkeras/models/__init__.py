@@ -1,11 +1,13 @@
 """Models: what is trained, evaluated, saved."""
 
 from torchkeras.models.cloning import clone_model
+from torchkeras.models.functional import Functional
 from torchkeras.models.model import Model, model_from_json
 from torchkeras.models.sequential import Sequential
 from torchkeras.saving.api import load_model, save_model
 
 __all__ = [
+    "Functional",
     "Model",
     "Sequential",
     "clone_model",

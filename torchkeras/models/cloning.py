@@ -12,6 +12,7 @@ from torchkeras._core.errors import describe, invalid_argument
 from torchkeras._core.symbolic import KerasTensor
 from torchkeras.layers.core import InputLayer
 from torchkeras.layers.layer import Layer
+from torchkeras.models.functional import Functional
 from torchkeras.models.model import Model
 from torchkeras.models.sequential import Sequential
 
@@ -60,7 +61,7 @@ def clone_model(
                 "calls its layers itself."
             )
         return _clone_stack(model, input_tensors, clone)
-    if model._graph is not None:
+    if isinstance(model, Functional):
         return _clone_graph(model, input_tensors, clone, call_function)
     if input_tensors is not None or clone_function or call_function:
         raise ValueError(
@@ -122,12 +123,12 @@ def _clone_stack(model: Sequential, input_tensors: Any, clone: _Cloner) -> Any:
 
 
 def _clone_graph(
-    model: Any,
+    model: Functional,
     input_tensors: Any,
     clone: _Cloner,
     call_function: Callable[..., Any] | None,
 ) -> Any:
-    graph = model._graph
+    graph = model.graph_of_calls
     values: dict[KerasTensor, KerasTensor] = {}
     given = _inputs(graph.inputs, input_tensors)
     for tensor, twin in zip(graph.inputs, given, strict=True):

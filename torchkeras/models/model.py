@@ -5,17 +5,17 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, ClassVar, Self
 
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 
-from torchkeras._core import dtypes, tree
+from torchkeras._core import tree
 from torchkeras._core.errors import did_you_mean
-from torchkeras._core.naming import auto_name, to_snake_case
+from torchkeras._core.naming import to_snake_case
 from torchkeras._core.registry import deserialize_object, root, serialize_object
 from torchkeras._core.symbolic import (
     KerasTensor,
-    like,
+    Node,
     recorded_outputs,
     symbolic_leaves,
 )
@@ -25,11 +25,7 @@ from torchkeras.layers.layer import Layer, as_shape, shapes_of, symbolic_tensors
 from torchkeras.losses import Loss
 from torchkeras.models import schema
 from torchkeras.models.graph import (
-    AddLoss,
-    Attributes,
     Graph,
-    function_of,
-    holds_tensors,
     identifier,
 )
 from torchkeras.models.summary import print_summary
@@ -37,7 +33,7 @@ from torchkeras.saving import api as saving
 from torchkeras.training.trainer import Trainer
 
 
-@root.register("Functional")
+@root.register()
 class Model(Trainer):
     """The base of all models, and the model of a graph of layers.
 
@@ -78,16 +74,29 @@ class Model(Trainer):
     inputs: Any
     outputs: Any
 
+    #: The model of a graph, which `Model(inputs, outputs)` makes: a class that stands
+    #: above this one and enters itself here.
+    functional_class: ClassVar[type[Model]]
+    #: What the layers of a subclassed model gave when it was built.
+    _inner_outputs: dict[nn.Module, Any]
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        """Choose the model of a graph where inputs and outputs are given."""
+        made_of_graph = cls is Model and (args or {"inputs", "outputs"} & set(kwargs))
+        chosen = cls.functional_class if made_of_graph else cls
+        return super().__new__(chosen, *args, **kwargs)  # type: ignore[return-value]
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        functional = _functional_arguments(type(self).__name__, args, kwargs)
-        if functional is not None and type(self) is Model and not kwargs.get("name"):
-            kwargs["name"] = auto_name("functional")
+        if args or {"inputs", "outputs"} & set(kwargs):
+            # As in Keras, a subclass that passes a graph on is a functional model.
+            functional = Model.functional_class
+            _replace_base(type(self), Model, functional)
+            functional.__init__(self, *args, **kwargs)
+            return
         super().__init__(**kwargs)
         self.inputs = None
         self.outputs = None
-        self.__dict__.update(_graph=None, _inner_outputs={})
-        if functional is not None:
-            self._make_graph(Graph(*functional))
+        self.__dict__["_inner_outputs"] = {}
 
     def build(self, input_shape: Any) -> None:
         """Make the weights for inputs of that shape, by a run on the `meta` device.
@@ -130,64 +139,47 @@ class Model(Trainer):
             self.built = False
         self.__dict__["_inner_outputs"] = outputs
 
-    # The graph of a functional model
+    def call(self, *args: Any, **kwargs: Any) -> Any:
+        """Compute the outputs; a subclass writes it."""
+        raise NotImplementedError(
+            f"Model '{self.name}' ({type(self).__name__}) does not define `call`. "
+            "Write `call(self, inputs)` (or `forward`), or pass `inputs` and "
+            "`outputs` to `super().__init__`."
+        )
 
-    def _make_graph(self, graph: Graph) -> None:
-        known = {id(module): key for key, module in self._modules.items()}
-        keys: dict[int, str] = {}
-        for layer in graph.layers:
-            if not isinstance(layer, InputLayer):
-                key = known.get(id(layer)) or self._key_for(layer)
-                keys[id(layer)] = key
-                self._modules[key] = layer
-        self.__dict__["_keys"] = keys
-        self._adopt(graph)
-        shapes = tree.map_structure(lambda t: t.shape, graph.input_structure)
-        self._finish_build({"input_shape": shapes})
+    forward = call
 
-    def _adopt(self, graph: Graph) -> None:
-        """Take the graph as this model's, and write the function that runs it."""
-        keys = {id(self._modules[key]): key for key in self._keys.values()}
-        self.__dict__.update(_graph=graph, _keys=keys)
-        self.inputs, self.outputs = graph.inputs, graph.outputs
-        self.graph = graph.compile(self, keys)
+    def _put_mask(self, args: tuple[Any, ...], outputs: Any, mask: Any) -> None:
+        # The layers inside have put theirs.
+        if type(self).compute_mask is not Layer.compute_mask:
+            super()._put_mask(args, outputs, mask)
 
-    def add_loss(self, loss: Any) -> None:
-        """Add a term to the loss: within `call`, or to a functional model.
+    @property
+    def output_names(self) -> list[str]:
+        """The names of the outputs, where they are known."""
+        return []
 
-        Args:
-            loss: a scalar tensor, or several. Of a functional model, symbolic ones made
-                from its inputs.
+    @property
+    def input(self) -> Any:
+        """The symbolic inputs of the first call on symbolic tensors."""
+        made = symbolic_leaves(self.inputs)
+        return made[0] if made else super().input
 
-        Raises:
-            ValueError: for symbolic tensors that are no scalars, or given to a model
-                that is not functional.
+    @property
+    def output(self) -> Any:
+        """The symbolic outputs of the first call on symbolic tensors."""
+        made = symbolic_leaves(self.outputs)
+        return made[0] if made else super().output
 
-        Example:
-            >>> from torchkeras import Input, layers
-            >>> inputs = Input((3,))
-            >>> code = layers.Dense(2)(inputs)
-            >>> model = Model(inputs, layers.Dense(3)(code))
-            >>> model.add_loss(0.1 * (code**2).mean())
-            >>> model.compile("adam", "mse")
-        """
-        terms = symbolic_leaves(loss)
-        if not terms or self._graph is None:
-            super().add_loss(loss)
-            return
-        for term in terms:
-            if term.shape != ():
-                raise ValueError(
-                    f"Model '{self.name}': `add_loss` takes scalars, got '{term.name}' "
-                    f"of shape {term.shape}. Take the mean: `ops.mean(loss)`."
-                )
-        self._add_terms([AddLoss()(term) for term in terms])
+    @property
+    def graph_of_calls(self) -> Graph | None:
+        """The calls of a functional model, None of any other."""
+        return None
 
-    def _add_terms(self, terms: list[Any]) -> None:
-        graph = self._graph
-        parts = graph.input_structure, graph.output_structure
-        self._make_graph(Graph(*parts, [*graph.terms, *terms]))
-        self.__dict__["_weights_ready"] = None  # of layers that are new, perhaps
+    @property
+    def operations(self) -> list[Any]:
+        """What a functional model calls, in Keras's order: layers and functions."""
+        return []
 
     def _key_for(self, layer: nn.Module) -> str:
         """Return the key in `state_dict`: the layer's name, or its torch class's."""
@@ -200,163 +192,11 @@ class Model(Trainer):
             key = f"{base}_{count}"
         return key
 
-    @property
-    def graph(self) -> fx.Graph:
-        """The `torch.fx` graph of a functional model; set it to run another one.
-
-        ``fx.GraphModule(model, model.graph)`` is the model as torch's tools take it.
-        """
-        if self._graph is None:
-            raise AttributeError(
-                f"The model '{self.name}' has no graph: it was not made of `inputs` "
-                "and `outputs`."
-            )
-        return self._fx_graph
-
-    @graph.setter
-    def graph(self, graph: fx.Graph) -> None:
-        self.__dict__["_fx_graph"] = graph
-        self.recompile()
-
-    def recompile(self) -> None:
-        """Write the function of the graph anew, after a change to `graph`."""
-        function, source = function_of(self.graph, self)
-        whole = holds_tensors(self.graph)
-        self.__dict__.update(
-            _function=function,
-            _source=source,
-            _root=None if whole else Attributes(self._modules),
-        )
-
-    @property
-    def code(self) -> str:
-        """The source of the function that a functional model runs."""
-        _ = self.graph
-        return self._source
-
-    def call(self, inputs: Any, mask: Any = None) -> Any:
-        """Compute the outputs: of a functional model by its graph."""
-        graph = self._graph
-        if graph is None:
-            raise NotImplementedError(
-                f"Model '{self.name}' ({type(self).__name__}) does not define `call`. "
-                "Write `call(self, inputs)` (or `forward`), or pass `inputs` and "
-                "`outputs` to `super().__init__`."
-            )
-        if type(inputs) is Tensor and inputs.ndim == graph.rank:
-            return self._function(self._root or self, inputs)
-        if mask is not None:
-            for tensor, own in zip(tree.flatten(inputs), tree.flatten(mask)):  # noqa: B905
-                if own is not None:
-                    tensor._keras_mask = own
-        return self._function(self._root or self, *graph.arrange(self.name, inputs))
-
-    forward = call
-
-    def _choose_path(self) -> None:
-        super()._choose_path()
-        if self._graph is not None and len(self._graph.inputs) == 1:
-            self._plain_dtypes = (dtypes.DTYPES[self._graph.inputs[0].dtype],)
-
-    def _put_mask(self, args: tuple[Any, ...], outputs: Any, mask: Any) -> None:
-        # The layers inside have put theirs.
-        if type(self).compute_mask is not Layer.compute_mask:
-            super()._put_mask(args, outputs, mask)
-
-    def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:
-        """Return symbolic tensors of the outputs' shapes and dtypes."""
-        graph = self._graph
-        shapes = [getattr(leaf, "shape", None) for leaf in tree.flatten(args)]
-        if graph is None or kwargs or shapes != [t.shape for t in graph.inputs]:
-            return super().compute_output_spec(*args, **kwargs)
-        made = tree.map_structure(like, graph.output_structure)
-        single = isinstance(made, (list, tuple)) and len(made) == 1
-        return made[0] if single else made
-
-    def get_build_config(self) -> dict[str, Any] | None:
-        """Return the shapes the model was built with; a graph knows its own."""
-        return None if self._graph is not None else super().get_build_config()
-
-    def _output_names(self) -> list[str] | None:
-        if self._graph is None:
-            return None
-        structure = self._graph.output_structure
-        by_key = isinstance(structure, dict) and not any(
-            tree.is_nested(part) for part in structure.values()
-        )
-        return list(structure) if by_key else self._graph.output_names
-
-    @property
-    def output_names(self) -> list[str]:
-        """The names of the outputs: of the layers that make them."""
-        return [] if self._graph is None else self._graph.output_names
-
-    @property
-    def first_layer(self) -> Any:
-        """The layer that gets the inputs as they are; None where it is not known."""
-        graph = self._graph
-        if graph is None or len(graph.inputs) != 1:
-            return None
-        only = graph.inputs[0]
-        takers = [n for n in graph.nodes if any(t is only for t in n.inputs)]
-        return takers[0].op if len(takers) == 1 else None
-
-    @property
-    def input_keys(self) -> list[str] | None:
-        """The keys that a dict of inputs needs, where there is more than one input."""
-        graph = self._graph
-        if graph is None:
-            return super().input_keys
-        if isinstance(graph.input_structure, dict):
-            return sorted(graph.input_structure)
-        return sorted(t.name for t in graph.inputs) if len(graph.inputs) > 1 else None
-
-    @property
-    def input(self) -> Any:
-        """The symbolic inputs, in the structure that the model was made with."""
-        if self._graph is not None:
-            return self._graph.input_structure
-        made = symbolic_leaves(self.inputs)
-        return made[0] if made else super().input
-
-    @property
-    def output(self) -> Any:
-        """The symbolic outputs, in the structure that the model was made with."""
-        if self._graph is not None:
-            return self._graph.output_structure
-        made = symbolic_leaves(self.outputs)
-        return made[0] if made else super().output
-
-    @property
-    def graph_of_calls(self) -> Graph | None:
-        """The calls of a functional model, None of any other."""
-        return self._graph
-
-    @property
-    def operations(self) -> list[Any]:
-        """What a functional model calls, in Keras's order: layers and functions."""
-        return [] if self._graph is None else list(self._graph.operations)
-
-    def __getstate__(self) -> dict[str, Any]:
-        # What stands here can be made again, and a function has no copy.
-        state = super().__getstate__()
-        if self._graph is not None:
-            made = ("_function", "_source", "_root", "_fx_graph", "inputs", "outputs")
-            state = {k: v for k, v in state.items() if k not in made}
-        return state
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
-        if self._graph is not None:
-            self._adopt(self._graph)
-
     # Layers
 
     @property
     def layers(self) -> list[Any]:
-        """The layers; of a functional model in Keras's order, with inputs."""
-        if self._graph is not None:
-            return self._graph.layers
+        """The layers directly inside, each once."""
         found = dict.fromkeys(_leaves_of(self))  # each once, as in Keras
         return [m for m in found if not isinstance(m, InputLayer) and _is_layer(m)]
 
@@ -392,14 +232,14 @@ class Model(Trainer):
 
     def output_of(self, layer: nn.Module) -> Any:
         """Return the symbolic output of a layer within this model, None if unknown."""
-        if self._graph is not None:
-            nodes = self._graph.nodes_of(layer)
-        else:
-            nodes = getattr(layer, "_nodes", [])
-        if nodes:
+        if nodes := self._nodes_of(layer):
             return nodes[0].structure
         made = symbolic_leaves(getattr(layer, "outputs", None))
         return self._inner_outputs.get(layer, made or None)
+
+    def _nodes_of(self, layer: nn.Module) -> list[Node]:
+        """Return the calls of a layer that count for this model."""
+        return getattr(layer, "_nodes", [])
 
     def reset_states(self) -> None:
         """Let stateful layers begin the next batch with states of zeros."""
@@ -496,34 +336,15 @@ class Model(Trainer):
         """
         saving.load_weights(self, filepath, skip_mismatch=skip_mismatch, **kwargs)
 
-    @property
-    def keras_identity(self) -> dict[str, Any]:
-        """What Keras calls a model that is a graph and no class of its own."""
-        if type(self) is not Model or self._graph is None:
-            return {}
-        name = "Functional"
-        module = "keras.src.models.functional"
-        return {"module": module, "class_name": name, "registered_name": name}
-
-    def get_config(self) -> dict[str, Any]:
-        """Return what `from_config` makes a twin from: a graph, or the arguments."""
-        if self._graph is None or not _is_made_of_graph(type(self)):
-            return super().get_config()
-        return {
-            "name": self.name,
-            "trainable": self.trainable,
-            **schema.serialize_graph(self._graph),
-        }
-
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Any:
         """Make a model from what `get_config` returned."""
-        if schema.is_graph(config) and _is_made_of_graph(cls):
+        if schema.is_graph(config) and is_made_of_graph(cls):
             inputs, outputs, terms = schema.deserialize_graph(config, custom_objects)
             trainable = config.get("trainable")
             model = cls(inputs=inputs, outputs=outputs, name=config.get("name"))
             if terms:
-                model._add_terms(terms)
+                model._add_terms(terms)  # type: ignore[attr-defined]
             if trainable is False:
                 model.trainable = False
             return model
@@ -531,32 +352,15 @@ class Model(Trainer):
         return cls(**values)
 
 
-def _functional_arguments(
-    owner: str, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> tuple[Any, Any] | None:
-    """Take inputs and outputs out of a constructor's arguments; None without them.
-
-    Raises:
-        TypeError: when only one of them is given, or too many arguments.
-    """
-    for name, value in zip(("inputs", "outputs", "name"), args, strict=False):
-        if name in kwargs:
-            raise TypeError(f"{owner}: `{name}` is given twice.")
-        kwargs[name] = value
-    if len(args) > 3:
-        raise TypeError(
-            f"{owner}: takes `inputs`, `outputs` and `name`, got {len(args)} arguments."
-        )
-    inputs, outputs = kwargs.pop("inputs", None), kwargs.pop("outputs", None)
-    if inputs is None and outputs is None:
-        return None
-    if inputs is None or outputs is None:
-        missing = "inputs" if inputs is None else "outputs"
-        raise TypeError(
-            f"{owner}: a functional model needs `inputs` and `outputs`, and "
-            f"`{missing}` is missing. Write Model(inputs, outputs)."
-        )
-    return inputs, outputs
+def _replace_base(cls: type, old: type, new: type) -> None:
+    """Let a class, and the classes between, inherit from `new` in place of `old`."""
+    if issubclass(cls, new) or not issubclass(cls, old):
+        return
+    for base in cls.__bases__:
+        _replace_base(base, old, new)
+    if old in cls.__bases__:
+        cls.__bases__ = tuple(new if base is old else base for base in cls.__bases__)
+    cls.read_call()
 
 
 def _has_shape(argument: Any) -> bool:
@@ -570,7 +374,7 @@ def _symbolic(leaf: Any) -> Any:
     return KerasTensor(shapes_of(leaf), str(leaf.dtype).removeprefix("torch."))
 
 
-def _is_made_of_graph(cls: type[Model]) -> bool:
+def is_made_of_graph(cls: type[Model]) -> bool:
     """Say whether a class is made of inputs and outputs, as `Model` itself is."""
     parameters = list(inspect.signature(cls.__init__).parameters.values())[1:]
     kinds = {p.kind for p in parameters}

@@ -112,7 +112,9 @@ def serialize_graph(graph: Graph) -> dict[str, Any]:
     def place(tensor: KerasTensor) -> list[Any]:
         name, number, position = places[tensor]
         made = tensor.history
-        nested = made is not None and getattr(made.op, "_graph", None) is not None
+        nested = (
+            made is not None and getattr(made.op, "graph_of_calls", None) is not None
+        )
         # Keras counts the calls of a model in a graph from 1, here and only here.
         return [name, number + 1 if nested else number, position]
 
@@ -245,7 +247,7 @@ class _Reader:
                     f"The config of a model names {entry.get('class_name')!r} as the "
                     f"layer {name!r}, and that is no layer."
                 )
-            if getattr(op, "_graph", None) is not None:
+            if getattr(op, "graph_of_calls", None) is not None:
                 self.nested.add(name)
         calls = list(entry.get("inbound_nodes") or ())
         if not calls:

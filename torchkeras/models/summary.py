@@ -125,8 +125,7 @@ def type_of(layer: Any) -> str:
     if isinstance(layer, Node):
         name = OPERATORS.get(layer.op) or class_name_of(layer.op)
         return name or getattr(layer.op, "__name__", "function")
-    identity = getattr(layer, "keras_identity", {})
-    return identity.get("class_name") or type(layer).__name__
+    return type(layer).__name__
 
 
 class _Columns:

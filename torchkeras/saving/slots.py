@@ -160,7 +160,7 @@ def _members(name: str, container: Any) -> Iterator[tuple[str, nn.Module]]:
 
 def _has_layers_only(module: nn.Module) -> bool:
     stack = any(base.__name__ == "Sequential" for base in type(module).__mro__)
-    return stack or getattr(module, "_graph", None) is not None
+    return stack or getattr(module, "graph_of_calls", None) is not None
 
 
 def _own_weights(layer: Layer) -> list[Any]:
@@ -184,8 +184,7 @@ def _identity(weight: Any) -> Any:
 
 
 def _snake_name(module: nn.Module) -> str:
-    identity = getattr(module, "keras_identity", {})
-    return to_snake_case(identity.get("class_name") or type(module).__name__)
+    return to_snake_case(type(module).__name__)
 
 
 def unique_name(name: str, taken: dict[str, int]) -> str:

@@ -1,0 +1,271 @@
+"""`Functional`: the model of a graph of calls between symbolic tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor, fx, nn
+
+from torchkeras._core import dtypes, tree
+from torchkeras._core.registry import root
+from torchkeras._core.symbolic import KerasTensor, Node, like, symbolic_leaves
+from torchkeras.layers.core import InputLayer
+from torchkeras.models import schema
+from torchkeras.models.graph import (
+    AddLoss,
+    Attributes,
+    Graph,
+    function_of,
+    holds_tensors,
+)
+from torchkeras.models.model import Model, is_made_of_graph
+
+
+@root.register(module="keras.src.models.functional")
+class Functional(Model):
+    """The model of a graph, which ``Model(inputs, outputs)`` makes.
+
+    Args:
+        inputs: a symbolic tensor, or a list or dict of them.
+        outputs: a symbolic tensor, or a list, a dict or any structure of them.
+        name: the name.
+        **kwargs: ``trainable`` and ``dtype``, as for any model.
+
+    Raises:
+        TypeError: when only one of inputs and outputs is given.
+        ValueError: when the outputs need an input that is not among `inputs`.
+
+    Example:
+        >>> from torchkeras import Input, Model, layers
+        >>> inputs = Input((4,))
+        >>> model = Model(inputs, layers.Dense(2)(inputs) + 1)
+        >>> type(model).__name__, model.output_shape
+        ('Functional', (None, 2))
+    """
+
+    _graph: Graph
+    _fx_graph: fx.Graph
+    #: The key in `_modules` of each module that the graph calls, by its `id`.
+    _keys: dict[int, str]
+    #: What runs the graph, its source, and what it reads its modules from: None for
+    #: the model itself.
+    _function: Callable[..., Any]
+    _source: str
+    _root: Attributes | None
+
+    def __init__(
+        self,
+        inputs: Any = None,
+        outputs: Any = None,
+        name: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if inputs is None or outputs is None:
+            missing = "inputs" if inputs is None else "outputs"
+            raise TypeError(
+                f"{type(self).__name__}: a functional model needs `inputs` and "
+                f"`outputs`, and `{missing}` is missing. Write Model(inputs, outputs)."
+            )
+        super().__init__(name=name, **kwargs)
+        self._make_graph(Graph(inputs, outputs))
+
+    def _make_graph(self, graph: Graph) -> None:
+        known = {id(module): key for key, module in self._modules.items()}
+        keys: dict[int, str] = {}
+        for layer in graph.layers:
+            if not isinstance(layer, InputLayer):
+                key = known.get(id(layer)) or self._key_for(layer)
+                keys[id(layer)] = key
+                self._modules[key] = layer
+        self.__dict__["_keys"] = keys
+        self._adopt(graph)
+        shapes = tree.map_structure(lambda t: t.shape, graph.input_structure)
+        self._finish_build({"input_shape": shapes})
+
+    def _adopt(self, graph: Graph) -> None:
+        """Take the graph as this model's, and write the function that runs it."""
+        keys = {id(self._modules[key]): key for key in self._keys.values()}
+        self.__dict__.update(_graph=graph, _keys=keys)
+        self.inputs, self.outputs = graph.inputs, graph.outputs
+        self.graph = graph.compile(self, keys)
+
+    # Calling
+
+    def call(self, inputs: Any, mask: Any = None) -> Any:
+        """Compute the outputs by the graph."""
+        graph = self._graph
+        if type(inputs) is Tensor and inputs.ndim == graph.rank:
+            return self._function(self._root or self, inputs)
+        if mask is not None:
+            for tensor, own in zip(tree.flatten(inputs), tree.flatten(mask)):  # noqa: B905
+                if own is not None:
+                    tensor._keras_mask = own
+        return self._function(self._root or self, *graph.arrange(self.name, inputs))
+
+    forward = call
+
+    def _choose_path(self) -> None:
+        super()._choose_path()
+        if len(self._graph.inputs) == 1:
+            self._plain_dtypes = (dtypes.DTYPES[self._graph.inputs[0].dtype],)
+
+    def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:
+        """Return symbolic tensors of the outputs' shapes and dtypes."""
+        graph = self._graph
+        shapes = [getattr(leaf, "shape", None) for leaf in tree.flatten(args)]
+        if kwargs or shapes != [t.shape for t in graph.inputs]:
+            return super().compute_output_spec(*args, **kwargs)
+        made = tree.map_structure(like, graph.output_structure)
+        single = isinstance(made, (list, tuple)) and len(made) == 1
+        return made[0] if single else made
+
+    def get_build_config(self) -> None:
+        """Return None: the graph knows the shapes."""
+
+    def add_loss(self, loss: Any) -> None:
+        """Add a term to the loss: made from the inputs, or within `call`.
+
+        Args:
+            loss: a scalar tensor, or several; symbolic ones are made from the inputs.
+
+        Raises:
+            ValueError: for symbolic tensors that are no scalars.
+
+        Example:
+            >>> from torchkeras import Input, Model, layers
+            >>> inputs = Input((3,))
+            >>> code = layers.Dense(2)(inputs)
+            >>> model = Model(inputs, layers.Dense(3)(code))
+            >>> model.add_loss(0.1 * (code**2).mean())
+            >>> model.compile("adam", "mse")
+        """
+        terms = symbolic_leaves(loss)
+        if not terms:
+            super().add_loss(loss)
+            return
+        for term in terms:
+            if term.shape != ():
+                raise ValueError(
+                    f"Model '{self.name}': `add_loss` takes scalars, got '{term.name}' "
+                    f"of shape {term.shape}. Take the mean: `ops.mean(loss)`."
+                )
+        self._add_terms([AddLoss()(term) for term in terms])
+
+    def _add_terms(self, terms: list[Any]) -> None:
+        graph = self._graph
+        parts = graph.input_structure, graph.output_structure
+        self._make_graph(Graph(*parts, [*graph.terms, *terms]))
+        self.__dict__["_weights_ready"] = None  # of layers that are new, perhaps
+
+    # The graph of torch.fx
+
+    @property
+    def graph(self) -> fx.Graph:
+        """The `torch.fx` graph; set it to run another one.
+
+        ``fx.GraphModule(model, model.graph)`` is the model as torch's tools take it.
+        """
+        return self._fx_graph
+
+    @graph.setter
+    def graph(self, graph: fx.Graph) -> None:
+        self.__dict__["_fx_graph"] = graph
+        self.recompile()
+
+    def recompile(self) -> None:
+        """Write the function of the graph anew, after a change to `graph`."""
+        function, source = function_of(self.graph, self)
+        whole = holds_tensors(self.graph)
+        self.__dict__.update(
+            _function=function,
+            _source=source,
+            _root=None if whole else Attributes(self._modules),
+        )
+
+    @property
+    def code(self) -> str:
+        """The source of the function that the model runs."""
+        return self._source
+
+    def __getstate__(self) -> dict[str, Any]:
+        # What stands here can be made again, and a function has no copy.
+        made = ("_function", "_source", "_root", "_fx_graph", "inputs", "outputs")
+        return {k: v for k, v in super().__getstate__().items() if k not in made}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._adopt(self._graph)
+
+    # What is in it
+
+    @property
+    def layers(self) -> list[Any]:
+        """The layers in Keras's order, with inputs."""
+        return self._graph.layers
+
+    @property
+    def operations(self) -> list[Any]:
+        """What the model calls, in Keras's order: layers and functions."""
+        return list(self._graph.operations)
+
+    @property
+    def graph_of_calls(self) -> Graph:
+        """The calls that lead from the inputs to the outputs."""
+        return self._graph
+
+    def _nodes_of(self, layer: nn.Module) -> list[Node]:
+        return self._graph.nodes_of(layer)
+
+    @property
+    def input(self) -> Any:
+        """The symbolic inputs, in the structure that the model was made with."""
+        return self._graph.input_structure
+
+    @property
+    def output(self) -> Any:
+        """The symbolic outputs, in the structure that the model was made with."""
+        return self._graph.output_structure
+
+    @property
+    def output_names(self) -> list[str]:
+        """The names of the outputs: of the layers that make them."""
+        return self._graph.output_names
+
+    def _output_names(self) -> list[str]:
+        structure = self._graph.output_structure
+        by_key = isinstance(structure, dict) and not any(
+            tree.is_nested(part) for part in structure.values()
+        )
+        return list(structure) if by_key else self._graph.output_names
+
+    @property
+    def first_layer(self) -> Any:
+        """The layer that gets the inputs as they are; None where it is not known."""
+        inputs = self._graph.inputs
+        if len(inputs) != 1:
+            return None
+        only: KerasTensor = inputs[0]
+        takers = [n for n in self._graph.nodes if any(t is only for t in n.inputs)]
+        return takers[0].op if len(takers) == 1 else None
+
+    @property
+    def input_keys(self) -> list[str] | None:
+        """The keys that a dict of inputs needs, where there is more than one input."""
+        graph = self._graph
+        if isinstance(graph.input_structure, dict):
+            return sorted(graph.input_structure)
+        return sorted(t.name for t in graph.inputs) if len(graph.inputs) > 1 else None
+
+    def get_config(self) -> dict[str, Any]:
+        """Return what `from_config` makes a twin from: a graph, or the arguments."""
+        if not is_made_of_graph(type(self)):
+            return super().get_config()
+        return {
+            "name": self.name,
+            "trainable": self.trainable,
+            **schema.serialize_graph(self._graph),
+        }
+
+
+Model.functional_class = Functional
