@@ -16,7 +16,7 @@ from tests.parity.functional_models import MODELS, several_outputs
 from torchkeras import KerasTensor, layers, ops
 from torchkeras._core import tree
 from torchkeras.layers import Dense, Input
-from torchkeras.models import Model, Sequential, clone_model, load_model
+from torchkeras.models import Functional, Model, Sequential, clone_model, load_model
 
 X = torch.randn(5, 4)
 
@@ -687,3 +687,22 @@ def test_a_function_gives_way_to_a_layer_of_its_name():
     assert model.get_layer("mean").units == 2
     twin = Model.from_config(model.get_config())
     assert twin.output_shape == (None, 2)
+
+
+def test_a_subclass_that_passes_a_graph_on_is_functional():
+    class Own(Model):
+        def __init__(self, units, **kwargs):
+            inputs = Input((4,))
+            super().__init__(inputs=inputs, outputs=layers.Dense(units)(inputs))
+            self.units = units
+
+    class Below(Own):
+        pass
+
+    for cls in (Own, Below, Own):
+        model = cls(3)
+        assert isinstance(model, Functional)
+        assert type(model) is cls
+        assert model(torch.ones(2, 4)).shape == (2, 3)
+        assert copy.deepcopy(model)(torch.ones(2, 4)).shape == (2, 3)
+        assert "dense" in model.code

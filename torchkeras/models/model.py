@@ -352,7 +352,7 @@ class Model(Trainer):
         return cls(**values)
 
 
-def _replace_base(cls: type, old: type, new: type) -> None:
+def _replace_base(cls: type[Any], old: type, new: type) -> None:
     """Let a class, and the classes between, inherit from `new` in place of `old`."""
     if issubclass(cls, new) or not issubclass(cls, old):
         return
@@ -360,7 +360,13 @@ def _replace_base(cls: type, old: type, new: type) -> None:
         _replace_base(base, old, new)
     if old in cls.__bases__:
         cls.__bases__ = tuple(new if base is old else base for base in cls.__bases__)
+        _read_again(cls)
+
+
+def _read_again(cls: type[Layer]) -> None:
     cls.read_call()
+    for subclass in cls.__subclasses__():
+        _read_again(subclass)
 
 
 def _has_shape(argument: Any) -> bool:
