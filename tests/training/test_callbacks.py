@@ -249,6 +249,16 @@ def test_a_function_for_no_event_is_refused():
         (lambda: EarlyStopping(patience=1.5), ValueError, "`patience` .* whole number"),
         (lambda: EarlyStopping(min_delta=NAN), ValueError, "`min_delta` must be"),
         (lambda: EarlyStopping(start_from_epoch=-1), ValueError, "`start_from_epoch`"),
+        (
+            lambda: EarlyStopping(baseline="low"),
+            ValueError,
+            "`baseline` must be a numb",
+        ),
+        (
+            lambda: ModelCheckpoint("m.keras", initial_value_threshold=NAN),
+            ValueError,
+            "`initial_value_threshold` must be a number",
+        ),
         (lambda: ReduceLROnPlateau(factor=1.0), ValueError, r"`factor` .*\[0, 1\)"),
         (lambda: ReduceLROnPlateau(factor=NAN), ValueError, "`factor` must be"),
         (lambda: ReduceLROnPlateau(cooldown=-1), ValueError, "`cooldown` must be"),
@@ -292,6 +302,75 @@ def test_a_missing_number_gives_one_warning_and_training_goes_on(callback):
     assert len(caught) == 1
     assert history.epoch == [0, 1, 2, 3]
     assert not model.stop_training
+    assert not model.saved
+    assert model.optimizer.learning_rate == 0.1
+
+
+#: Values of a number that is watched, and the epochs whose model is the best so far.
+WATCHED = {
+    "missing at first": ((None, 3.0, 4.0, 2.0), [2, 4]),
+    "missing in between": ((3.0, None, 2.0, None), [1, 3]),
+    "not a number": ((NAN, 3.0, NAN, 2.0), [2, 4]),
+    "never a number": ((NAN, None, NAN, "low"), []),
+    "infinite": ((float("inf"), 3.0, float("inf"), 2.0), [1, 2, 4]),
+    "of NumPy": ((np.float32(3), np.array(4.0), np.ones(1), np.int64(0)), [1, 3, 4]),
+    "of torch": ((torch.tensor(3.0), torch.ones(1), torch.tensor(0), 4.0), [1, 2, 3]),
+    "of several numbers": ((3.0, np.ones(2), torch.zeros(3), [1.0]), [1]),
+    "not below the threshold": ((9.0, 8.0, 8.0, 9.0), []),
+}
+
+
+@pytest.mark.filterwarnings("ignore:ModelCheckpoint. the logs have no number")
+@pytest.mark.parametrize("case", WATCHED)
+@pytest.mark.parametrize("name", ["loss", "auc"])
+def test_the_best_file_is_replaced_by_better_ones_only(case, name, tmp_path):
+    values, best = WATCHED[case]
+    sign = 1 if name == "loss" else -1
+    values = [v if isinstance(v, (str, list, type(None))) else sign * v for v in values]
+    logs = [{"a": 0.0, f"val_{name}": v} for v in values]
+    logs = [{k: v for k, v in log.items() if v is not None} for log in logs]
+    checkpoint = ModelCheckpoint(
+        tmp_path / "made" / f"{{epoch}}-{{val_{name}}}.keras",
+        monitor=f"val_{name}",
+        save_best_only=True,
+        initial_value_threshold=None if "threshold" not in case else sign * 8.0,
+    )
+    model = run(checkpoint, logs)
+    names = [os.path.basename(path) for _, path in model.saved]
+    assert names == [f"{n}-{values[n - 1]}.keras" for n in best]
+    assert (tmp_path / "made").exists() == bool(best)
+
+
+@pytest.mark.filterwarnings("ignore:.* the logs have no number")
+def test_epochs_without_the_number_do_not_count():
+    logs = [{"loss": 1.0}, {"val_loss": 2.0}] * 3
+    stop = EarlyStopping(patience=2, restore_best_weights=True)
+    assert run(stop, logs[:-1]).weight.tolist() == [2.0, 2.0]
+    assert (stop.wait, stop.stopped_epoch) == (1, 0)
+    assert run(stop, logs).stop_training
+    plateau = ReduceLROnPlateau(patience=2, cooldown=1)
+    assert run(plateau, logs[:-1]).optimizer.learning_rate == 0.1
+    assert run(plateau, logs).optimizer.learning_rate == pytest.approx(0.01)
+
+
+def test_a_file_that_was_not_written_is_not_the_best():
+    class FullDisk(FakeModel):
+        def save(self, path: str, overwrite: bool) -> None:
+            raise OSError("no space left")
+
+    checkpoint = ModelCheckpoint("m.keras", save_best_only=True)
+    with pytest.raises(OSError, match="no space"):
+        run(checkpoint, losses(1.0), model=FullDisk())
+    assert checkpoint.best is None
+    assert run(checkpoint, losses(2.0)).saved == [("model", "m.keras")]
+
+
+def test_batches_without_the_number_save_nothing():
+    checkpoint = ModelCheckpoint("m.keras", save_best_only=True, save_freq=1)
+    listed = CallbackList(checkpoint, model=(model := FakeModel()))
+    with pytest.warns(UserWarning, match=r"`save_best_only` does not save.*have: loss"):
+        listed.on_train_batch_end(0, {"loss": 1.0})
+    assert not model.saved
 
 
 def test_finite_numbers_are_better_than_none():
@@ -330,7 +409,7 @@ def test_the_direction_comes_from_the_name_or_the_metric(monitor, metrics, wants
 
 def test_an_unknown_direction_is_refused():
     with pytest.raises(ValueError, match=r"'val_score'.*Pass mode='max' or mode='min'"):
-        run(EarlyStopping("val_score"), [{"val_score": 1.0}, {"val_score": 2.0}])
+        run(EarlyStopping("val_score"), [{"val_score": 1.0}])
 
 
 def test_the_mode_overrules_the_name():

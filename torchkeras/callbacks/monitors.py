@@ -7,7 +7,10 @@ import os
 import string
 import warnings
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
+
+import numpy as np
+from torch import Tensor
 
 from torchkeras._core.errors import (
     invalid_argument,
@@ -44,6 +47,9 @@ class MonitorCallback(Callback):
     best: float | None
     min_delta: float
 
+    #: What comes of a missing number, for the warning.
+    _without_number: ClassVar[str] = "there is nothing to compare"
+
     def __init__(
         self,
         monitor: str = "val_loss",
@@ -57,7 +63,7 @@ class MonitorCallback(Callback):
             raise TypeError(invalid_argument(owner, "monitor", expected, monitor))
         self.monitor = monitor
         self.mode = one_of(owner, "mode", mode, ("auto", "min", "max"))
-        self.best = baseline
+        self.best = _threshold(owner, "initial_value_threshold", baseline)
         self.min_delta = abs(number_in(owner, "min_delta", min_delta))
         self._wants_more: bool | None = None
         self._warned = False
@@ -67,27 +73,25 @@ class MonitorCallback(Callback):
 
     def monitored(self, logs: Logs) -> float | None:
         """Return the number, or None and warn once where it is missing."""
-        value = None if logs is None else logs.get(self.monitor)
-        if hasattr(value, "__float__"):
-            return float(value)  # type: ignore[arg-type]
-        if not self._warned:
+        value = _as_number((logs or {}).get(self.monitor))
+        if value is None and not self._warned:
             self._warned = True
             warnings.warn(
                 f"{type(self).__name__}: the logs have no number '{self.monitor}', so "
-                f"there is nothing to compare. They have: {', '.join(logs or ())}. Set "
+                f"{self._without_number}. They have: {', '.join(logs or ())}. Set "
                 "`monitor` to one of these, or pass validation data for val_... names.",
                 stacklevel=2,
             )
-        return None
+        return value
 
     def improves(self, value: float, reference: float | None) -> bool:
         """Say whether a value is better than another by more than `min_delta`."""
+        if self._wants_more is None:  # before the first value is taken for the best
+            self._wants_more = self._direction()
         if math.isnan(value):
             return False
         if reference is None or math.isnan(reference):
             return True
-        if self._wants_more is None:
-            self._wants_more = self._direction()
         gain = value - reference if self._wants_more else reference - value
         return gain > self.min_delta
 
@@ -146,7 +150,7 @@ class EarlyStopping(MonitorCallback):
         super().__init__(monitor, mode, min_delta=min_delta)
         self.patience = _count("EarlyStopping", "patience", patience)
         self.verbose = verbose
-        self.baseline = baseline
+        self.baseline = _threshold("EarlyStopping", "baseline", baseline)
         self.restore_best_weights = restore_best_weights
         self.start_from_epoch = _count(
             "EarlyStopping", "start_from_epoch", start_from_epoch
@@ -206,7 +210,8 @@ class ModelCheckpoint(MonitorCallback):
             ``"{epoch:02d}-{val_loss:.2f}.keras"``. A missing folder is made.
         monitor: the name in the logs that `save_best_only` looks at.
         verbose: 1 to tell of each file.
-        save_best_only: whether to save only when the number improves.
+        save_best_only: whether to save only when the number improves. Where the logs
+            do not have it, nothing is saved, and a warning says so.
         save_weights_only: whether to save the weights alone.
         mode: ``"min"``, ``"max"`` or ``"auto"``.
         save_freq: ``"epoch"``, or a number of batches.
@@ -218,6 +223,8 @@ class ModelCheckpoint(MonitorCallback):
     Example:
         >>> best = ModelCheckpoint("best.keras", save_best_only=True)
     """
+
+    _without_number = "`save_best_only` does not save the model"
 
     def __init__(
         self,
@@ -263,34 +270,42 @@ class ModelCheckpoint(MonitorCallback):
             self._save(epoch, logs or {})
 
     def _save(self, epoch: int, logs: Mapping[str, Any], **names: int) -> None:
-        path = self._path({"epoch": epoch + 1, **names, **logs})
-        if not self._is_due(epoch, logs, path):
+        value = self.monitored(logs) if self.save_best_only else None
+        if self.save_best_only and not self._is_best(epoch, value):
             return
+        path = self._path({"epoch": epoch + 1, **names, **logs})
+        self._tell(f"{self._reason(epoch, value)}saving model to {path}")
         if folder := os.path.dirname(path):
             os.makedirs(folder, exist_ok=True)
         if self.save_weights_only:
             self.model.save_weights(path, overwrite=True)
         else:
             self.model.save(path, overwrite=True)
+        if value is not None:
+            self.best = value  # only now: a failure to write left the older file
 
-    def _is_due(self, epoch: int, logs: Mapping[str, Any], path: str) -> bool:
-        value = self.monitored(logs) if self.save_best_only else None
+    def _is_best(self, epoch: int, value: float | None) -> bool:
         if value is None:
-            # A checkpoint too many is better than none.
-            self._tell(f"Epoch {epoch + 1}: saving model to {path}")
-            return True
-        before = "None" if self.best is None else f"{self.best:.5f}"
+            return False
         if not self.improves(value, self.best):
             self._tell(
-                f"Epoch {epoch + 1}: {self.monitor} did not improve from {before}"
+                f"Epoch {epoch + 1}: {self.monitor} did not improve from "
+                f"{self._best_so_far}"
             )
             return False
-        self.best = value
-        self._tell(
-            f"Epoch {epoch + 1}: {self.monitor} improved from {before} to {value:.5f}, "
-            f"saving model to {path}"
-        )
         return True
+
+    def _reason(self, epoch: int, value: float | None) -> str:
+        if value is None:
+            return f"Epoch {epoch + 1}: "
+        return (
+            f"Epoch {epoch + 1}: {self.monitor} improved from {self._best_so_far} to "
+            f"{value:.5f}, "
+        )
+
+    @property
+    def _best_so_far(self) -> str:
+        return "None" if self.best is None else f"{self.best:.5f}"
 
     def _tell(self, message: str) -> None:
         if self.verbose:
@@ -411,6 +426,20 @@ def _count(owner: str, argument: str, value: Any) -> int:
     if number != int(number):
         raise ValueError(invalid_argument(owner, argument, "a whole number", value))
     return int(number)
+
+
+def _threshold(owner: str, argument: str, value: Any) -> float | None:
+    number = _as_number(value)
+    if value is not None and (number is None or math.isnan(number)):
+        raise ValueError(invalid_argument(owner, argument, "a number or None", value))
+    return number
+
+
+def _as_number(value: Any) -> float | None:
+    """Return a number, or an array or tensor of one; None for anything else."""
+    if isinstance(value, (np.ndarray, Tensor)):
+        value = value.item() if math.prod(value.shape) == 1 else None
+    return float(value) if hasattr(value, "__float__") else None
 
 
 def _metrics_of(model: Any) -> list[Any]:
