@@ -1,8 +1,10 @@
 """The rules of imports that import-linter has no contract for."""
 
 import ast
+import importlib
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import grimp
@@ -38,3 +40,16 @@ def test_import_is_light():
     command = [sys.executable, "-W", "error", "-c", code]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.stdout.strip(), done.stderr) == ("[]", "")
+
+
+@pytest.mark.parametrize("name", ["ops", "ops.numpy", "ops.nn", "ops.image"])
+def test_names_of_operations_do_not_collide(name):
+    """A package's names are the sum of its files', so none may hide another."""
+    package = importlib.import_module(f"torchkeras.{name}")
+    assert len(set(package.__all__)) == len(package.__all__)
+    files = [getattr(package, part) for part in vars(package)
+             if isinstance(getattr(package, part), types.ModuleType)]  # fmt: skip
+    for file in files:
+        for listed in getattr(file, "__all__", ()):
+            if listed in package.__all__:
+                assert getattr(package, listed) is getattr(file, listed)

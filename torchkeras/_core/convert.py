@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from torchkeras._core import tree
 from torchkeras._core.config import default_device
@@ -55,3 +56,16 @@ def fits(number: int, dtype: torch.dtype) -> bool:
     """
     limits = torch.iinfo(dtype)
     return limits.min <= number <= limits.max
+
+
+def as_floating(x: Tensor, int64: torch.dtype | None = None) -> Tensor:
+    """Return integers and booleans in ``floatx``, all else as it is.
+
+    Args:
+        x: the tensor.
+        int64: the dtype for values of ``int64``, where it isn't ``floatx``.
+    """
+    if x.is_floating_point() or x.is_complex():
+        return x
+    wide = x.dtype == torch.int64 and int64 is not None
+    return x.to(int64 if wide else to_torch_dtype(None))

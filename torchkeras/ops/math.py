@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from torchkeras._core.convert import as_tensor
+from torchkeras._core.convert import as_floating, as_tensor
 from torchkeras._core.dtypes import to_torch_dtype
 from torchkeras._core.errors import invalid_argument, one_of, positive_integer
 from torchkeras._core.operation import Array, Arrays, operation
@@ -18,6 +18,9 @@ from torchkeras.ops.core import reduce_into
 
 __all__ = [
     "cdist",
+    "erf",
+    "erfc",
+    "erfinv",
     "extract_sequences",
     "fft",
     "fft2",
@@ -28,11 +31,11 @@ __all__ = [
     "logdet",
     "logsumexp",
     "rfft",
+    "rsqrt",
     "segment_max",
     "segment_min",
     "segment_prod",
     "segment_sum",
-    "slogdet",
     "stft",
     "top_k",
     "view_as_complex",
@@ -301,22 +304,6 @@ def logdet(x: Array) -> Tensor:
         1.79...
     """
     return torch.logdet(x)
-
-
-@operation("numpy")
-def slogdet(x: Array) -> tuple[Tensor, Tensor]:
-    """Return the sign and the logarithm of the absolute value of the determinant.
-
-    Args:
-        x: matrices, of shape ``(..., n, n)``.
-
-    Example:
-        >>> sign, logarithm = slogdet([[-1.0, 0.0], [0.0, 1.0]])
-        >>> float(sign), float(logarithm)
-        (-1.0, 0.0)
-    """
-    sign, logarithm = torch.linalg.slogdet(x)
-    return sign, logarithm
 
 
 # Complex numbers
@@ -656,3 +643,50 @@ def _sequences(x: Tensor, sequence_length: int, sequence_stride: int) -> Tensor:
     length = positive_integer("extract_sequences", "sequence_length", sequence_length)
     stride = positive_integer("extract_sequences", "sequence_stride", sequence_stride)
     return torch.unfold_copy(x, -1, length, stride)
+
+
+# Special functions
+
+
+@operation("math")
+def rsqrt(x: Array) -> Tensor:
+    """Return one over the square root.
+
+    Example:
+        >>> rsqrt([4.0, 0.25])
+        tensor([0.5000, 2.0000])
+    """
+    return torch.rsqrt(as_floating(x))
+
+
+@operation("math")
+def erf(x: Array) -> Tensor:
+    """Return the error function.
+
+    Example:
+        >>> erf([0.0, 1.0])
+        tensor([0.0000, 0.8427])
+    """
+    return torch.erf(as_floating(x))
+
+
+@operation("math")
+def erfc(x: Array) -> Tensor:
+    """Return ``1 - erf(x)`` without losing the digits of large `x`.
+
+    Example:
+        >>> erfc([0.0, 5.0])
+        tensor([1.0000e+00, 1.5375e-12])
+    """
+    return torch.erfc(as_floating(x))
+
+
+@operation("math")
+def erfinv(x: Array) -> Tensor:
+    """Return the number whose error function is `x`; NaN outside [-1, 1].
+
+    Example:
+        >>> erfinv([0.0, 0.5])
+        tensor([0.0000, 0.4769])
+    """
+    return torch.erfinv(as_floating(x))

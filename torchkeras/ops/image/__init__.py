@@ -1,43 +1,11 @@
 """Functions of images."""
 
-from torchkeras.ops.image.color import (
-    gaussian_blur,
-    hsv_to_rgb,
-    rgb_to_grayscale,
-    rgb_to_hsv,
-    sobel_edges,
-    ssim,
-)
-from torchkeras.ops.image.geometry import (
-    affine_transform,
-    elastic_transform,
-    map_coordinates,
-    perspective_transform,
-)
-from torchkeras.ops.image.resizing import (
-    crop_images,
-    extract_patches,
-    extract_patches_3d,
-    pad_images,
-    resize,
-    scale_and_translate,
-)
+from torchkeras.ops.image import color, geometry, resizing
+from torchkeras.ops.image.color import *
+from torchkeras.ops.image.geometry import *
+from torchkeras.ops.image.resizing import *
 
-__all__ = [
-    "affine_transform",
-    "crop_images",
-    "elastic_transform",
-    "extract_patches",
-    "extract_patches_3d",
-    "gaussian_blur",
-    "hsv_to_rgb",
-    "map_coordinates",
-    "pad_images",
-    "perspective_transform",
-    "resize",
-    "rgb_to_grayscale",
-    "rgb_to_hsv",
-    "scale_and_translate",
-    "sobel_edges",
-    "ssim",
-]
+__all__: list[str] = []
+__all__ += color.__all__
+__all__ += geometry.__all__
+__all__ += resizing.__all__

@@ -1,125 +1,21 @@
 """Functions of neural networks."""
 
-from torchkeras.ops.nn.activation import (
-    celu,
-    elu,
-    gelu,
-    glu,
-    hard_shrink,
-    hard_sigmoid,
-    hard_silu,
-    hard_swish,
-    hard_tanh,
-    leaky_relu,
-    log_sigmoid,
-    log_softmax,
-    polar,
-    relu,
-    relu6,
-    selu,
-    sigmoid,
-    silu,
-    soft_shrink,
-    softmax,
-    softplus,
-    softsign,
-    sparse_plus,
-    sparse_sigmoid,
-    sparsemax,
-    squareplus,
-    swish,
-    tanh_shrink,
-    threshold,
+from torchkeras.ops.nn import (
+    activation,
+    attention,
+    classification,
+    normalization,
+    windows,
 )
-from torchkeras.ops.nn.attention import (
-    dot_product_attention,
-)
-from torchkeras.ops.nn.classification import (
-    binary_crossentropy,
-    categorical_crossentropy,
-    ctc_decode,
-    ctc_loss,
-    multi_hot,
-    one_hot,
-    sparse_categorical_crossentropy,
-)
-from torchkeras.ops.nn.normalization import (
-    batch_normalization,
-    layer_normalization,
-    moments,
-    normalize,
-    psnr,
-    rms_normalization,
-)
-from torchkeras.ops.nn.windows import (
-    adaptive_average_pool,
-    adaptive_max_pool,
-    average_pool,
-    conv,
-    conv_transpose,
-    depth_to_space,
-    depthwise_conv,
-    fold,
-    max_pool,
-    separable_conv,
-    space_to_depth,
-    unfold,
-)
+from torchkeras.ops.nn.activation import *
+from torchkeras.ops.nn.attention import *
+from torchkeras.ops.nn.classification import *
+from torchkeras.ops.nn.normalization import *
+from torchkeras.ops.nn.windows import *
 
-__all__ = [
-    "adaptive_average_pool",
-    "adaptive_max_pool",
-    "average_pool",
-    "batch_normalization",
-    "binary_crossentropy",
-    "categorical_crossentropy",
-    "celu",
-    "conv",
-    "conv_transpose",
-    "ctc_decode",
-    "ctc_loss",
-    "depth_to_space",
-    "depthwise_conv",
-    "dot_product_attention",
-    "elu",
-    "fold",
-    "gelu",
-    "glu",
-    "hard_shrink",
-    "hard_sigmoid",
-    "hard_silu",
-    "hard_swish",
-    "hard_tanh",
-    "layer_normalization",
-    "leaky_relu",
-    "log_sigmoid",
-    "log_softmax",
-    "max_pool",
-    "moments",
-    "multi_hot",
-    "normalize",
-    "one_hot",
-    "polar",
-    "psnr",
-    "relu",
-    "relu6",
-    "rms_normalization",
-    "selu",
-    "separable_conv",
-    "sigmoid",
-    "silu",
-    "soft_shrink",
-    "softmax",
-    "softplus",
-    "softsign",
-    "space_to_depth",
-    "sparse_categorical_crossentropy",
-    "sparse_plus",
-    "sparse_sigmoid",
-    "sparsemax",
-    "squareplus",
-    "swish",
-    "tanh_shrink",
-    "threshold",
-    "unfold",
-]
+__all__: list[str] = []
+__all__ += activation.__all__
+__all__ += attention.__all__
+__all__ += classification.__all__
+__all__ += normalization.__all__
+__all__ += windows.__all__

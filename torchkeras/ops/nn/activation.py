@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from torchkeras import activations
-from torchkeras._core.dtypes import to_torch_dtype
+from torchkeras._core.convert import as_floating
 from torchkeras._core.errors import invalid_argument
 from torchkeras._core.operation import Array, operation
 
@@ -52,18 +52,6 @@ __all__ = [
 ]
 
 
-def floating(x: Tensor) -> Tensor:
-    """Return integers and booleans as ``floatx``, and the rest as it is.
-
-    Example:
-        >>> floating(torch.tensor([1, 2]))
-        tensor([1., 2.])
-    """
-    if x.is_floating_point() or x.is_complex():
-        return x
-    return x.to(to_torch_dtype(None))
-
-
 @operation("nn")
 def relu(x: Array) -> Tensor:
     """``max(x, 0)``; integers stay integers.
@@ -94,7 +82,7 @@ def sigmoid(x: Array) -> Tensor:
         >>> sigmoid([0.0])
         tensor([0.5000])
     """
-    return torch.sigmoid(floating(x))
+    return torch.sigmoid(as_floating(x))
 
 
 @operation("nn")
@@ -105,7 +93,7 @@ def sparse_sigmoid(x: Array) -> Tensor:
         >>> sparse_sigmoid([-2.0, 0.0, 2.0])
         tensor([0.0000, 0.5000, 1.0000])
     """
-    return activations.sparse_sigmoid(floating(x))
+    return activations.sparse_sigmoid(as_floating(x))
 
 
 @operation("nn")
@@ -116,7 +104,7 @@ def softplus(x: Array) -> Tensor:
         >>> softplus([0.0])
         tensor([0.6931])
     """
-    return F.softplus(floating(x))
+    return F.softplus(as_floating(x))
 
 
 @operation("nn")
@@ -127,7 +115,7 @@ def softsign(x: Array) -> Tensor:
         >>> softsign([1.0])
         tensor([0.5000])
     """
-    return F.softsign(floating(x))
+    return F.softsign(as_floating(x))
 
 
 @operation("nn")
@@ -138,7 +126,7 @@ def soft_shrink(x: Array, threshold: float = 0.5) -> Tensor:
         >>> soft_shrink([-2.0, 0.25, 2.0])
         tensor([-1.5000, 0.0000, 1.5000])
     """
-    return F.softshrink(floating(x), threshold)
+    return F.softshrink(as_floating(x), threshold)
 
 
 @operation("nn")
@@ -149,7 +137,7 @@ def sparse_plus(x: Array) -> Tensor:
         >>> sparse_plus([-2.0, 0.0, 2.0])
         tensor([0.0000, 0.2500, 2.0000])
     """
-    return activations.sparse_plus(floating(x))
+    return activations.sparse_plus(as_floating(x))
 
 
 @operation("nn")
@@ -160,7 +148,7 @@ def silu(x: Array) -> Tensor:
         >>> silu([0.0, 1.0])
         tensor([0.0000, 0.7311])
     """
-    return F.silu(floating(x))
+    return F.silu(as_floating(x))
 
 
 @operation("nn")
@@ -175,7 +163,7 @@ def squareplus(x: Array, b: float = 4) -> Tensor:
         >>> squareplus([0.0])
         tensor([1.])
     """
-    return activations.squareplus(floating(x), b)
+    return activations.squareplus(as_floating(x), b)
 
 
 @operation("nn")
@@ -186,7 +174,7 @@ def log_sigmoid(x: Array) -> Tensor:
         >>> log_sigmoid([0.0])
         tensor([-0.6931])
     """
-    return F.logsigmoid(floating(x))
+    return F.logsigmoid(as_floating(x))
 
 
 @operation("nn")
@@ -197,7 +185,7 @@ def leaky_relu(x: Array, negative_slope: float = 0.2) -> Tensor:
         >>> leaky_relu([-1.0, 1.0])
         tensor([-0.2000,  1.0000])
     """
-    return F.leaky_relu(floating(x), negative_slope)
+    return F.leaky_relu(as_floating(x), negative_slope)
 
 
 @operation("nn")
@@ -208,7 +196,7 @@ def hard_sigmoid(x: Array) -> Tensor:
         >>> hard_sigmoid([-4.0, 0.0, 4.0])
         tensor([0.0000, 0.5000, 1.0000])
     """
-    return F.hardsigmoid(floating(x))
+    return F.hardsigmoid(as_floating(x))
 
 
 @operation("nn")
@@ -219,7 +207,7 @@ def hard_silu(x: Array) -> Tensor:
         >>> hard_silu([-4.0, 0.0, 4.0])
         tensor([-0.,  0.,  4.])
     """
-    return F.hardswish(floating(x))
+    return F.hardswish(as_floating(x))
 
 
 @operation("nn")
@@ -234,7 +222,7 @@ def elu(x: Array, alpha: float = 1.0) -> Tensor:
         >>> elu([-1.0, 1.0])
         tensor([-0.6321,  1.0000])
     """
-    return F.elu(floating(x), alpha)
+    return F.elu(as_floating(x), alpha)
 
 
 @operation("nn")
@@ -245,7 +233,7 @@ def selu(x: Array) -> Tensor:
         >>> selu([-1.0, 1.0])
         tensor([-1.1113,  1.0507])
     """
-    return F.selu(floating(x))
+    return F.selu(as_floating(x))
 
 
 @operation("nn")
@@ -261,7 +249,7 @@ def gelu(x: Array, approximate: bool = True) -> Tensor:
         >>> gelu([1.0], approximate=False)
         tensor([0.8413])
     """
-    return F.gelu(floating(x), approximate="tanh" if approximate else "none")
+    return F.gelu(as_floating(x), approximate="tanh" if approximate else "none")
 
 
 @operation("nn")
@@ -276,7 +264,7 @@ def celu(x: Array, alpha: float = 1.0) -> Tensor:
         >>> celu([-1.0, 1.0])
         tensor([-0.6321,  1.0000])
     """
-    return F.celu(floating(x), alpha)
+    return F.celu(as_floating(x), alpha)
 
 
 @operation("nn")
@@ -302,7 +290,7 @@ def glu(x: Array, axis: int = -1) -> Tensor:
             f"glu: the size of axis {axis} must be even, as it is cut in two halves, "
             f"got an input of shape {tuple(x.shape)}."
         )
-    return F.glu(floating(x), axis)
+    return F.glu(as_floating(x), axis)
 
 
 @operation("nn")
@@ -313,7 +301,7 @@ def tanh_shrink(x: Array) -> Tensor:
         >>> tanh_shrink([1.0])
         tensor([0.2384])
     """
-    return F.tanhshrink(floating(x))
+    return F.tanhshrink(as_floating(x))
 
 
 @operation("nn")
@@ -335,7 +323,7 @@ def hard_shrink(x: Array, threshold: float = 0.5) -> Tensor:
         >>> hard_shrink([-2.0, 0.25, 2.0])
         tensor([-2.,  0.,  2.])
     """
-    return F.hardshrink(floating(x), threshold)
+    return F.hardshrink(as_floating(x), threshold)
 
 
 @operation("nn")
@@ -363,7 +351,7 @@ def softmax(x: Array, axis: int | Sequence[int] | None = -1) -> Tensor:
         >>> softmax([0.0, 0.0])
         tensor([0.5000, 0.5000])
     """
-    x, axes = floating(x), _one_or_several(axis)
+    x, axes = as_floating(x), _one_or_several(axis)
     if not isinstance(axes, int):
         return torch.exp(activations.log_softmax(x, axes))
     if x.ndim and x.size(axes) == 1:
@@ -403,7 +391,7 @@ def log_softmax(x: Array, axis: int | Sequence[int] | None = -1) -> Tensor:
         >>> log_softmax([0.0, 0.0])
         tensor([-0.6931, -0.6931])
     """
-    return activations.log_softmax(floating(x), _one_or_several(axis))
+    return activations.log_softmax(as_floating(x), _one_or_several(axis))
 
 
 @operation("nn")
@@ -420,7 +408,7 @@ def sparsemax(x: Array, axis: int = -1) -> Tensor:
         >>> sparsemax([2.0, 1.5, -1.0])
         tensor([0.7500, 0.2500, 0.0000])
     """
-    return activations.sparsemax(floating(x), axis)
+    return activations.sparsemax(as_floating(x), axis)
 
 
 @operation("nn")

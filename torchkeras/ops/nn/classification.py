@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from torchkeras._core import config
-from torchkeras._core.convert import as_tensor
+from torchkeras._core.convert import as_floating, as_tensor
 from torchkeras._core.dtypes import result_type, to_torch_dtype
 from torchkeras._core.errors import (
     describe,
@@ -19,7 +19,6 @@ from torchkeras._core.errors import (
 )
 from torchkeras._core.operation import Array, operation
 from torchkeras._core.symbolic import KerasTensor
-from torchkeras.ops.nn.activation import floating
 
 __all__ = [
     "binary_crossentropy",
@@ -171,7 +170,7 @@ def binary_crossentropy(
         tensor([0.6931, 0.6931])
     """
     _check_same_shape("binary_crossentropy", target, output)
-    output = floating(output)
+    output = as_floating(output)
     target = target.to(output.dtype)
     if from_logits:
         return F.binary_cross_entropy_with_logits(output, target, reduction="none")
@@ -217,7 +216,7 @@ def _check_has_axis(owner: str, output: Tensor) -> None:
 
 
 def _log_probabilities(output: Tensor, from_logits: bool, axis: int) -> Tensor:
-    output = floating(output)
+    output = as_floating(output)
     if from_logits:
         return torch.log_softmax(output, axis)
     return torch.log(_clipped(output / output.sum(axis, keepdim=True)))

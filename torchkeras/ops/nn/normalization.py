@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from torchkeras._core import config
+from torchkeras._core.convert import as_floating
 from torchkeras._core.errors import describe, invalid_argument, positive_integer
 from torchkeras._core.operation import Array, operation
-from torchkeras.ops.nn.activation import floating
 
 __all__ = [
     "batch_normalization",
@@ -52,7 +52,7 @@ def moments(
             "moments: `synchronized=True` is not supported; use "
             "`layers.BatchNormalization(synchronized=True)`, or `torch.distributed`."
         )
-    x = floating(x)
+    x = as_floating(x)
     if isinstance(axes, (list, tuple)) and not axes:  # which torch takes for all
         return x, torch.zeros_like(x)
     # The squares of what fits into float16 do not, so variances are cut to its range.
@@ -142,7 +142,7 @@ def _normalize_axes(
     """
     axes, last = _positive_axes(owner, axis, x)
     sizes = [x.shape[a] for a in axes]
-    x = floating(x)
+    x = as_floating(x)
     given = [weight for weight in weights.values() if weight is not None]
     # The kernels compute half precision in float32 by themselves.
     wide = x
@@ -270,7 +270,7 @@ def normalize(
         tensor([0.6000, 0.8000])
     """
     order = positive_integer("normalize", "order", order)
-    x = torch.atleast_1d(floating(x))
+    x = torch.atleast_1d(as_floating(x))
     norm = torch.linalg.vector_norm(x, order, axis, keepdim=True)
     return x / norm.clamp(min=config.epsilon() if epsilon is None else epsilon)
 
@@ -297,6 +297,6 @@ def psnr(x1: Array, x2: Array, max_val: float) -> Tensor:
             f"{describe(x2)}."
         )
     # Differences of unsigned integers would wrap around.
-    x1, x2 = floating(x1), floating(x2)
+    x1, x2 = as_floating(x1), as_floating(x2)
     peak = torch.as_tensor(max_val, dtype=x1.dtype, device=x1.device)
     return 20 * torch.log10(peak) - 10 * torch.log10(F.mse_loss(x1, x2))

@@ -11,11 +11,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from torchkeras._core.config import standardize_data_format
+from torchkeras._core.convert import as_floating
 from torchkeras._core.errors import invalid_argument, one_of, positive_integer
 from torchkeras._core.operation import Array, operation
 from torchkeras._core.symbolic import KerasTensor
 from torchkeras._core.windows import pad_same, pool_same, standardize_sizes
-from torchkeras.ops.nn.activation import floating
 
 __all__ = [
     "adaptive_average_pool",
@@ -487,7 +487,7 @@ def average_pool(
     return _pool(
         "average_pool",
         {2: F.avg_pool2d, 3: F.avg_pool3d},
-        floating(inputs),
+        as_floating(inputs),
         pool_size,
         strides,
         padding,
@@ -506,7 +506,7 @@ def _adaptive(
     rank = _spatial_rank(owner, inputs)
     sizes = _sizes(owner, "output_size", output_size, rank)
     last = _is_last(owner, data_format)
-    outputs = kernels[max(rank, 2)](_to_torch(floating(inputs), last), sizes)
+    outputs = kernels[max(rank, 2)](_to_torch(as_floating(inputs), last), sizes)
     return _from_torch(outputs, rank, last)
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from torchkeras._core.convert import as_floating
 from torchkeras._core.dtypes import result_type, to_torch_dtype
 from torchkeras._core.errors import invalid_argument
 from torchkeras._core.operation import Array, operation
-from torchkeras.ops.numpy.elementwise import as_floating
 
 __all__ = [
     "add",

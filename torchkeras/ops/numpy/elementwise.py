@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from torchkeras._core.convert import as_tensor
+from torchkeras._core.convert import as_floating, as_tensor
 from torchkeras._core.dtypes import to_torch_dtype
 from torchkeras._core.errors import invalid_argument
 from torchkeras._core.operation import Array, operation
@@ -31,9 +31,6 @@ __all__ = [
     "cos",
     "cosh",
     "deg2rad",
-    "erf",
-    "erfc",
-    "erfinv",
     "exp",
     "exp2",
     "expm1",
@@ -51,7 +48,6 @@ __all__ = [
     "real",
     "reciprocal",
     "round",
-    "rsqrt",
     "sign",
     "signbit",
     "sin",
@@ -64,19 +60,6 @@ __all__ = [
     "trunc",
     "view",
 ]
-
-
-def as_floating(x: Tensor, int64: torch.dtype | None = None) -> Tensor:
-    """Return integers and booleans in ``floatx``, all else as it is.
-
-    Args:
-        x: the tensor.
-        int64: the dtype for values of ``int64``, where it isn't ``floatx``.
-    """
-    if x.is_floating_point() or x.is_complex():
-        return x
-    wide = x.dtype == torch.int64 and int64 is not None
-    return x.to(int64 if wide else to_torch_dtype(None))
 
 
 def _at_most_32_bits(x: Tensor) -> Tensor:
@@ -361,17 +344,6 @@ def sqrt(x: Array) -> Tensor:
     return torch.sqrt(as_floating(x))
 
 
-@operation("math")
-def rsqrt(x: Array) -> Tensor:
-    """Return one over the square root.
-
-    Example:
-        >>> rsqrt([4.0, 0.25])
-        tensor([0.5000, 2.0000])
-    """
-    return torch.rsqrt(as_floating(x))
-
-
 @operation("numpy")
 def cbrt(x: Array) -> Tensor:
     """Return the real cube root, which has the sign of `x`.
@@ -641,39 +613,6 @@ def sinc(x: Array) -> Tensor:
 
 
 # Special functions
-
-
-@operation("math")
-def erf(x: Array) -> Tensor:
-    """Return the error function.
-
-    Example:
-        >>> erf([0.0, 1.0])
-        tensor([0.0000, 0.8427])
-    """
-    return torch.erf(as_floating(x))
-
-
-@operation("math")
-def erfc(x: Array) -> Tensor:
-    """Return ``1 - erf(x)`` without losing the digits of large `x`.
-
-    Example:
-        >>> erfc([0.0, 5.0])
-        tensor([1.0000e+00, 1.5375e-12])
-    """
-    return torch.erfc(as_floating(x))
-
-
-@operation("math")
-def erfinv(x: Array) -> Tensor:
-    """Return the number whose error function is `x`; NaN outside [-1, 1].
-
-    Example:
-        >>> erfinv([0.0, 0.5])
-        tensor([0.0000, 0.4769])
-    """
-    return torch.erfinv(as_floating(x))
 
 
 @operation("numpy")

@@ -23,6 +23,7 @@ __all__ = [
     "kron",
     "matmul",
     "outer",
+    "slogdet",
     "tensordot",
     "trace",
     "vdot",
@@ -330,3 +331,19 @@ def correlate(x1: Array, x2: Array, mode: str = "valid") -> Tensor:
     # As in NumPy: where one place is too many on one side, that is next to the shorter.
     start = (full.shape[0] - length + (x1.shape[0] < x2.shape[0])) // 2
     return full[start : start + length]
+
+
+@operation("numpy")
+def slogdet(x: Array) -> tuple[Tensor, Tensor]:
+    """Return the sign and the logarithm of the absolute value of the determinant.
+
+    Args:
+        x: matrices, of shape ``(..., n, n)``.
+
+    Example:
+        >>> sign, logarithm = slogdet([[-1.0, 0.0], [0.0, 1.0]])
+        >>> float(sign), float(logarithm)
+        (-1.0, 0.0)
+    """
+    sign, logarithm = torch.linalg.slogdet(x)
+    return sign, logarithm
