@@ -21,6 +21,26 @@ def pytest_make_parametrize_id(val):
     return getattr(val, "__name__", None)
 
 
+def drawn() -> tuple[bytes, str]:
+    """Return what every draw from the shared generators changes."""
+    with np.printoptions(threshold=2000):
+        return torch.get_rng_state().numpy().tobytes(), str(np.random.get_state())
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector):
+    """Refuse a module that draws while it is imported: that comes before the seed."""
+    before = drawn()
+    report = yield
+    if isinstance(collector, pytest.Module) and drawn() != before:
+        report.outcome = "failed"
+        report.longrepr = (
+            f"{collector.nodeid} draws while it is imported, before the seed. Draw in "
+            "the test, or from a generator with a seed of its own."
+        )
+    return report
+
+
 @pytest.fixture(autouse=True)
 def seeded():
     """Start every test from the same random state."""

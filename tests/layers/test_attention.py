@@ -267,7 +267,7 @@ def test_illegal_arguments(layer, kwargs, error, message):
         layer(**{**needed.get(layer, {}), **kwargs})
 
 
-X, Y = torch.randn(2, 5, 8), torch.randn(2, 7, 8)
+X, Y = torch.ones(2, 5, 8), torch.ones(2, 7, 8)
 CALLS = [
     ((X, Y, Y[:, :3]), {}, r"same axes but for the last one.*key=\(2, 3, 8\)"),
     ((X[0], Y), {}, "at least 3 axes"),

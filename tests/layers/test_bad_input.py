@@ -8,8 +8,9 @@ from torchkeras import layers
 
 
 def built(layer, *shape):
-    """Return a layer built for that input."""
-    layer.build((None, *shape))
+    """Return a layer built for that input, without a draw from the shared generator."""
+    with torch.random.fork_rng():
+        layer.build((None, *shape))
     return layer
 
 

@@ -18,7 +18,7 @@ from torchkeras._core import tree
 from torchkeras.layers import Dense, Input
 from torchkeras.models import Functional, Model, Sequential, clone_model, load_model
 
-X = torch.randn(5, 4)
+X = torch.randn(5, 4, generator=torch.Generator().manual_seed(0))
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,7 @@ import torchkeras
 from torchkeras import layers
 from torchkeras.models import Model, Sequential, model_from_json
 
-X = torch.randn(3, 4)
+X = torch.randn(3, 4, generator=torch.Generator().manual_seed(0))
 
 
 def stack() -> Sequential:

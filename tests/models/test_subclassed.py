@@ -10,7 +10,7 @@ from torch import nn
 from torchkeras import layers
 from torchkeras.models import Model
 
-X = torch.randn(3, 4)
+X = torch.randn(3, 4, generator=torch.Generator().manual_seed(0))
 
 
 class Blocks(Model):

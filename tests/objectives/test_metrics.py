@@ -11,7 +11,8 @@ from torchkeras import metrics
 
 Y = torch.tensor([0.0, 1.0, 1.0, 0.0, 1.0])
 P = torch.tensor([0.25, 0.75, 0.375, 0.625, 0.875])
-CLASSES = (torch.eye(3)[[0, 1, 2, 1, 0]], torch.rand(5, 3))
+SCORES = torch.rand(5, 3, generator=torch.Generator().manual_seed(0))
+CLASSES = (torch.eye(3)[[0, 1, 2, 1, 0]], SCORES)
 NEEDED = {
     "IoU": {"num_classes": 2, "target_class_ids": [0, 1]},
     "OneHotIoU": {"num_classes": 3, "target_class_ids": [0]},

@@ -10,7 +10,7 @@ from torch import nn
 from torchkeras import layers
 from torchkeras.models import Sequential
 
-X = torch.randn(4, 5)
+X = torch.randn(4, 5, generator=torch.Generator().manual_seed(0))
 
 
 def model_of() -> Sequential:

@@ -308,17 +308,20 @@ def test_vectorize_is_differentiable_and_symbolic():
     assert not hasattr(ops.vectorize(ops.multiply), "operation")
 
 
+VALUES = torch.tensor([0.6, 0.1, 0.9, 0.3, 0.5])
+EDGES = torch.tensor([0.2, 0.7])
+TABLE = torch.arange(20.0).reshape(5, 4)
 COMPILED = [
     (ops.argmax, (torch.ones(2, 3), 1)),
     (ops.nanargmax, (torch.ones(2, 3), 1)),
     (ops.argsort, (torch.ones(2, 3),)),
-    (ops.argpartition, (torch.rand(5), 2)),
-    (ops.sort, (torch.rand(5),)),
-    (ops.digitize, (torch.rand(5), torch.rand(2).sort().values)),
-    (ops.searchsorted, (torch.rand(2).sort().values, torch.rand(5))),
-    (ops.get_item, (torch.rand(5, 4), (slice(1, 3), 0))),
-    (ops.take, (torch.rand(5, 4), torch.tensor([1, 2]), 0)),
-    (ops.take_along_axis, (torch.rand(5, 4), torch.tensor([[1], [2]]).repeat(1, 4), 0)),
+    (ops.argpartition, (VALUES, 2)),
+    (ops.sort, (VALUES,)),
+    (ops.digitize, (VALUES, EDGES)),
+    (ops.searchsorted, (EDGES, VALUES)),
+    (ops.get_item, (TABLE, (slice(1, 3), 0))),
+    (ops.take, (TABLE, torch.tensor([1, 2]), 0)),
+    (ops.take_along_axis, (TABLE, torch.tensor([[1], [2]]).repeat(1, 4), 0)),
     (ops.select, ([torch.ones(2) > 0], [torch.ones(2)])),
     (ops.unravel_index, (torch.tensor([1, 5]), (2, 3))),
     (ops.where, (torch.ones(2) > 0, torch.ones(2), torch.zeros(2))),
