@@ -27,7 +27,11 @@ from torchkeras._core.symbolic import (
     infer_outputs,
     is_symbolic,
 )
-from torchkeras._core.tracking import ContainedModules, may_hold_modules
+from torchkeras._core.tracking import (
+    ContainedModules,
+    holds_state,
+    may_hold_state,
+)
 from torchkeras._core.variable import IDENTITY, Layout, Variable, WeightView
 
 layers = Registry("layer", "keras.layers")
@@ -35,6 +39,10 @@ layers = Registry("layer", "keras.layers")
 #: Arguments of every layer, in the order of Keras's configs.
 _COMMON = ("name", "trainable", "dtype")
 _NOTE = "Raised by layer"
+#: Attributes of a layer that torch or this module keeps, and no user.
+_OWN = frozenset(
+    {*vars(nn.Module()), "_captured", "_views", "_losses", "_nodes", "_containers"}
+)
 
 
 class Layer(nn.Module):
@@ -72,6 +80,12 @@ class Layer(nn.Module):
     activity_regularizer: Callable[[Tensor], Tensor] | None
     dtype_policy: dtypes.DTypePolicy
     input_shape_argument: tuple[int | None, ...] | None
+    _views: dict[str, WeightView]
+    _losses: list[Tensor]
+    _nodes: list[Node]
+    _build_shapes: dict[str, Any] | None
+    #: Lists, tuples and dicts that are attributes, by name, as torch is shown them.
+    _containers: dict[str, ContainedModules]
 
     #: How often `trainable` was set, of any layer: what was made for the weights that
     #: are trained looks at it.
@@ -127,6 +141,7 @@ class Layer(nn.Module):
         **kwargs: Any,
     ) -> None:
         super().__init__()
+        self._begin()
         if name is not None and (not isinstance(name, str) or "/" in name):
             raise ValueError(
                 f"{type(self).__name__}: `name` must be a string without '/', "
@@ -141,13 +156,10 @@ class Layer(nn.Module):
         self.dtype_policy = dtypes.get_policy(dtype).at(self._name)
         self.autocast = autocast
         self._trainable = bool(trainable)
-        self._views: dict[str, WeightView] = {}
-        self._losses: list[Tensor] = []
         self._has_losses = self.activity_regularizer is not None
         self._plain = False
         self._plain_dtypes: tuple[torch.dtype, ...] = ()
-        self._build_shapes: dict[str, Any] | None = None
-        self._nodes: list[Node] = []
+        self._build_shapes = None
         self.input_shape_argument = self._input_shape_from(kwargs)
         if kwargs:
             known = inspect.signature(type(self).__init__).parameters
@@ -156,6 +168,13 @@ class Layer(nn.Module):
                 f"{type(self).__name__}: unknown argument(s) {sorted(kwargs)}."
                 f"{did_you_mean(name, [*known, *_COMMON])}"
             )
+
+    def _begin(self) -> None:
+        """Make the tables of a layer; containers may be attributes already."""
+        assigned = {k: v for k, v in self.__dict__.items() if k not in _OWN}
+        self.__dict__.update(_views={}, _losses=[], _nodes=[], _containers={})
+        for name, value in assigned.items():
+            self._contain(name, value)
 
     @staticmethod
     def _input_shape_from(kwargs: dict[str, Any]) -> tuple[int | None, ...] | None:
@@ -487,17 +506,56 @@ class Layer(nn.Module):
                     del table[key]
             self._register(name, value)
             return
-        modules = self.__dict__.get("_modules", {})
-        if isinstance(modules.get(name), ContainedModules):
-            del modules[name]
-        if self._tracks_containers and name[0] != "_" and may_hold_modules(value):
-            self.__dict__[name] = value
-            modules[name] = ContainedModules(value)
+        if self.__dict__.get("_containers"):
+            self._release(name)
+            if isinstance(value, nn.Module):
+                _ = self._modules  # what was filled before comes before it
+        if may_hold_state(value) and name not in _OWN:
+            for table in ("_modules", "_parameters", "_buffers"):
+                self.__dict__.get(table, {}).pop(name, None)
+            object.__setattr__(self, name, value)
+            self._contain(name, value)
             return
         super().__setattr__(name, value)
 
+    def __delattr__(self, name: str) -> None:
+        self._release(name)
+        super().__delattr__(name)
+
+    @property
+    def _modules(self) -> dict[str, Any]:  # type: ignore
+        """Torch's table of children, with the containers that hold some now."""
+        try:
+            table = self.__dict__["_modules"]
+        except KeyError:
+            raise AttributeError("_modules") from None
+        if containers := self.__dict__.get("_containers"):
+            for name, shown in containers.items():
+                if not holds_state(shown.container):
+                    table.pop(name, None)
+                elif name not in table:
+                    table[name] = shown
+        return table
+
+    @_modules.setter
+    def _modules(self, table: dict[str, Any]) -> None:  # type: ignore
+        self.__dict__["_modules"] = table
+
+    def _contain(self, name: str, value: Any) -> None:
+        """Show torch, from now on, what an attribute that is a container holds."""
+        if "_containers" not in self.__dict__ or not self._tracks_containers:
+            return
+        # A property keeps its value under another name, or nowhere.
+        if may_hold_state(value) and self.__dict__.get(name) is value:
+            self._containers[name] = ContainedModules(value)
+
+    def _release(self, name: str) -> None:
+        if self.__dict__.get("_containers", {}).pop(name, None) is not None:
+            self.__dict__["_modules"].pop(name, None)
+
     def _refuse_before_init(self, name: str, value: Any) -> None:
-        holds = isinstance(value, (nn.Module, Tensor)) or may_hold_modules(value)
+        nested = may_hold_state(value) and holds_state(value)
+        holds = nested or isinstance(value, (nn.Module, Tensor))
         if holds and name != "_parameters":
             raise RuntimeError(
                 f"{type(self).__name__}: `self.{name}` was assigned before the layer "
@@ -577,18 +635,31 @@ class Layer(nn.Module):
 
     def _own_weights(self) -> list[Any]:
         own: list[Any] = list(self._views.values())
-        for name, tensor in (*self._parameters.items(), *self._buffers.items()):
-            if isinstance(tensor, Variable):
-                own.append(tensor)
-            elif tensor is not None and name not in self._non_persistent_buffers_set:
-                own.append(self._view_of_plain(name))
+        for holder in self._holders():
+            tensors = {**holder._parameters, **holder._buffers}
+            for name, tensor in tensors.items():
+                if isinstance(tensor, Variable):
+                    own.append(tensor)
+                elif tensor is not None and (
+                    name not in holder._non_persistent_buffers_set
+                ):
+                    own.append(self._view_of_plain(holder, name))
         return sorted(own, key=lambda w: not getattr(w, "declared_trainable", True))
 
-    def _view_of_plain(self, name: str) -> WeightView:
+    def _holders(self) -> Iterator[nn.Module]:
+        """Yield what holds the layer's own tensors: itself, then its containers."""
+        waiting: list[nn.Module] = [self]
+        while waiting:
+            holder = waiting.pop(0)
+            yield holder
+            inner = holder._modules.values()
+            waiting += [m for m in inner if isinstance(m, ContainedModules)]
+
+    def _view_of_plain(self, holder: nn.Module, name: str) -> WeightView:
         """Show a tensor that was registered as torch's users do."""
-        view = WeightView(self, (name,), IDENTITY, name)
+        view = WeightView(holder, (name,), IDENTITY, name)
         view.path = f"{self.name}/{name}"
-        view.declared_trainable = name in self._parameters
+        view.declared_trainable = name in holder._parameters
         return view
 
     @property
@@ -620,6 +691,17 @@ class Layer(nn.Module):
     def non_trainable_variables(self) -> list[Any]:
         """The weights that are not trained."""
         return self.non_trainable_weights
+
+    @property
+    def metrics(self) -> list[Any]:
+        """The metrics that are attributes, or in containers, of it and those inside."""
+        return [
+            module
+            for module in self.modules()
+            if module is not self
+            and hasattr(module, "update_state")
+            and hasattr(module, "reset_state")
+        ]
 
     def get_weights(self) -> list[np.ndarray]:
         """Return the values of `weights` as NumPy arrays in Keras's layout."""
@@ -933,7 +1015,7 @@ def weights_of(module: nn.Module, covered: set[int]) -> Iterator[Any]:
             if isinstance(weight, WeightView) and weight.module is not module:
                 covered.add(id(weight.module))
         yield from own
-    elif id(module) not in covered:
+    elif id(module) not in covered and not isinstance(module, ContainedModules):
         for name in (*module._parameters, *module._buffers):
             tensor = getattr(module, name)
             if isinstance(tensor, Variable):

@@ -417,8 +417,7 @@ class Trainer(Layer):
 
     def _own_metrics(self) -> list[Any]:
         """Metrics that were assigned to attributes of the model or of its layers."""
-        return [m for m in self.modules() if hasattr(m, "reset_state") and m is not self
-                and hasattr(m, "update_state")]  # fmt: skip
+        return super().metrics
 
     @property
     def metrics_names(self) -> list[str]:
