@@ -490,7 +490,9 @@ class Trainer(Layer):
         validation_steps = _optional_steps("fit", "validation_steps", validation_steps)
         batches = self._batches("fit", x, y, sample_weight, batch_size, bool(shuffle))
         self._require_rows("fit", batches, "training")
-        validation = self._validation_batches(validation_data)
+        validation = self._validation_batches(
+            validation_data, validation_batch_size or batch_size
+        )
         if validation is None and fraction:
             batches, validation = batches.split(fraction)  # type: ignore[union-attr]
         if class_weight is not None:
@@ -778,11 +780,11 @@ class Trainer(Layer):
             caller=caller,
         )
 
-    def _validation_batches(self, data: Any) -> Batches | None:
+    def _validation_batches(self, data: Any, batch_size: int | None) -> Batches | None:
         if data is None:
             return None
         x, y, sample_weight = unpack_x_y_sample_weight(data)
-        batches = self._batches("fit", x, y, sample_weight)
+        batches = self._batches("fit", x, y, sample_weight, batch_size)
         self._require_rows("fit", batches, "validation")
         return batches
 
