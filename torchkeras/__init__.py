@@ -4,10 +4,7 @@ What costs time to import and is not always needed (metrics, built on torchmetri
 sets, utilities) is loaded when it is first used.
 """
 
-import importlib as _importlib
-import sys as _sys
 from typing import TYPE_CHECKING as _TYPE_CHECKING
-from typing import Any as _Any
 
 from torchkeras import (
     activations,
@@ -29,6 +26,8 @@ from torchkeras import (
 from torchkeras._core.config import device
 from torchkeras._core.dtypes import DTypePolicy
 from torchkeras._core.dtypes import DTypePolicy as FloatDTypePolicy
+from torchkeras._core.missing import explain_missing as _explain_missing
+from torchkeras._core.missing import explain_missing_modules as _explain_missing_modules
 from torchkeras._core.symbolic import KerasTensor
 from torchkeras._core.variable import Variable
 from torchkeras.initializers import Initializer
@@ -45,12 +44,12 @@ if _TYPE_CHECKING:
 
 _LAZY = {
     "Metric": "torchkeras.metrics",
-    "backend": "torchkeras",
-    "datasets": "torchkeras",
-    "metrics": "torchkeras",
-    "ops": "torchkeras",
-    "preprocessing": "torchkeras",
-    "utils": "torchkeras",
+    "backend": "torchkeras.backend",
+    "datasets": "torchkeras.datasets",
+    "metrics": "torchkeras.metrics",
+    "ops": "torchkeras.ops",
+    "preprocessing": "torchkeras.preprocessing",
+    "utils": "torchkeras.utils",
 }
 
 __all__ = [
@@ -95,17 +94,9 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> _Any:
-    home = _LAZY.get(name)
-    if home is None:
-        raise AttributeError(
-            f"module 'torchkeras' has no attribute {name!r}",
-            name=name,
-            obj=_sys.modules[__name__],
-        )
-    if home == "torchkeras":
-        return _importlib.import_module(f"torchkeras.{name}")
-    return getattr(_importlib.import_module(home), name)
+_explain_missing_modules()
+if not _TYPE_CHECKING:
+    __getattr__ = _explain_missing(__name__, _LAZY)
 
 
 def __dir__() -> list[str]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from torchkeras._core.convert import as_tensor
+from torchkeras._core.missing import explain_missing
 from torchkeras._core.registry import Registry
 from torchkeras._core.symbolic import KerasTensor, call_symbolic
 
@@ -384,3 +385,7 @@ def serialize(activation: Any) -> Any:
 def deserialize(config: Any, custom_objects: Mapping[str, Any] | None = None) -> Any:
     """Return the activation that a name or a config stands for."""
     return activations.deserialize(config, custom_objects)
+
+
+if not TYPE_CHECKING:
+    __getattr__ = explain_missing(__name__)

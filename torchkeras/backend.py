@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torchkeras._core.config import (
     backend,
@@ -14,6 +14,7 @@ from torchkeras._core.config import (
     set_image_data_format,
 )
 from torchkeras._core.dtypes import result_type, standardize_dtype, to_torch_dtype
+from torchkeras._core.missing import explain_missing
 from torchkeras._core.naming import get_uid
 from torchkeras._core.symbolic import is_keras_tensor
 from torchkeras.utils.session import clear_session
@@ -54,3 +55,7 @@ def is_int_dtype(dtype: Any) -> bool:
         (True, False)
     """
     return standardize_dtype(dtype).startswith(("int", "uint"))
+
+
+if not TYPE_CHECKING:
+    __getattr__ = explain_missing(__name__)

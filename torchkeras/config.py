@@ -1,5 +1,7 @@
 """Global settings under Keras's names."""
 
+from typing import TYPE_CHECKING
+
 from torchkeras._core.config import (
     backend,
     disable_flash_attention,
@@ -22,6 +24,7 @@ from torchkeras._core.config import (
     set_max_steps_per_epoch,
 )
 from torchkeras._core.dtypes import dtype_policy, set_dtype_policy
+from torchkeras._core.missing import explain_missing
 from torchkeras._core.tracebacks import (
     disable_traceback_filtering,
     enable_traceback_filtering,
@@ -54,3 +57,6 @@ __all__ = [
     "set_max_epochs",
     "set_max_steps_per_epoch",
 ]
+
+if not TYPE_CHECKING:
+    __getattr__ = explain_missing(__name__)

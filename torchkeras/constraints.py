@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -12,6 +12,7 @@ from torchkeras._core import config
 from torchkeras._core.configurable import Configurable
 from torchkeras._core.convert import as_tensor
 from torchkeras._core.errors import invalid_argument, number_in
+from torchkeras._core.missing import explain_missing
 from torchkeras._core.registry import Registry
 
 constraints = Registry("constraint", "keras.constraints")
@@ -190,3 +191,7 @@ def serialize(constraint: Any) -> Any:
 def deserialize(config: Any, custom_objects: Mapping[str, Any] | None = None) -> Any:
     """Return the constraint that a config stands for."""
     return constraints.deserialize(config, custom_objects)
+
+
+if not TYPE_CHECKING:
+    __getattr__ = explain_missing(__name__)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from torchkeras._core.configurable import Configurable
 from torchkeras._core.convert import as_tensor
 from torchkeras._core.dtypes import to_torch_dtype
 from torchkeras._core.errors import invalid_argument, number_in, one_of
+from torchkeras._core.missing import explain_missing
 from torchkeras._core.registry import Registry
 from torchkeras.random import Seed, checked_seed, draw, truncated_normal_
 
@@ -610,3 +611,7 @@ def serialize(initializer: Any) -> Any:
 def deserialize(config: Any, custom_objects: Mapping[str, Any] | None = None) -> Any:
     """Return the initializer that a config stands for."""
     return initializers.deserialize(config, custom_objects)
+
+
+if not TYPE_CHECKING:
+    __getattr__ = explain_missing(__name__)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from torch import Tensor
 from torchkeras._core.config import default_device
 from torchkeras._core.dtypes import standardize_dtype, to_torch_dtype
 from torchkeras._core.errors import invalid_argument, number_in, positive_integer
+from torchkeras._core.missing import explain_missing
 from torchkeras._core.naming import auto_name
 from torchkeras._core.operation import Array, operation
 from torchkeras._core.registry import Registry
@@ -619,3 +620,7 @@ def _require(
     if not bool(holds.all()):
         worst = value[~holds][0].item()
         raise ValueError(invalid_argument(owner, name, expected, worst))
+
+
+if not TYPE_CHECKING:
+    __getattr__ = explain_missing(__name__)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +13,7 @@ from torchkeras._core import config
 from torchkeras._core.configurable import Configurable
 from torchkeras._core.convert import as_tensor
 from torchkeras._core.errors import describe, number_in, one_of
+from torchkeras._core.missing import explain_missing
 from torchkeras._core.registry import Registry
 
 regularizers = Registry("regularizer", "keras.regularizers")
@@ -181,3 +182,7 @@ def serialize(regularizer: Any) -> Any:
 def deserialize(config: Any, custom_objects: Mapping[str, Any] | None = None) -> Any:
     """Return the regularizer that a config stands for."""
     return regularizers.deserialize(config, custom_objects)
+
+
+if not TYPE_CHECKING:
+    __getattr__ = explain_missing(__name__)

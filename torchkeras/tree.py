@@ -10,11 +10,12 @@ from __future__ import annotations
 import collections
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch.utils import _pytree
 
 from torchkeras._core.errors import describe, invalid_argument
+from torchkeras._core.missing import explain_missing
 
 __all__ = [
     "MAP_TO_NONE",
@@ -345,3 +346,7 @@ def _first(owner: str, func: Any, structures: tuple[Any, ...]) -> Any:
 def _require_callable(owner: str, func: Any) -> None:
     if not callable(func):
         raise TypeError(invalid_argument(owner, "func", "a function", func))
+
+
+if not TYPE_CHECKING:
+    __getattr__ = explain_missing(__name__)

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from torchkeras._core.errors import UnsafeFileError, unknown_name
+from torchkeras._core.missing import STILL_TO_COME, is_in_keras
 from torchkeras._core.naming import to_snake_case
 
 T = TypeVar("T", bound=Callable[..., Any])
@@ -104,8 +105,14 @@ class Registry:
             elsewhere = [f.kind for f in _families.values() if name in f.entries]
             if elsewhere:
                 hint = f"It is a known {elsewhere[0]}: meant for another argument?"
+            elif self.is_to_come(name):
+                hint = STILL_TO_COME
             raise ValueError(unknown_name(self.kind, name, self.entries, hint))
         return member
+
+    def is_to_come(self, name: str) -> bool:
+        """Say whether Keras has a member of that name, which is not here."""
+        return is_in_keras(self.module.removeprefix("keras").strip("."), name)
 
     def get(self, identifier: Any) -> Any:
         """Turn a name, a config, a class, an object or None into a member.
@@ -391,6 +398,8 @@ def find_class(
             f"If {name} is your own, register it with `register_keras_serializable` or "
             f"pass `custom_objects={{{name!r}: {name}}}`."
         )
+        if family and family.is_to_come(name):
+            hint = STILL_TO_COME
         if not _is_ours(module):
             raise UnsafeFileError(_foreign(f"{module}.{name}", hint))
         raise UnsafeFileError(unknown_name(kind, name, known, hint))

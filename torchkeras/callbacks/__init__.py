@@ -1,5 +1,8 @@
 """Callbacks: what happens around training."""
 
+from typing import TYPE_CHECKING
+
+from torchkeras._core.missing import explain_missing
 from torchkeras.callbacks.callback import Callback
 from torchkeras.callbacks.callback_list import CallbackList
 from torchkeras.callbacks.control import (
@@ -27,3 +30,6 @@ __all__ = [
     "ReduceLROnPlateau",
     "TerminateOnNaN",
 ]
+
+if not TYPE_CHECKING:
+    __getattr__ = explain_missing(__name__)

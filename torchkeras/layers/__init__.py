@@ -1,6 +1,9 @@
 """The layers, by Keras's names."""
 
+from typing import TYPE_CHECKING
+
 from torchkeras._core.input_spec import InputSpec
+from torchkeras._core.missing import explain_missing
 from torchkeras.layers._cells import (
     GRUCell,
     LSTMCell,
@@ -264,3 +267,6 @@ __all__ = [
     "serialize",
     "subtract",
 ]
+
+if not TYPE_CHECKING:
+    __getattr__ = explain_missing(__name__)

@@ -1,5 +1,8 @@
 """Losses: functions of one value per sample, and modules that reduce them."""
 
+from typing import TYPE_CHECKING
+
+from torchkeras._core.missing import explain_missing
 from torchkeras.losses.classes import (
     CTC,
     BinaryCrossentropy,
@@ -139,3 +142,6 @@ __all__ = [
     "squared_hinge",
     "tversky",
 ]
+
+if not TYPE_CHECKING:
+    __getattr__ = explain_missing(__name__)

@@ -1,5 +1,8 @@
 """Metrics: torchmetrics objects with Keras's names, arguments and methods."""
 
+from typing import TYPE_CHECKING
+
+from torchkeras._core.missing import explain_missing
 from torchkeras.losses.functions import (
     binary_crossentropy,
     binary_focal_crossentropy,
@@ -165,3 +168,6 @@ __all__ = [
     "squared_hinge",
     "top_k_categorical_accuracy",
 ]
+
+if not TYPE_CHECKING:
+    __getattr__ = explain_missing(__name__)

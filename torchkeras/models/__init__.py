@@ -1,5 +1,8 @@
 """Models: what is trained, evaluated, saved."""
 
+from typing import TYPE_CHECKING
+
+from torchkeras._core.missing import explain_missing
 from torchkeras.models.cloning import clone_model
 from torchkeras.models.functional import Functional
 from torchkeras.models.model import Model, model_from_json
@@ -15,3 +18,6 @@ __all__ = [
     "model_from_json",
     "save_model",
 ]
+
+if not TYPE_CHECKING:
+    __getattr__ = explain_missing(__name__)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from torchkeras._core.dtypes import to_torch_dtype
 from torchkeras._core.errors import invalid_argument, one_of
+from torchkeras._core.missing import explain_missing
 from torchkeras._core.operation import Array, Arrays, Operand, operation
 
 __all__ = [
@@ -430,3 +431,7 @@ def _on_tensors(fun: Callable[..., Any]) -> Callable[..., Any]:
         return fun(*tensors)
 
     return call
+
+
+if not TYPE_CHECKING:
+    __getattr__ = explain_missing(__name__)

@@ -1,5 +1,8 @@
 """Optimizers and learning rate schedules."""
 
+from typing import TYPE_CHECKING
+
+from torchkeras._core.missing import explain_missing
 from torchkeras.optimizers import schedules
 from torchkeras.optimizers.algorithms import (
     SGD,
@@ -45,3 +48,6 @@ __all__ = [
     "schedules",
     "serialize",
 ]
+
+if not TYPE_CHECKING:
+    __getattr__ = explain_missing(__name__)

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from torchkeras._core.errors import invalid_argument, number_in
+from torchkeras._core.missing import explain_missing
 from torchkeras._core.registry import Registry
 
 schedules = Registry("learning rate schedule", "keras.optimizers.schedules")
@@ -376,3 +377,7 @@ def deserialize(
         ValueError: for an unknown class.
     """
     return schedules.deserialize(config, custom_objects)
+
+
+if not TYPE_CHECKING:
+    __getattr__ = explain_missing(__name__)

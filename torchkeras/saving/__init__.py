@@ -1,6 +1,9 @@
 """Saving and loading models and weights, and names for classes of your own in files."""
 
+from typing import TYPE_CHECKING
+
 from torchkeras._core.errors import CorruptFileError, UnsafeFileError
+from torchkeras._core.missing import explain_missing
 from torchkeras._core.registry import (
     get_custom_objects,
     get_registered_name,
@@ -33,3 +36,6 @@ __all__ = [
     "save_weights",
     "serialize_keras_object",
 ]
+
+if not TYPE_CHECKING:
+    __getattr__ = explain_missing(__name__)

@@ -1,7 +1,10 @@
 """Tools around models: data files, labels, sequences, pictures, custom objects."""
 
+from typing import TYPE_CHECKING
+
 from torchkeras._core.config import set_random_seed
 from torchkeras._core.dtypes import standardize_dtype
+from torchkeras._core.missing import explain_missing
 from torchkeras._core.registry import (
     custom_object_scope,
     get_custom_objects,
@@ -48,3 +51,6 @@ __all__ = [
     "to_categorical",
     "unpack_x_y_sample_weight",
 ]
+
+if not TYPE_CHECKING:
+    __getattr__ = explain_missing(__name__)

@@ -1,5 +1,8 @@
 """Functions of images."""
 
+from typing import TYPE_CHECKING
+
+from torchkeras._core.missing import explain_missing
 from torchkeras.ops.image import color, geometry, resizing
 from torchkeras.ops.image.color import *
 from torchkeras.ops.image.geometry import *
@@ -9,3 +12,6 @@ __all__: list[str] = []
 __all__ += color.__all__
 __all__ += geometry.__all__
 __all__ += resizing.__all__
+
+if not TYPE_CHECKING:
+    __getattr__ = explain_missing(__name__)

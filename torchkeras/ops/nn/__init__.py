@@ -1,5 +1,8 @@
 """Functions of neural networks."""
 
+from typing import TYPE_CHECKING
+
+from torchkeras._core.missing import explain_missing
 from torchkeras.ops.nn import (
     activation,
     attention,
@@ -19,3 +22,6 @@ __all__ += attention.__all__
 __all__ += classification.__all__
 __all__ += normalization.__all__
 __all__ += windows.__all__
+
+if not TYPE_CHECKING:
+    __getattr__ = explain_missing(__name__)

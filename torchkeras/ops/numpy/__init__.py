@@ -1,5 +1,8 @@
 """NumPy's functions, over tensors."""
 
+from typing import TYPE_CHECKING
+
+from torchkeras._core.missing import explain_missing
 from torchkeras.ops.numpy import (
     arithmetic,
     creation,
@@ -31,3 +34,6 @@ __all__ += products.__all__
 __all__ += reductions.__all__
 __all__ += shaping.__all__
 __all__ += statistics.__all__
+
+if not TYPE_CHECKING:
+    __getattr__ = explain_missing(__name__)
