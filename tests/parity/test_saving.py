@@ -455,3 +455,21 @@ def test_weights_of_subclassed_models(tmp_path):
         first.save_weights(tmp_path / "w.weights.h5")
         second.load_weights(tmp_path / "w.weights.h5")
         np.testing.assert_allclose(second.predict(x, verbose=0), expected, atol=1e-5)
+
+
+def shared_by_two_stacks(library):
+    dense, inputs = library.layers.Dense(5), library.Input((5,))
+    first = library.Sequential([library.Input((5,)), dense])
+    second = library.Sequential([library.Input((5,)), dense, library.layers.ReLU()])
+    return library.Model(inputs, second(first(inputs)))
+
+
+def test_keras_ties_a_layer_of_two_stacks(tmp_path):
+    """In its own files the two are apart, and it finds no weights for the second."""
+    ours = shared_by_two_stacks(torchkeras)
+    ours.save(tmp_path / "m.keras")
+    theirs = keras.models.load_model(tmp_path / "m.keras")
+    assert theirs.count_params() == ours.count_params() == 30
+    data = np.random.rand(4, 5).astype("float32")
+    got, expected = (m.predict(data, verbose=0) for m in (theirs, ours))
+    np.testing.assert_allclose(got, expected, rtol=1e-5)

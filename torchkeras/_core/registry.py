@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
+from torchkeras._core import sharing
 from torchkeras._core.errors import UnsafeFileError, unknown_name
 from torchkeras._core.missing import STILL_TO_COME, is_in_keras
 from torchkeras._core.naming import to_snake_case
@@ -252,8 +253,17 @@ def custom_object_scope(objects: Mapping[str, Any]) -> Generator[None]:
 # Keras's JSON schema
 
 
+@sharing.writes
 def serialize_object(value: Any) -> Any:
-    """Return the Keras JSON form of a value, an object or a nested structure."""
+    """Return the Keras JSON form of a value, an object or a nested structure.
+
+    A module that stands in it more than once carries a number, by which
+    `deserialize_object` makes one object of it.
+    """
+    return _serialize(value)
+
+
+def _serialize(value: Any) -> Any:
     if value is None or isinstance(value, (str, bool, int, float)):
         return value
     if isinstance(value, torch.dtype):
@@ -265,11 +275,11 @@ def serialize_object(value: Any) -> Any:
     if isinstance(value, (np.ndarray, torch.Tensor)):
         return _serialize_array(value)
     if isinstance(value, (list, tuple)):
-        return [serialize_object(item) for item in value]
+        return [_serialize(item) for item in value]
     if isinstance(value, Mapping) and not hasattr(value, "get_config"):
-        return {key: serialize_object(item) for key, item in value.items()}
+        return {key: _serialize(item) for key, item in value.items()}
     if hasattr(value, "get_config"):
-        return serialize_instance(value)
+        return _serialize_instance(value)
     if callable(value) and hasattr(value, "__name__"):
         return serialize_function(value)
     raise TypeError(
@@ -292,21 +302,23 @@ def _serialize_index(value: Any) -> dict[str, Any]:
     return {"class_name": "__slice__", "config": parts}
 
 
-def serialize_instance(value: Any) -> dict[str, Any]:
+def _serialize_instance(value: Any) -> dict[str, Any]:
     """Return ``{"module", "class_name", "config", "registered_name"}`` of an object."""
     cls = type(value)
     family = family_of(cls)
     config: dict[str, Any] = {
         "module": family.module_of(cls) if family else cls.__module__,
         "class_name": family.canonical[cls] if family else cls.__name__,
-        "config": serialize_object(value.get_config()),
+        "config": _serialize(value.get_config()),
         "registered_name": family.registered_name_of(cls)
         if family
         else get_registered_name(cls),
     }
     build_config = getattr(value, "get_build_config", None)
     if build_config is not None and (built := build_config()):
-        config["build_config"] = serialize_object(built)
+        config["build_config"] = _serialize(built)
+    if isinstance(value, torch.nn.Module):
+        config[sharing.KEY] = sharing.number_of(value)
     return config
 
 
@@ -344,22 +356,29 @@ def deserialize_object(
         ValueError: for a class that is in no table.
         UnsafeFileError: for stored Python code.
     """
-    if isinstance(config, (list, tuple)):
-        return [deserialize_object(c, custom_objects) for c in config]
-    if not isinstance(config, Mapping):
+    if not isinstance(config, (list, tuple, Mapping)):
         return config
+    if isinstance(config, (list, tuple)):
+        with sharing.reading():
+            return [deserialize_object(c, custom_objects) for c in config]
     if "class_name" not in config:
-        return {k: deserialize_object(v, custom_objects) for k, v in config.items()}
+        with sharing.reading():
+            return {k: deserialize_object(v, custom_objects) for k, v in config.items()}
     name, inner = config["class_name"], config.get("config")
     if name in _LITERALS:
         return _LITERALS[name](inner)
     if name == "function":
         return _find_function(config, custom_objects)
     cls = find_class(config, custom_objects, family)
-    instance = _from_config(cls, name, inner, custom_objects)
-    build_config = config.get("build_config")
-    if build_config and hasattr(instance, "build_from_config"):
-        instance.build_from_config(build_config)
+    number = config.get(sharing.KEY)
+    if (made := sharing.find(number, cls)) is not None:
+        return made
+    with sharing.reading():
+        instance = _from_config(cls, name, inner, custom_objects)
+        sharing.keep(number, cls, instance)
+        build_config = config.get("build_config")
+        if build_config and hasattr(instance, "build_from_config"):
+            instance.build_from_config(build_config)
     return instance
 
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.modules.module import _global_forward_hooks
 
 from torchkeras import activations, constraints, initializers, regularizers
-from torchkeras._core import config, dtypes, tree
+from torchkeras._core import config, dtypes, sharing, tree
 from torchkeras._core.errors import describe, did_you_mean
 from torchkeras._core.input_spec import InputSpec
 from torchkeras._core.naming import auto_name, to_snake_case
@@ -939,7 +939,7 @@ class Layer(nn.Module):
         values = {**common, **values, **{k: common[k] for k in common}}
         if self.activity_regularizer is not None:
             values["activity_regularizer"] = self.activity_regularizer
-        return {k: serialize_object(v) for k, v in values.items()}
+        return serialize_object(values)
 
     def _attributes(self, owner: type) -> dict[str, Any]:
         """Return the arguments of a built-in class, which keeps them as attributes."""
@@ -964,6 +964,7 @@ class Layer(nn.Module):
         return values
 
     @classmethod
+    @sharing.reading()
     def from_config(cls, config: dict[str, Any]) -> Any:
         """Make a layer from what `get_config` returned."""
         values = {k: deserialize_object(v) for k, v in config.items()}

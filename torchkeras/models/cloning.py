@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from torchkeras._core import tree
+from torchkeras._core import sharing, tree
 from torchkeras._core.errors import describe, invalid_argument
 from torchkeras._core.symbolic import KerasTensor
 from torchkeras.layers.core import InputLayer
@@ -53,7 +53,17 @@ def clone_model(
         raise TypeError(f"clone_model: unknown arguments {sorted(kwargs)}.")
     if not isinstance(model, Model):
         raise ValueError(invalid_argument("clone_model", "model", "a model", model))
-    clone = _Cloner(clone_function, recursive)
+    with sharing.cloning():
+        clone = _Cloner(clone_function, recursive)
+        return _clone(model, clone, input_tensors, call_function)
+
+
+def _clone(
+    model: Model,
+    clone: _Cloner,
+    input_tensors: Any = None,
+    call_function: Callable[..., Any] | None = None,
+) -> Any:
     if isinstance(model, Sequential):
         if call_function is not None:
             raise ValueError(
@@ -63,7 +73,7 @@ def clone_model(
         return _clone_stack(model, input_tensors, clone)
     if isinstance(model, Functional):
         return _clone_graph(model, input_tensors, clone, call_function)
-    if input_tensors is not None or clone_function or call_function:
+    if input_tensors is not None or clone.function or call_function:
         raise ValueError(
             f"clone_model: the model '{model.name}' is subclassed and clones itself by "
             "its config, without `input_tensors`, `clone_function` or `call_function`."
@@ -72,21 +82,37 @@ def clone_model(
 
 
 class _Cloner:
-    """Makes the twin of a layer, once for each."""
+    """Makes the twin of a layer, once for each at whatever depth it is used."""
 
     def __init__(self, function: Callable[[Any], Any] | None, recursive: bool) -> None:
         self.function = function
         self.recursive = recursive
-        self._made: dict[int, Any] = {}
 
     def __call__(self, layer: Any) -> Any:
-        if id(layer) not in self._made:
-            self._made[id(layer)] = self._make(layer)
-        return self._made[id(layer)]
+        number = sharing.number_of(layer)
+        made = sharing.find(number, type(layer))
+        if made is None:
+            made = self._make(layer)
+            sharing.keep(number, type(layer), made)
+        return made
+
+    def all(self, layers: list[Any]) -> None:
+        """Make the twins of layers: a model may hold one of those beside it."""
+        for layer in sorted(layers, key=lambda layer: isinstance(layer, Model)):
+            self(layer)
+
+    def input(self, layer: InputLayer) -> Any:
+        """Return the twin of an input, which `function` never sees."""
+        number = sharing.number_of(layer)
+        made = sharing.find(number, InputLayer)
+        if made is None:
+            made = InputLayer.from_config(layer.get_config())
+            sharing.keep(number, InputLayer, made)
+        return made
 
     def _make(self, layer: Any) -> Any:
         if self.recursive and isinstance(layer, Model):
-            return clone_model(layer, clone_function=self.function, recursive=True)
+            return _clone(layer, self)
         if self.function is not None:
             clone = self.function(layer)
         elif isinstance(layer, Layer):
@@ -116,7 +142,8 @@ def _clone_stack(model: Sequential, input_tensors: Any, clone: _Cloner) -> Any:
             )
         twin.add(InputLayer(batch_shape=tensors[0].shape, dtype=tensors[0].dtype))
     elif own is not None:
-        twin.add(InputLayer.from_config(own.get_config()))
+        twin.add(clone.input(own))
+    clone.all(model.layers)
     for layer in model.layers:
         twin.add(clone(layer))
     return twin
@@ -130,7 +157,7 @@ def _clone_graph(
 ) -> Any:
     graph = model.graph_of_calls
     values: dict[KerasTensor, KerasTensor] = {}
-    given = _inputs(graph.inputs, input_tensors)
+    given = _inputs(graph.inputs, input_tensors, clone)
     for tensor, twin in zip(graph.inputs, given, strict=True):
         values[tensor] = twin
 
@@ -140,6 +167,7 @@ def _clone_graph(
             structure,
         )
 
+    clone.all([layer for layer in graph.layers if not isinstance(layer, InputLayer)])
     for node in graph.nodes:
         if isinstance(node.op, InputLayer):
             continue
@@ -165,12 +193,9 @@ def _clone_graph(
     return twin
 
 
-def _inputs(own: list[KerasTensor], given: Any) -> list[KerasTensor]:
+def _inputs(own: list[KerasTensor], given: Any, clone: _Cloner) -> list[KerasTensor]:
     if given is None:
-        return [
-            InputLayer(batch_shape=t.shape, dtype=t.dtype, name=t.name).output
-            for t in own
-        ]
+        return [clone.input(tensor.history.op).output for tensor in own]  # type: ignore
     tensors = tree.flatten(given)
     if len(tensors) != len(own) or not all(isinstance(t, KerasTensor) for t in tensors):
         expected = f"{len(own)} symbolic tensor(s), made by `Input`"

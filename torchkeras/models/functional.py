@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, fx, nn
 
-from torchkeras._core import dtypes, tree
+from torchkeras._core import dtypes, sharing, tree
 from torchkeras._core.registry import root
 from torchkeras._core.symbolic import KerasTensor, Node, like, symbolic_leaves
 from torchkeras.layers.core import InputLayer
@@ -257,6 +257,7 @@ class Functional(Model):
             return sorted(graph.input_structure)
         return sorted(t.name for t in graph.inputs) if len(graph.inputs) > 1 else None
 
+    @sharing.writes
     def get_config(self) -> dict[str, Any]:
         """Return what `from_config` makes a twin from: a graph, or the arguments."""
         if not is_made_of_graph(type(self)):

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Self
 
 from torch import Tensor, nn
 
-from torchkeras._core import tree
+from torchkeras._core import sharing, tree
 from torchkeras._core.errors import did_you_mean
 from torchkeras._core.naming import to_snake_case
 from torchkeras._core.registry import deserialize_object, root, serialize_object
@@ -337,6 +337,7 @@ class Model(Trainer):
         saving.load_weights(self, filepath, skip_mismatch=skip_mismatch, **kwargs)
 
     @classmethod
+    @sharing.reading()
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Any:
         """Make a model from what `get_config` returned."""
         if schema.is_graph(config) and is_made_of_graph(cls):

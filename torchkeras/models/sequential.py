@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from torchkeras._core import dtypes, tree
+from torchkeras._core import dtypes, sharing, tree
 from torchkeras._core.errors import describe, invalid_argument
 from torchkeras._core.registry import deserialize_object, root, serialize_object
 from torchkeras._core.symbolic import KerasTensor, call_symbolic
@@ -284,6 +284,7 @@ class Sequential(Model):
 
     # Config
 
+    @sharing.writes
     def get_config(self) -> dict[str, Any]:
         """Return the configs of the layers, in Keras's schema."""
         stack = [*([self._input_layer] if self._input_layer else []), *self.layers]
@@ -298,6 +299,7 @@ class Sequential(Model):
         return config
 
     @classmethod
+    @sharing.reading()
     def from_config(cls, config: Any, custom_objects: Any = None) -> Any:
         """Make a stack from what `get_config` returned."""
         if isinstance(config, list):  # Keras 1 stored the list of layers alone

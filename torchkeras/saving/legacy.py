@@ -12,6 +12,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+from torchkeras._core import sharing
 from torchkeras._core.registry import family_of, find_class
 
 Config = dict[str, Any]
@@ -318,5 +319,9 @@ def without_module(config: Any) -> Any:
         inner = {**inner, "layers": [without_module(item) for item in inner["layers"]]}
     name = config.get("registered_name") or config["class_name"]
     name = _NAMES_IN_HDF5.get(name, name)
-    place = {key: config[key] for key in ("name", "inbound_nodes") if key in config}
+    place = {
+        key: config[key]
+        for key in ("name", "inbound_nodes", sharing.KEY)
+        if key in config
+    }
     return {"class_name": name, "config": inner, **place}

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from torchkeras._core import sharing
 from torchkeras._core.errors import CorruptFileError, UnsafeFileError
 from torchkeras._core.registry import (
     custom_object_scope,
@@ -260,7 +261,8 @@ def _is_built_in(config: Any) -> bool:
 
 def _from_config(file: ModelFile, config: Any) -> Any:
     with _explaining(file, "the model cannot be made from its config"):
-        model = deserialize_object(config)
+        with sharing.reading(anew=True):
+            model = deserialize_object(config)
         if not hasattr(model, "layers"):
             raise ValueError(f"{config['class_name']!r} is no model")
         return model
