@@ -473,3 +473,31 @@ def test_keras_ties_a_layer_of_two_stacks(tmp_path):
     data = np.random.rand(4, 5).astype("float32")
     got, expected = (m.predict(data, verbose=0) for m in (theirs, ours))
     np.testing.assert_allclose(got, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("frozen", [[], [0], [1, 2], [0, 1, 2]], ids=str)
+@pytest.mark.parametrize("written", ["keras", "torchkeras"])
+def test_what_was_frozen_does_not_matter_in_older_files(written, frozen, tmp_path):
+    def build(library):
+        layers = library.layers
+        inside = [
+            layers.Dense(4),
+            layers.Bidirectional(layers.LSTM(2, return_sequences=True)),
+            layers.BatchNormalization(),
+            layers.Dense(4),
+        ]
+        base = library.Sequential([layers.Input((3, 4)), *inside])
+        inputs = layers.Input((3, 4))
+        return library.Model(inputs, layers.Dense(2)(base(inputs))), base
+
+    model, base = build(keras if written == "keras" else torchkeras)
+    draw = np.random.default_rng(3).random
+    model.set_weights([draw(w.shape) for w in model.get_weights()])
+    for position in frozen:
+        base.layers[position].trainable = False
+    model.save(tmp_path / "m.h5")
+    other, base = build(torchkeras)
+    base.layers[3].trainable = False
+    other.load_weights(tmp_path / "m.h5")
+    for ours, theirs in zip(other.get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)

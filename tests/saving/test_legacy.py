@@ -1,6 +1,7 @@
 """Files and configs of Keras 1 and 2, and what Keras 3 writes differently from us."""
 
 import json
+from typing import Any
 
 import h5py
 import numpy as np
@@ -360,3 +361,191 @@ def test_every_rename_leads_to_an_argument():
     known |= {"max_value", "stddev"}
     for old, names in legacy.ARGUMENTS.items():
         assert set(names) <= known, old
+
+
+# Which weight is which
+
+
+def nested(names, dtype=None):
+    """A model whose parts are often frozen: one inside, with layers of those names."""
+    first, norm, last = names
+    base = models.Sequential(
+        [
+            layers.Input((4,)),
+            layers.Dense(4, name=first),
+            layers.BatchNormalization(name=norm),
+            layers.Dense(4, name=last),
+        ],
+        name="base",
+    )
+    inputs = layers.Input((4,))
+    model = models.Model(inputs, layers.Dense(4, name="head")(base(inputs)))
+    model.set_weights([random(*w.shape) for w in model.get_weights()])
+    return model
+
+
+def freeze(model, positions):
+    for position in positions:
+        model.get_layer("base").layers[position].trainable = False
+
+
+def rename_weights(path, rename):
+    """Rename the weights of the model inside, in the order of the file."""
+    with h5py.File(path, "r+") as file:
+        root: Any = file["model_weights/base"]
+        old = [str(name) for name in root.attrs["weight_names"]]
+        new = [rename(name, number) for number, name in enumerate(old)]
+        for before, after in zip(old, new, strict=True):
+            root.move(before, f"renamed/{after}")
+        root.attrs["weight_names"] = [f"renamed/{name}" for name in new]
+
+
+NAMED, UNNAMED = ("first", "norm", "last"), (None, None, None)
+FREEZES = ([], [0], [2], [1, 2], [0, 1, 2])
+
+
+@pytest.mark.parametrize("frozen_later", FREEZES[1:4], ids=str)
+@pytest.mark.parametrize("frozen", FREEZES, ids=str)
+@pytest.mark.parametrize("names", [NAMED, UNNAMED], ids=["given", "automatic"])
+def test_what_is_frozen_does_not_matter(names, frozen, frozen_later, tmp_path):
+    model = nested(names)
+    freeze(model, frozen)
+    model.save(tmp_path / "m.h5")
+    for by_name in (False, True):
+        other = nested(names)
+        freeze(other, frozen_later)
+        other.load_weights(tmp_path / "m.h5", by_name=by_name)
+        for ours, theirs in zip(model.weights, other.weights, strict=True):
+            np.testing.assert_array_equal(ours.numpy(), theirs.numpy())
+
+
+#: Names that a version of Keras gave the weights of a layer in a nested model.
+OLD_NAMES = {
+    "Keras 3": lambda layer, weight: f"base/{layer}/{weight}",
+    "Keras 2": lambda layer, weight: f"{layer}/{weight}:0",
+    "Keras 2, counted": lambda layer, weight: f"{layer}_12/{weight}_3:0",
+    "Keras 1": lambda layer, weight: f"{layer}_{KERAS_1_WEIGHTS[weight]}",
+}
+KERAS_1_WEIGHTS = {
+    "kernel": "W",
+    "bias": "b",
+    "gamma": "gamma",
+    "beta": "beta",
+    "moving_mean": "running_mean",
+    "moving_variance": "running_std",
+}
+
+
+@pytest.mark.parametrize("frozen", FREEZES, ids=str)
+@pytest.mark.parametrize("version", OLD_NAMES)
+def test_names_of_each_version_are_understood(version, frozen, tmp_path):
+    model = nested(NAMED)
+    freeze(model, frozen)
+    model.save(tmp_path / "m.h5")
+    rename_weights(tmp_path / "m.h5", lambda n, _: OLD_NAMES[version](*n.split("/")))
+    with h5py.File(tmp_path / "m.h5", "r+") as file:  # without the folder around them
+        group: Any = file["model_weights/base"]
+        names = [name.removeprefix("renamed/") for name in group.attrs["weight_names"]]
+        for name in names:
+            group.move(f"renamed/{name}", name)
+        group.attrs["weight_names"] = names
+    other = nested(NAMED)
+    other.load_weights(tmp_path / "m.h5")
+    for ours, theirs in zip(model.weights, other.weights, strict=True):
+        np.testing.assert_array_equal(ours.numpy(), theirs.numpy())
+
+
+def test_names_that_say_nothing_leave_the_order(tmp_path):
+    model = nested(NAMED)
+    model.save(tmp_path / "m.h5")
+    rename_weights(tmp_path / "m.h5", lambda _, number: f"param{number}")
+    other = nested(NAMED)
+    other.load_weights(tmp_path / "m.h5")
+    np.testing.assert_array_equal(other.get_weights()[0], model.get_weights()[0])
+    frozen = nested(NAMED)
+    freeze(frozen, [0])
+    before = [w.numpy() for w in frozen.weights]
+    with pytest.raises(ValueError, match="Names and order") as caught:
+        frozen.load_weights(tmp_path / "m.h5")
+    assert "base: first/kernel" in str(caught.value)
+    for ours, weight in zip(before, frozen.weights, strict=True):
+        np.testing.assert_array_equal(ours, weight.numpy())
+    freeze(model, [0])
+    model.save(tmp_path / "frozen.h5")
+    rename_weights(tmp_path / "frozen.h5", lambda _, number: f"param{number}")
+    # The config says what was frozen.
+    loaded = models.load_model(tmp_path / "frozen.h5")
+    for ours, theirs in zip(model.weights, loaded.weights, strict=True):
+        np.testing.assert_array_equal(ours.numpy(), theirs.numpy())
+
+
+def test_kinds_of_weights_that_contradict_the_order(tmp_path):
+    model = nested(NAMED)
+    model.save(tmp_path / "m.h5")
+    swapped = {"kernel": "bias", "bias": "kernel"}
+    rename_weights(
+        tmp_path / "m.h5",
+        lambda name, n: f"p{n}/{swapped.get(last := name.split('/')[1], last)}",
+    )
+    with pytest.raises(ValueError, match=r"contradict.*\n.*first/kernel and 'renamed"):
+        nested(NAMED).load_weights(tmp_path / "m.h5")
+
+
+def stack(*names):
+    model = models.Sequential([layers.Input((3,))])
+    for name in names:
+        model.add(layers.Dense(3, name=name))
+    model.set_weights([random(*w.shape) for w in model.get_weights()])
+    return model
+
+
+@pytest.mark.parametrize(
+    ("saved", "loading", "pairs"),
+    [
+        (["a", "b", "c"], ["a", "b", "c"], [0, 1, 2]),
+        (["a", "b", "c"], ["c", "a", "b"], [2, 0, 1]),
+        (["a", "b", "c"], [None, None, None], [0, 1, 2]),
+        ([None, None, None], [None, None, None], [0, 1, 2]),
+        (["dense_8", "dense_9", "dense_10"], ["dense_9", "dense_10", "dense_11"],
+         [0, 1, 2]),
+        (["a", "b", "c"], ["a", "x", "c"], [0, 1, 2]),
+        (["a", None, "c"], ["a", None, "c"], [0, 1, 2]),
+        (["a", "b", "c"], ["b", "a", "x"], None),
+        (["a", "b", "c"], ["x", "y", "a"], None),
+        (["a", "b", "dense_5"], ["b", "dense_5", "a"], [1, 2, 0]),
+    ],
+)  # fmt: skip
+def test_layers_go_by_their_names_where_all_fit(saved, loading, pairs, tmp_path):
+    model, other = stack(*saved), stack(*loading)
+    model.save(tmp_path / "m.h5")
+    if pairs is None:
+        with pytest.raises(ValueError, match=r"contradict.*\n  the layer"):
+            other.load_weights(tmp_path / "m.h5")
+        with pytest.warns(UserWarning, match="contradict"):
+            other.load_weights(tmp_path / "m.h5", skip_mismatch=True)
+        other.load_weights(tmp_path / "m.h5", by_name=True)
+        pairs = [saved.index(name) if name in saved else None for name in loading]
+    else:
+        other.load_weights(tmp_path / "m.h5")
+    for layer, position in zip(other.layers, pairs, strict=True):
+        if position is not None:
+            expected = model.layers[position].get_weights()[0]
+            np.testing.assert_array_equal(layer.get_weights()[0], expected)
+
+
+def test_equal_names_inside_a_layer(tmp_path):
+    """Two models inside whose layers have the same names."""
+
+    def build():
+        inner = [stack("a", "b") for _ in range(2)]
+        middle = models.Sequential([layers.Input((3,)), *inner], name="middle")
+        return models.Sequential([layers.Input((3,)), middle])
+
+    model = build()
+    model.layers[0].layers[0].trainable = False
+    model.save(tmp_path / "m.h5")
+    other = build()
+    other.layers[0].layers[1].layers[0].trainable = False
+    other.load_weights(tmp_path / "m.h5")
+    for ours, theirs in zip(model.weights, other.weights, strict=True):
+        np.testing.assert_array_equal(ours.numpy(), theirs.numpy())

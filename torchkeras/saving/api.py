@@ -394,7 +394,7 @@ def _write_groups(root: h5py.Group, model: Any) -> None:
     hdf5.write_names(root, "layer_names", [name for name, _ in groups])
     groups.append(("top_level_model_weights", slots.legacy_top_level(model)))
     for name, weights in groups:
-        values = {slot.path: slot.tensor for slot in weights}
+        values = {slot.path: slot.tensor for slot in slots.trained_first(weights)}
         _write_group(root.create_group(name), values)
 
 

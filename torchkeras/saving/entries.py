@@ -23,6 +23,7 @@ class Entry:
         fetch: reads its values.
         checksum: the checksum of its values; None where the file has none.
         source: the file and the part of it, for messages.
+        label: what its layer calls it, where the file says so.
     """
 
     name: str
@@ -31,6 +32,12 @@ class Entry:
     fetch: Callable[[], Tensor]
     checksum: int | None
     source: str
+    label: str = ""
+
+    @property
+    def own_name(self) -> str:
+        """The name within its layer, or the whole one."""
+        return self.label or self.name
 
     def read(self) -> Tensor:
         """Return the values, on the CPU.

@@ -19,7 +19,7 @@ from torchkeras._core.registry import (
     family_of,
     find_class,
 )
-from torchkeras.saving import legacy_arrays, optimizer_state, slots
+from torchkeras.saving import legacy_arrays, legacy_names, optimizer_state, slots
 from torchkeras.saving.entries import Entry
 from torchkeras.saving.model_file import ModelFile
 from torchkeras.saving.slots import Slot
@@ -44,11 +44,13 @@ class Match:
         pairs: the weights with their tensors.
         missing: weights without a tensor in the file.
         extra: tensors without a weight in the model.
+        doubtful: weights of which names and order in the file say different things.
     """
 
     pairs: list[tuple[Slot, Entry]] = dataclasses.field(default_factory=list)
     missing: list[str] = dataclasses.field(default_factory=list)
     extra: list[str] = dataclasses.field(default_factory=list)
+    doubtful: list[str] = dataclasses.field(default_factory=list)
 
     @property
     def fitting(self) -> list[tuple[Slot, Entry]]:
@@ -62,6 +64,9 @@ class Match:
             "Weights that are missing in the file": self.missing,
             "Weights of the file that the model does not have": self.extra,
             "Weights that differ": [d for d in differences if d is not None],
+            "Names and order in the file contradict each other (call layers as the "
+            "file does, or freeze the same ones; by_name=True goes by the names of "
+            "layers alone)": self.doubtful,
         }
         return "".join(
             f"\n{title}:\n  " + "\n  ".join(lines)
@@ -90,7 +95,11 @@ def _difference(slot: Slot, entry: Entry) -> str | None:
 
 
 def match(
-    file: ModelFile, model: Any, skipped: Collection[Any] = (), by_name: bool = False
+    file: ModelFile,
+    model: Any,
+    skipped: Collection[Any] = (),
+    by_name: bool = False,
+    frozen_alike: bool = False,
 ) -> Match:
     """Find out which tensors of a file belong to which weights of a model.
 
@@ -99,9 +108,10 @@ def match(
         model: the model.
         skipped: layers to leave out.
         by_name: match the groups of an old HDF5 file with layers of their names.
+        frozen_alike: whether the same layers are frozen as when the file was written.
     """
     if file.layout == "legacy":
-        return _match_groups(file, model, by_name)
+        return _LegacyMatch(file, model, by_name, frozen_alike).result
     find = slots.keras_slots if file.layout == "keras" else slots.torch_slots
     wanted, entries = find(model, skipped), file.entries
     known = find(model).keys() if skipped else wanted.keys()
@@ -118,43 +128,96 @@ def match(
     )
 
 
-def _match_groups(file: ModelFile, model: Any, by_name: bool) -> Match:
-    groups = {n: e for n, e in file.groups if e and n != _TOP_LEVEL}
-    own = {n: s for n, s in slots.legacy_groups(model) if s}
-    if not by_name and len(groups) == len(own):
-        names = list(zip(own, groups, strict=True))  # in order, whatever the names
-    else:
-        names = [(name, name) for name in own if name in groups]
-    result = Match()
-    layers = dict(slots.named_layers(model))
-    for name, theirs in names:
-        entries, expected = groups[theirs], own[name]
+class _LegacyMatch:
+    """Matches an older HDF5 file: groups with layers, then weights within a group."""
+
+    def __init__(
+        self, file: ModelFile, model: Any, by_name: bool, frozen_alike: bool
+    ) -> None:
+        self.result = Match()
+        self._frozen_alike = frozen_alike
+        self._by_theano = file.by_theano
+        self._layers = dict(slots.named_layers(model))
+        self._groups = {n: e for n, e in file.groups if e and n != _TOP_LEVEL}
+        self._own = {n: s for n, s in slots.legacy_groups(model) if s}
+        pairs = self._pair_layers(by_name)
+        for name, theirs in pairs:
+            self._match_layer(name, theirs)
+        if by_name:
+            return
+        paired = {ours for ours, _ in pairs}, {theirs for _, theirs in pairs}
+        for name in (name for name in self._own if name not in paired[0]):
+            self.result.missing += [f"{name}: {slot}" for slot in self._own[name]]
+        for name in (name for name in self._groups if name not in paired[1]):
+            self.result.extra += [entry.name for entry in self._groups[name]]
+        top = next((e for n, e in file.groups if n == _TOP_LEVEL), None)
+        if top is not None:
+            own = slots.trained_first(slots.legacy_top_level(model))
+            self._match_weights(_TOP_LEVEL, own, top)
+
+    def _pair_layers(self, by_name: bool) -> list[tuple[str, str]]:
+        """Pair our layers with groups: by names if all fit, or by their order."""
+        common = [(name, name) for name in self._own if name in self._groups]
+        alike = len(self._groups) == len(self._own)
+        if by_name or not alike or len(common) == len(self._own):
+            return common
+        return list(zip(self._own, self._groups, strict=True))
+
+    def _is_doubtful(self, name: str, theirs: str) -> bool:
+        """Say whether a pair by order goes against a name that somebody gave."""
+        if name == theirs:
+            return False
+        return (name in self._groups and self._is_given(name)) or (
+            theirs in self._own and self._is_given(theirs)
+        )
+
+    def _is_given(self, name: str) -> bool:
+        layer = self._layers[name]
+        return not legacy_names.is_automatic(name, type(layer).__name__)
+
+    def _match_layer(self, name: str, theirs: str) -> None:
+        entries = self._groups[theirs]
+        expected = slots.trained_first(self._own[name])
+        if self._is_doubtful(name, theirs):
+            doubt = f"the layer '{name}' and the file's '{theirs}' are at one position"
+            self.result.doubtful.append(doubt)
+            return
         shapes = [slot.shape for slot in expected]
-        entries = legacy_arrays.adapt(layers[name], entries, shapes, file.by_theano)
-        _match_in_order(name, expected, entries, result)
-    if by_name:
-        return result
-    paired = {ours for ours, _ in names}, {theirs for _, theirs in names}
-    for name in (name for name in own if name not in paired[0]):
-        _match_in_order(name, own[name], [], result)
-    for name in (name for name in groups if name not in paired[1]):
-        _match_in_order(name, [], groups[name], result)
-    top = next((e for n, e in file.groups if n == _TOP_LEVEL), None)
-    if top is not None:
-        _match_in_order(_TOP_LEVEL, slots.legacy_top_level(model), top, result)
-    return result
+        layer = self._layers[name]
+        entries = legacy_arrays.adapt(layer, entries, shapes, self._by_theano)
+        self._match_weights(name, expected, entries)
 
+    def _match_weights(
+        self, name: str, expected: list[Slot], entries: list[Entry]
+    ) -> None:
+        own = [slot.path for slot in expected]
+        theirs = [entry.own_name for entry in entries]
+        order = legacy_names.pair(own, theirs)
+        if order is not None:
+            found = [entries[index] for index in order]
+            self.result.pairs += zip(expected, found, strict=True)
+            return
+        reasons = self._doubts(name, own, theirs)
+        for slot, entry, doubt in itertools.zip_longest(expected, entries, reasons):
+            if slot is None:
+                self.result.extra.append(entry.name)
+            elif entry is None:
+                self.result.missing.append(f"{name}: {slot}")
+            elif doubt:
+                self.result.doubtful.append(f"{name}: {slot} and '{entry.own_name}'")
+            else:
+                self.result.pairs.append((slot, entry))
 
-def _match_in_order(
-    name: str, expected: list[Slot], entries: list[Entry], result: Match
-) -> None:
-    for slot, entry in itertools.zip_longest(expected, entries):
-        if slot is None:
-            result.extra.append(entry.name)
-        elif entry is None:
-            result.missing.append(f"{name}: {slot}")
-        else:
-            result.pairs.append((slot, entry))
+    def _doubts(self, name: str, own: list[str], theirs: list[str]) -> list[bool]:
+        """Say which pairs by order could be others."""
+        doubts = legacy_names.contradicts(own, theirs)
+        if self._frozen_alike or name not in self._own:
+            return doubts
+        unfrozen = slots.trained_first(self._own[name], frozen=False)
+        return [
+            doubt or path != other.path
+            for doubt, path, other in zip(doubts, own, unfrozen, strict=False)
+        ]
 
 
 # Copying
@@ -233,7 +296,7 @@ def make_model(file: ModelFile, custom_objects: Mapping[str, Any] | None) -> Any
 
 
 def _checked_match(file: ModelFile, model: Any) -> Match:
-    found = match(file, model)
+    found = match(file, model, frozen_alike=True)
     if complaints := found.complaints():
         raise CorruptFileError(
             f"load_model: the weights in '{file.path}' do not fit the model that its "
@@ -294,4 +357,5 @@ def compile_model(
     advice = "the model cannot be compiled as it was (compile=False leaves that out)"
     with custom_object_scope(custom_objects or {}), _explaining(file, advice):
         model.compile_from_config(config)
-    _restore_optimizer(file, model, _read_state(file), match(file, model))
+    found = match(file, model, frozen_alike=True)
+    _restore_optimizer(file, model, _read_state(file), found)

@@ -293,7 +293,7 @@ def _group_entries(
                 f"{source}: the group '{prefix}{name}' lists the weight {weight!r} and "
                 "does not have it."
             )
-        found.append(entry)
+        found.append(dataclasses.replace(entry, label=weight))
     return found
 
 

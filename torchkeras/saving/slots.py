@@ -203,12 +203,12 @@ def unique_name(name: str, taken: dict[str, int]) -> str:
 
 
 def legacy_groups(model: Any) -> list[tuple[str, list[Slot]]]:
-    """Return the layers of a model with their weights, trainable ones first.
+    """Return the layers of a model with their weights.
 
     Everything inside a layer, such as a nested model, counts as the layer's.
     """
     return [
-        (name, _legacy_slots(_weights_inside(layer)))
+        (name, _named_apart(_weights_inside(layer)))
         for name, layer in named_layers(model)
     ]
 
@@ -216,17 +216,26 @@ def legacy_groups(model: Any) -> list[tuple[str, list[Slot]]]:
 def legacy_top_level(model: Any) -> list[Slot]:
     """Return the weights that belong to the model and to none of its layers."""
     inner = {_identity(w) for layer in model.layers for w in _weights_inside(layer)}
-    own = [weight for weight in model.weights if _identity(weight) not in inner]
-    return _legacy_slots(own)
+    return _named_apart([w for w in model.weights if _identity(w) not in inner])
+
+
+def trained_first(weights: list[Slot], frozen: bool = True) -> list[Slot]:
+    """Return weights in the order of a group in the file: those that are trained first.
+
+    Args:
+        weights: the weights.
+        frozen: whether weights of frozen layers count as not trained.
+    """
+    if frozen:
+        return sorted(weights, key=lambda slot: not slot.weight.trainable)
+    return sorted(weights, key=lambda slot: not slot.weight.declared_trainable)
 
 
 def _weights_inside(module: nn.Module) -> list[Any]:
-    if isinstance(module, Layer):
-        return [*module.trainable_weights, *module.non_trainable_weights]
-    return list(weights_of(module, set()))
+    return module.weights if isinstance(module, Layer) else [*weights_of(module, set())]
 
 
-def _legacy_slots(weights: list[Any]) -> list[Slot]:
+def _named_apart(weights: list[Any]) -> list[Slot]:
     taken: dict[str, int] = {}
     return [Slot(unique_name(w.path, taken), w, w.path) for w in weights]
 
