@@ -232,12 +232,9 @@ class Functional(Model):
         """The names of the outputs: of the layers that make them."""
         return self._graph.output_names
 
-    def _output_names(self) -> list[str]:
-        structure = self._graph.output_structure
-        by_key = isinstance(structure, dict) and not any(
-            tree.is_nested(part) for part in structure.values()
-        )
-        return list(structure) if by_key else self._graph.output_names
+    def _output_names(self) -> Any:
+        graph = self._graph
+        return tree.pack_sequence_as(graph.output_structure, graph.output_names)
 
     @property
     def first_layer(self) -> Any:

@@ -261,8 +261,8 @@ class Sequential(Model):
     def __getitem__(self, index: int | slice) -> Any:
         return self.layers[index]
 
-    def _output_names(self) -> list[str] | None:
-        return [name_of(self.layers[-1])] if self.layers else None
+    def _output_names(self) -> str | None:
+        return name_of(self.layers[-1]) if self.layers else None
 
     @property
     def first_layer(self) -> Any:

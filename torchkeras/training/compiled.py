@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import importlib
-from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from typing import Any
 
 import torch
@@ -15,8 +15,14 @@ from torch import Tensor, nn
 
 from torchkeras import losses
 from torchkeras._core import tree
-from torchkeras._core.errors import did_you_mean
 from torchkeras._core.naming import to_snake_case
+from torchkeras.training.outputs import (
+    LOSS,
+    LOSS_WEIGHTS,
+    METRICS,
+    WEIGHTED_METRICS,
+    Outputs,
+)
 
 #: Outputs with at most this many values are kept for some steps, so that their metrics
 #: are updated in one go: there the cost of an update is Python, not arithmetic.
@@ -24,8 +30,6 @@ _SMALL_OUTPUT = 16_384
 _PENDING = 64
 #: Loss values are summed when this many have come.
 _LOSSES = 256
-
-Output = str | int | None
 
 
 class Logs(MutableMapping[str, Any]):
@@ -136,43 +140,6 @@ class LossTracker:
         return f"<LossTracker name={self.name}>"
 
 
-def by_output(
-    argument: str, spec: Any, names: Sequence[Output], nested: bool
-) -> list[Any]:
-    """Share a `compile` argument out among the outputs.
-
-    Args:
-        argument: the argument's name, for messages.
-        spec: one value for all, a list by position or a dict by name.
-        names: the names of the outputs.
-        nested: whether a list belongs to one output (metrics) or to all (losses).
-
-    Raises:
-        ValueError: when the list is of another length, or a name is unknown.
-    """
-    if isinstance(spec, Mapping):
-        unknown = [key for key in spec if key not in names]
-        if unknown:
-            raise ValueError(
-                f"compile: `{argument}` has keys {unknown} that are no outputs. The "
-                f"outputs are {list(names)}."
-            )
-        return [spec.get(name) for name in names]
-    listed = isinstance(spec, (list, tuple))
-    if listed and len(spec) == len(names) == 1 and isinstance(spec[0], (list, tuple)):
-        return list(spec)  # a list for each of one output
-    if listed and (len(names) > 1 or not nested):
-        if len(spec) != len(names):
-            raise ValueError(
-                f"compile: `{argument}` has {len(spec)} entries for {len(names)} "
-                f"output(s) {list(names)}. Give one for each output."
-            )
-        return list(spec)
-    if argument == "loss" and spec is not None and len(names) > 1:
-        return [spec] * len(names)
-    return [spec] + [None] * (len(names) - 1) if nested else [spec] * len(names)
-
-
 class TorchLoss(losses.Loss):
     """A torch loss, ``(input, target)``, with Keras's call, ``(y_true, y_pred)``.
 
@@ -249,31 +216,28 @@ class CompiledLoss:
     Args:
         loss: `compile`'s argument.
         loss_weights: `compile`'s argument.
-        output_names: the names of the model's outputs, if known.
+        output_names: the structure of the outputs' names, if known.
     """
 
-    def __init__(
-        self, loss: Any, loss_weights: Any, output_names: Sequence[str] | None = None
-    ) -> None:
-        if loss is not None and not isinstance(loss, (list, tuple, Mapping)):
-            _ = loss if callable(loss) else losses.get(loss)  # a typo is found here
-        if output_names:
-            for argument, given in (("loss", loss), ("loss_weights", loss_weights)):
-                if isinstance(given, (Mapping, list, tuple)):
-                    by_output(argument, given, output_names, nested=False)
+    def __init__(self, loss: Any, loss_weights: Any, output_names: Any = None) -> None:
+        for identifier in tree.flatten(loss):
+            if identifier is not None and not callable(identifier):
+                losses.get(identifier)  # a typo is found here
         self.spec = loss
         self.weights = loss_weights
-        self.output_names = output_names
+        self.outputs = Outputs(output_names, loss)
+        if self.outputs.known:
+            self.outputs.share(LOSS_WEIGHTS, loss_weights)
         self.trackers: list[LossTracker] = []
-        self._terms: list[tuple[int, losses.Loss, float]] | None = None
+        self._terms: list[tuple[int, losses.Loss, Any]] | None = None
         self._single: losses.Loss | None = None
 
-    def bind(self, y_true: Any, y_pred: Any) -> None:
+    def bind(self, targets: list[Any], outputs: list[Any]) -> None:
         """Choose the loss of each output, once its shape is known."""
-        targets, outputs, names = _flatten(y_true, y_pred, self.output_names)
-        specs = by_output("loss", self.spec, names, nested=False)
-        weights = by_output("loss_weights", self.weights, names, nested=False)
-        terms: list[tuple[int, losses.Loss, float]] = []
+        names = self.outputs.names
+        specs = self.outputs.share(LOSS, self.spec)
+        weights = self.outputs.share(LOSS_WEIGHTS, self.weights)
+        terms: list[tuple[int, losses.Loss, Any]] = []
         for index, (spec, weight) in enumerate(zip(specs, weights, strict=True)):
             if spec is not None and targets[index] is None:
                 raise ValueError(
@@ -284,10 +248,10 @@ class CompiledLoss:
             if loss is not None:
                 terms.append((index, loss, 1.0 if weight is None else weight))
         self._terms = terms
-        if len(names) == 1 and self._terms and self._terms[0][2] == 1.0:
-            self._single = self._terms[0][1]
-        if len(names) > 1:
-            self.trackers = [LossTracker(f"{names[i]}_loss") for i, *_ in self._terms]
+        if len(names) == 1 and terms and isinstance(terms[0][2], float | int):
+            self._single = terms[0][1] if terms[0][2] == 1 else None
+        if len(terms) > 1:
+            self.trackers = [LossTracker(f"{names[i]}_loss") for i, *_ in terms]
 
     @property
     def single(self) -> losses.Loss | None:
@@ -296,16 +260,16 @@ class CompiledLoss:
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         """Return the total loss of a batch."""
-        if self._terms is None:
-            self.bind(y_true, y_pred)
-        if self._single is not None:
-            # A model of one output may still give it, or be given targets, in a list.
-            if type(y_pred) is not Tensor or type(y_true) is not Tensor:
-                y_pred, y_true = tree.flatten(y_pred)[0], tree.flatten(y_true)[0]
-                sample_weight = next(iter(tree.flatten(sample_weight)), None)
+        if (
+            self._single is not None
+            and type(y_pred) is Tensor
+            and type(y_true) is Tensor
+            and (sample_weight is None or type(sample_weight) is Tensor)
+        ):
             return self._single(y_true, y_pred, sample_weight)
-        targets, outputs, names = _flatten(y_true, y_pred, self.output_names)
-        weights = _weights_by_output(sample_weight, names)
+        targets, outputs, weights = self.outputs.flat(y_true, y_pred, sample_weight)
+        if self._terms is None:
+            self.bind(targets, outputs)
         total: Any = 0.0
         for position, (index, loss, weight) in enumerate(self._terms or ()):
             value = loss(targets[index], outputs[index], weights[index])
@@ -315,44 +279,7 @@ class CompiledLoss:
         return total
 
 
-def _flatten(
-    y_true: Any, y_pred: Any, names: Sequence[str] | None
-) -> tuple[list[Any], list[Any], list[Output]]:
-    """Return targets, outputs and names of the outputs in one order."""
-    if isinstance(y_pred, Mapping):
-        keys: list[Output] = list(y_pred)
-        targets = _by_name(y_true, keys) if isinstance(y_true, Mapping) else None
-        return targets or tree.flatten(y_true), [y_pred[k] for k in keys], keys
-    outputs = tree.flatten(y_pred)
-    keys = list(names) if names and len(names) == len(outputs) else []
-    keys = keys or [f"output_{i}" for i in range(len(outputs))]
-    if isinstance(y_true, Mapping):
-        return _by_name(y_true, keys), outputs, keys
-    targets = tree.flatten(y_true)
-    if len(targets) != len(outputs):
-        raise ValueError(
-            f"The model has {len(outputs)} output(s), the data {len(targets)} "
-            "target(s). Give one target for each output."
-        )
-    return targets, outputs, keys
-
-
-def _by_name(y_true: Mapping[Any, Any], names: list[Output]) -> list[Any]:
-    """Return the targets of the outputs, None for one that has no target."""
-    if unknown := [key for key in y_true if key not in names]:
-        raise ValueError(
-            f"The targets have keys {unknown} that are no outputs."
-            f"{did_you_mean(unknown[0], map(str, names))} The outputs are {names}."
-        )
-    return [y_true.get(name) for name in names]
-
-
-def _weights_by_output(sample_weight: Any, names: Sequence[Output]) -> list[Any]:
-    if isinstance(sample_weight, Mapping):
-        return [sample_weight.get(name) for name in names]
-    if isinstance(sample_weight, (list, tuple)):
-        return list(sample_weight)
-    return [sample_weight] * len(names)
+_METRICS = (METRICS, WEIGHTED_METRICS)
 
 
 class CompiledMetrics:
@@ -361,47 +288,47 @@ class CompiledMetrics:
     Args:
         metrics: `compile`'s argument.
         weighted_metrics: `compile`'s argument.
-        output_names: the names of the model's outputs, if known.
+        output_names: the structure of the outputs' names, if known.
+        loss: `compile`'s argument.
     """
 
     def __init__(
         self,
         metrics: Any,
         weighted_metrics: Any,
-        output_names: Sequence[str] | None = None,
+        output_names: Any = None,
+        loss: Any = None,
     ) -> None:
-        for argument, spec in (
-            ("metrics", metrics),
-            ("weighted_metrics", weighted_metrics),
-        ):
-            _check_metrics(argument, spec)
         self.specs = (metrics, weighted_metrics)
-        self.output_names = output_names
+        self.outputs = Outputs(output_names, loss)
+        for argument, spec in zip(_METRICS, self.specs, strict=True):
+            _check_metrics(argument.name, spec)
+            if self.outputs.known:
+                self.outputs.share(argument, spec)
         self._bound: list[tuple[int, str, Any, bool]] | None = None
         self._pending: list[tuple[Any, Any, Any]] = []
         self._can_wait = False
         if not metrics and not weighted_metrics:
             self._bound = []
 
-    def bind(self, y_true: Any, y_pred: Any) -> None:
+    def bind(self, targets: list[Any], outputs: list[Any]) -> None:
         """Choose the metrics of each output, once its shape is known."""
-        targets, outputs, names = _flatten(y_true, y_pred, self.output_names)
+        names = self.outputs.names
         several = len(names) > 1
         self._bound = []
-        for argument, spec in zip(
-            ("metrics", "weighted_metrics"), self.specs, strict=True
-        ):
-            if isinstance(spec, (list, tuple)) and several and len(spec) != len(names):
-                spec = [spec, *[None] * (len(names) - 1)]
-            shared = by_output(argument, spec, names, nested=True)
-            for index, own in enumerate(shared):
-                own = own if isinstance(own, (list, tuple)) else [own]
-                for identifier in own:
+        for argument, spec in zip(_METRICS, self.specs, strict=True):
+            weighted = argument is WEIGHTED_METRICS
+            for index, own in enumerate(self.outputs.share(argument, spec)):
+                prefix = f"{names[index]}_" if several else ""
+                for identifier in own if isinstance(own, list) else [own]:
                     if identifier is None:
                         continue
+                    if targets[index] is None and any(t is not None for t in targets):
+                        raise ValueError(
+                            f"The output '{names[index]}' has metrics and no target. "
+                            f"Give a target for each of {names}, or no metrics."
+                        )
                     metric = get_metric(identifier, targets[index], outputs[index])
-                    weighted = argument == "weighted_metrics"
-                    prefix = f"{names[index]}_" if several else ""
                     name = _metric_name(identifier, metric)
                     if isinstance(identifier, str):
                         metric.name = name  # as in Keras; callbacks look it up
@@ -426,15 +353,21 @@ class CompiledMetrics:
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Add the outputs of a batch."""
-        if not self._bound:
-            if self._bound is not None:
-                return
-            self.bind(y_true, y_pred)
-        if self._can_wait and type(y_pred) is Tensor and self._may_wait(y_pred):
-            self._pending.append((y_true, y_pred.detach(), sample_weight))
-            if len(self._pending) >= _PENDING:
-                self.flush()
+        if self._bound == []:
             return
+        if self._can_wait:
+            if (
+                type(y_pred) is not Tensor
+                or type(y_true) is not Tensor
+                or not (sample_weight is None or type(sample_weight) is Tensor)
+            ):
+                flat = self.outputs.flat(y_true, y_pred, sample_weight)
+                (y_true,), (y_pred,), (sample_weight,) = flat
+            if self._may_wait(y_pred):
+                self._pending.append((y_true, y_pred.detach(), sample_weight))
+                if len(self._pending) >= _PENDING:
+                    self.flush()
+                return
         self.flush()
         self._update_now(y_true, y_pred, sample_weight)
 
@@ -456,8 +389,9 @@ class CompiledMetrics:
 
     @torch.no_grad()
     def _update_now(self, y_true: Any, y_pred: Any, sample_weight: Any) -> None:
-        targets, outputs, names = _flatten(y_true, y_pred, self.output_names)
-        weights = _weights_by_output(sample_weight, names)
+        targets, outputs, weights = self.outputs.flat(y_true, y_pred, sample_weight)
+        if self._bound is None:
+            self.bind(targets, outputs)
         for index, _, metric, weighted in self._bound or ():
             weight = weights[index] if weighted else None
             update_metric(metric, targets[index], outputs[index], weight)

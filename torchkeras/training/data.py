@@ -418,6 +418,8 @@ def weigh_classes(y: Any, sample_weight: Any, class_weight: Mapping[int, float])
         raise TypeError(
             invalid_argument("fit", "class_weight", expected, class_weight, hint)
         )
+    if len(leaves := tree.flatten(y)) == 1:  # one output's, maybe in a structure
+        y, sample_weight = leaves[0], tree.flatten(sample_weight)[0]
     if not isinstance(y, Tensor):
         raise ValueError(
             "`class_weight` needs the targets of a model with a single output, got "

@@ -130,7 +130,7 @@ class Trainer(Layer):
         """
         compiled_loss = CompiledLoss(loss, loss_weights, self._output_names())
         compiled_metrics = CompiledMetrics(
-            metrics, weighted_metrics, self._output_names()
+            metrics, weighted_metrics, self._output_names(), loss
         )
         chosen = optimizers.get(optimizer)
         scaled = auto_scale_loss and self.dtype_policy.name == "mixed_float16"
@@ -167,7 +167,8 @@ class Trainer(Layer):
         )
         self.__dict__["_logs"] = Logs(self.get_metrics_result)
 
-    def _output_names(self) -> list[str] | None:
+    def _output_names(self) -> Any:
+        """Return the structure of the outputs with their names; None if unknown."""
         return None
 
     def get_compile_config(self) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from torchkeras.layers.core import Embedding
 from torchkeras.layers.layer import Layer
 from torchkeras.training.compiled import CompiledLoss, get_loss
 from torchkeras.training.data import ArrayBatches, Batches
+from torchkeras.training.outputs import LOSS, TARGETS
 
 
 def check_keys(owner: str, expected: list[str], x: Any) -> None:
@@ -63,17 +64,24 @@ def check_batch(model: Any, compiled: CompiledLoss, x: Any, y: Any) -> None:
     if isinstance(first, Embedding) and isinstance(x, Tensor):
         first.check_indices(x)
     outputs = symbolic_leaves(getattr(model, "outputs", None))
-    if not isinstance(y, Tensor) or len(outputs) != 1:
+    shared = compiled.outputs
+    if not outputs or y is None or len(outputs) != len(shared.names):
         return
-    spec = compiled.spec
-    if spec is None or isinstance(spec, (list, tuple, dict)):
+    if model._has_own_step and not isinstance(y, Tensor):
+        return  # what it makes of the targets is its own affair
+    targets, specs = shared.share(TARGETS, y), shared.share(LOSS, compiled.spec)
+    for target, output, spec in zip(targets, outputs, specs, strict=True):
+        if target is not None:
+            _check_labels(get_loss(spec, target, output), target, output)
+
+
+def _check_labels(loss: Any, target: Tensor, output: Any) -> None:
+    if loss is None or not _takes_labels(loss):
         return
-    loss = get_loss(spec, y, outputs[0])
-    if loss is not None and _takes_labels(loss):
-        ignored = getattr(loss, "ignore_class", None)
-        if ignored is None:
-            ignored = getattr(loss, "_fn_kwargs", {}).get("ignore_class")
-        losses.check_labels(loss.name, y, outputs[0].shape[-1], ignored)
+    ignored = getattr(loss, "ignore_class", None)
+    if ignored is None:
+        ignored = getattr(loss, "_fn_kwargs", {}).get("ignore_class")
+    losses.check_labels(loss.name, target, output.shape[-1], ignored)
 
 
 def _takes_labels(loss: losses.Loss) -> bool:
