@@ -326,7 +326,7 @@ def test_what_to_install(monkeypatch):
         raise ImportError(name)
 
     monkeypatch.setattr(importlib, "import_module", missing)
-    with pytest.raises(ImportError, match=r"pip install torchkeras\[plot\]"):
+    with pytest.raises(ImportError, match=r"pip install pydot"):
         utils.model_to_dot(stack())
 
 

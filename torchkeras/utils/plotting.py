@@ -201,7 +201,8 @@ def _pydot(owner: str) -> Any:
         return importlib.import_module("pydot")
     except ImportError as error:
         raise ImportError(
-            f"{owner}: pydot is missing. Install it: `pip install torchkeras[plot]`."
+            f"{owner}: pydot is missing. Install it (`pip install pydot`), and "
+            "Graphviz, the program it draws with."
         ) from error
 
 
