@@ -195,8 +195,10 @@ def _initial_value(initializer: Any, shape: Any, dtype: Any) -> Tensor:
                 "Variable: `shape` must be given when `initializer` is a function, "
                 "got None. Pass the shape or a first value."
             )
-        value = initializer(tuple(shape), dtype=standardize_dtype(dtype))
-        return torch.as_tensor(value).detach().to(default_device())
+        dtype = standardize_dtype(dtype)
+        value = torch.as_tensor(initializer(tuple(shape), dtype=dtype)).detach()
+        # A copy: the function may have returned a tensor that the user goes on using.
+        return value.to(default_device(), to_torch_dtype(dtype), copy=True)
     keep = isinstance(initializer, (Tensor, np.ndarray, np.generic))
     target = None if keep and dtype is None else to_torch_dtype(dtype)
     if isinstance(initializer, Tensor):
