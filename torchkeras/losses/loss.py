@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from torchkeras._core import tree
 from torchkeras._core.convert import as_tensor
 from torchkeras._core.dtypes import standardize_dtype, to_torch_dtype
-from torchkeras._core.errors import one_of
+from torchkeras._core.errors import describe, one_of
 from torchkeras._core.naming import auto_name, to_snake_case
 from torchkeras._core.registry import deserialize_object
+from torchkeras._core.variable import WeightView
 from torchkeras.losses.functions import LABEL_FUNCTIONS, MEANS, losses
 from torchkeras.losses.shapes import (
     append_axes,
@@ -101,7 +102,22 @@ class Loss(nn.Module):
         if self._mean is not None and sample_weight is None and mask is None:
             return self._mean(y_true, y_pred)
         y_true = _cast(y_true, None if self.takes_labels else self._dtype)
-        values = self.call(y_true, y_pred)
+        return self.reduced(self.call(y_true, y_pred), sample_weight, mask)
+
+    def reduced(self, values: Any, sample_weight: Any, mask: Tensor | None) -> Tensor:
+        """Return one number for the values of the samples, as `reduction` says.
+
+        Args:
+            values: what the loss gave.
+            sample_weight: a weight per sample or per value, if any.
+            mask: True where a value counts, if any.
+
+        Raises:
+            TypeError: when the loss gave no tensor.
+            ValueError: when shapes do not fit.
+        """
+        if not isinstance(values, Tensor):
+            values = self._as_values(values)
         own = getattr(values, "_keras_mask", None)
         if own is not None:
             mask = own if mask is None else mask & own
@@ -109,6 +125,15 @@ class Loss(nn.Module):
         if sample_weight is not None:
             values, sample_weight = _weighted(values, sample_weight)
         return _reduce(values, sample_weight, self.reduction)
+
+    def _as_values(self, values: Any) -> Tensor:
+        if type(values) in (int, float) or isinstance(values, WeightView):
+            return as_tensor(values)
+        raise TypeError(
+            f"The loss '{self.name}' must return a tensor, got {describe(values)}. "
+            "Return what torch or `ops` compute of the outputs; through NumPy no "
+            "gradient flows."
+        )
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""

@@ -5,7 +5,6 @@ Values accumulate on the device. A number is computed only when somebody reads i
 
 from __future__ import annotations
 
-import functools
 import importlib
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from typing import Any
@@ -16,6 +15,12 @@ from torch import Tensor, nn
 from torchkeras import losses
 from torchkeras._core import tree
 from torchkeras._core.naming import to_snake_case
+from torchkeras.training.conventions import (
+    TargetFirst,
+    is_torchs,
+    takes_target_first,
+    unwrapped,
+)
 from torchkeras.training.outputs import (
     LOSS,
     LOSS_WEIGHTS,
@@ -140,42 +145,52 @@ class LossTracker:
         return f"<LossTracker name={self.name}>"
 
 
+_LABEL_LOSSES = (nn.CrossEntropyLoss, nn.NLLLoss, nn.MultiMarginLoss)
+_LABEL_FUNCTIONS = ("cross_entropy", "nll_loss", "multi_margin_loss")
+
+
 class TorchLoss(losses.Loss):
-    """A torch loss, ``(input, target)``, with Keras's call, ``(y_true, y_pred)``.
+    """A loss in torch's manner, with Keras's call, ``(y_true, y_pred)``.
+
+    Targets of the outputs' shape come in their dtype. Integers of another shape are
+    labels, and stay integers.
 
     Args:
-        loss: an `nn` loss or a function of `torch.nn.functional`.
+        loss: an `nn.Module` or a function that returns a number, or one per value.
+        target_first: whether it takes the target before the outputs.
     """
 
-    def __init__(self, loss: Callable[..., Tensor]) -> None:
-        name = getattr(loss, "__name__", type(loss).__name__)
-        super().__init__(name=to_snake_case(name))
+    def __init__(self, loss: Callable[..., Any], target_first: bool = False) -> None:
+        super().__init__(name=_name_of(loss))
         # Kept out of `_modules`: the loss is the user's, the model does not own it.
         self.__dict__["loss"] = loss
-        self._takes_labels = isinstance(
-            loss, (nn.CrossEntropyLoss, nn.NLLLoss, nn.MultiMarginLoss)
-        ) or name in ("cross_entropy", "nll_loss", "multi_margin_loss")
+        self.target_first = target_first
+        known = isinstance(loss, _LABEL_LOSSES) or self.name in _LABEL_FUNCTIONS
+        self._takes_labels = known
 
     def forward(self, y_true: Tensor, y_pred: Tensor, sample_weight: Any = None) -> Any:
-        loss = self.__dict__["loss"](y_pred, self._target(y_true, y_pred))
-        if sample_weight is None:
-            return loss if loss.ndim == 0 else loss.mean()
-        if loss.ndim == 0:
+        target = self._target(y_true, y_pred)
+        pair = (target, y_pred) if self.target_first else (y_pred, target)
+        values = self.__dict__["loss"](*pair)
+        if sample_weight is not None and getattr(values, "ndim", 1) == 0:
             raise ValueError(
                 f"The torch loss {self.name} returns one number, so `sample_weight` "
                 "and `class_weight` cannot be applied. Make it with reduction='none'."
             )
-        weight = sample_weight.reshape(sample_weight.shape[0], *[1] * (loss.ndim - 1))
-        return (loss * weight).mean()
+        return self.reduced(values, sample_weight, None)
 
     def _target(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
-        if self._takes_labels and y_true.shape != y_pred.shape:
+        if y_true.ndim == y_pred.ndim - 1 and y_pred.shape[-1] == 1:
+            y_true = y_true.unsqueeze(-1)
+        if y_true.shape == y_pred.shape:
+            return y_true if y_true.is_complex() else y_true.to(y_pred.dtype)
+        if self._takes_labels:
             if y_true.ndim == y_pred.ndim and y_true.shape[-1] == 1:
                 y_true = y_true.squeeze(-1)
             return y_true.long()
-        if y_true.ndim == y_pred.ndim - 1 and y_pred.shape[-1] == 1:
-            y_true = y_true.unsqueeze(-1)
-        return y_true if y_true.is_complex() else y_true.to(y_pred.dtype)
+        if y_true.is_floating_point():
+            return y_true.to(y_pred.dtype)
+        return y_true if y_true.is_complex() else y_true.long()
 
 
 def get_loss(spec: Any, y_true: Any, y_pred: Any) -> losses.Loss | None:
@@ -188,16 +203,14 @@ def get_loss(spec: Any, y_true: Any, y_pred: Any) -> losses.Loss | None:
     loss = losses.get(spec)
     if isinstance(loss, losses.Loss):
         return loss
-    if isinstance(loss, nn.Module) or getattr(loss, "__module__", "") in (
-        "torch.nn.functional",
-        "torch._C._nn",
-    ):
-        return TorchLoss(loss)
-    return losses.LossFunctionWrapper(loss, name=name or _name_of(loss))
+    target_first = takes_target_first(loss)
+    if target_first and not is_torchs(loss):
+        return losses.LossFunctionWrapper(loss, name=name or _name_of(loss))
+    return TorchLoss(loss, target_first)
 
 
 def _name_of(function: Any) -> str:
-    function = function.func if isinstance(function, functools.partial) else function
+    function = unwrapped(function)
     return getattr(function, "__name__", to_snake_case(type(function).__name__))
 
 
@@ -440,7 +453,10 @@ def get_metric(identifier: Any, y_true: Any, y_pred: Any) -> Any:
     metric = module.get(identifier)
     if hasattr(metric, "update_state") or hasattr(metric, "update"):
         return metric
-    return module.MeanMetricWrapper(metric, name=_name_of(metric))
+    name = _name_of(metric)
+    if not takes_target_first(metric):
+        metric = TargetFirst(metric)
+    return module.MeanMetricWrapper(metric, name=name)
 
 
 def _metric_name(identifier: Any, metric: Any) -> str:
