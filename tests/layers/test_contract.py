@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import inspect
 import json
 import re
 from collections.abc import Callable
@@ -77,6 +78,11 @@ class Case:
     def run(self, function: Callable[..., Any], x: Any, **kwargs: Any) -> Any:
         """Call a layer, or a method of it, on inputs or on their shapes."""
         return function(*x, **kwargs) if self.spread else function(x, **kwargs)
+
+    @property
+    def takes_training(self) -> bool:
+        """Whether `call` has an argument for the mode."""
+        return "training" in inspect.signature(self.layer.call).parameters
 
     def batched(self, batch: int | None) -> Any:
         """Return the shape, or the shapes, of inputs of another batch size."""
@@ -376,6 +382,7 @@ def shapes_of(outputs: Any) -> Any:
 def same(first: Any, second: Any) -> None:
     """Compare two outputs bit for bit."""
     for one, other in zip(outputs_of(first), outputs_of(second), strict=True):
+        assert one.dtype == other.dtype
         assert torch.equal(one, other)
 
 
@@ -559,7 +566,57 @@ def check_compile(case: Case) -> None:
     assert all(w.grad is not None for w in layer.trainable_weights)
 
 
+#: Of which torch has no kernel in half precision for the CPU.
+NO_HALF = (layers.AveragePooling3D,)
+
+
+def converted(x: Any, dtype: torch.dtype) -> Any:
+    """Return inputs in another dtype, where they are floats."""
+    return tree.map_structure(lambda t: t.to(dtype) if t.is_floating_point() else t, x)
+
+
+def check_converted(case: Case) -> None:
+    """After `.double()` and its kin a layer computes in the dtype of its weights."""
+    for dtype in (torch.float64, torch.bfloat16, torch.float16):
+        if dtype.itemsize == 2 and case.layer in NO_HALF:
+            continue
+        for layer in (case.build(), case.make()):  # built before it, or after it
+            expected = copy.deepcopy(layer).eval()
+            x = case.data()
+            reference = outputs_of(case.run(expected, x))
+            layer.to(dtype)
+            for training in (False, True):
+                for inputs in (x, converted(x, dtype)):
+                    outputs = outputs_of(case.run(layer, inputs, training=training))
+                    assert {out.dtype for out in outputs} == {dtype}
+            assert {t.dtype for w in layer.weights for t in w.tensors} <= {dtype}
+            assert layer.compute_dtype == str(dtype)[6:]
+            if dtype == torch.float64 and layer.built and not case.random:
+                layer.set_weights(expected.get_weights())
+                outputs = outputs_of(case.run(layer.eval(), x))
+                for one, other in zip(outputs, reference, strict=True):
+                    torch.testing.assert_close(one.float(), other)
+
+
+def check_autocast(case: Case) -> None:
+    """Under `torch.autocast` a layer computes what its `forward` alone does."""
+    layer = case.build()
+    for training in (False, True):
+        layer.train(training)
+        twin = copy.deepcopy(layer)
+        x = case.data()
+        given = {"training": training} if case.takes_training else {}
+        for inputs in (x, converted(x, torch.bfloat16)):
+            with torch.autocast("cpu", torch.bfloat16):
+                torch.manual_seed(0)
+                expected = case.run(twin.forward, inputs, **given)
+                torch.manual_seed(0)
+                same(case.run(layer, inputs, training=training), expected)
+
+
 CHECKS: list[Callable[[Case], None]] = [
+    check_converted,
+    check_autocast,
     check_config,
     check_serialization,
     check_outputs,
@@ -585,6 +642,8 @@ ROWS = [
 ]
 
 
+# Torch says so of `F.rms_norm` under autocast, of its own module too.
+@pytest.mark.filterwarnings("ignore:Mismatch dtype between input and weight")
 @pytest.mark.parametrize(("case", "check"), ROWS)
 def test_layer_contract(case: Case, check: Callable[[Case], None]) -> None:
     check(case)

@@ -2,13 +2,16 @@
 
 import copy
 import os
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from torchkeras import layers
-from torchkeras.models import Sequential
+from torchkeras.models import Model, Sequential, load_model
 
 X = torch.randn(4, 5, generator=torch.Generator().manual_seed(0))
 
@@ -69,6 +72,107 @@ def test_half_and_double() -> None:
     assert next(model.parameters()).dtype == torch.float64
     linear = copy.deepcopy(model)[0].linear
     assert linear(X.double()).dtype == torch.float64
+
+
+#: Layers, and the torch modules that compute the same from the layers' own weights.
+PLAIN = {
+    "Dense": (lambda: layers.Dense(3), lambda own: own.linear),
+    "Conv1D": (
+        lambda: layers.Conv1D(3, 2, data_format="channels_first"),
+        lambda own: own.conv,
+    ),
+    "LayerNormalization": (layers.LayerNormalization, lambda own: own.norm),
+    "LSTM": (
+        lambda: layers.LSTM(3, return_sequences=True),
+        lambda own: _first_of(own.cell.lstm),
+    ),
+    "SimpleRNN": (
+        lambda: layers.SimpleRNN(3, return_sequences=True),
+        lambda own: _first_of(own.cell.rnn),
+    ),
+    "Attention": (
+        layers.Attention,
+        lambda _: lambda x: F.scaled_dot_product_attention(x[0], x[1], x[1], scale=1.0),
+    ),
+    "Activation": (lambda: layers.Activation("tanh"), lambda _: torch.tanh),
+    "Softmax": (layers.Softmax, lambda _: nn.Softmax(-1)),
+}
+
+
+def _first_of(recurrent: nn.RNNBase) -> Callable[[torch.Tensor], torch.Tensor]:
+    module: Any = nn.LSTM if isinstance(recurrent, nn.LSTM) else nn.RNN
+    twin = module(recurrent.input_size, recurrent.hidden_size, batch_first=True)
+    twin.load_state_dict(recurrent.state_dict(), strict=False)
+    return lambda x: twin(x)[0]
+
+
+@pytest.mark.parametrize("training", [None, True])
+@pytest.mark.parametrize("name", PLAIN)
+def test_autocast_is_left_to_its_owner(name: str, training: bool | None) -> None:
+    torch.manual_seed(0)
+    make, plain_of = PLAIN[name]
+    layer, x = make(), torch.randn(2, 5, 4)
+    inputs = [x, x] if name == "Attention" else x
+    layer(inputs)
+    plain = plain_of(layer)
+    with torch.autocast("cpu", torch.bfloat16):
+        expected = plain(inputs)
+        outputs = layer(inputs, training=training)
+    assert outputs.dtype == expected.dtype
+    torch.testing.assert_close(outputs, expected, rtol=0.02, atol=0.02)
+    assert layer(inputs).dtype == torch.float32
+
+
+@pytest.mark.parametrize("training", [None, True])
+def test_autocast_reaches_into_models(training: bool | None) -> None:
+    inputs = layers.Input((5,))
+    outputs = layers.Dense(2)(layers.Dropout(0.0)(layers.Dense(3)(inputs)))
+    stack = [layers.Dense(3), layers.Dropout(0.0), layers.Dense(2)]
+    for model in (Model(inputs, outputs), Sequential(stack)):
+        with torch.autocast("cpu", torch.bfloat16):
+            assert model(X, training=training).dtype == torch.bfloat16
+            # Torch's autocast leaves float64 alone, which no float32 weight fits.
+            assert model(X.double(), training=training).dtype == torch.bfloat16
+        assert model(X, training=training).dtype == torch.float32
+
+
+def test_a_plain_policy_computes_in_its_dtype_within_a_mixed_model() -> None:
+    model = Sequential(
+        [
+            layers.Dense(3, dtype="mixed_bfloat16"),
+            layers.Dense(2, dtype="float32"),
+        ]
+    )
+    model.dtype_policy = "mixed_bfloat16"
+    assert model(X).dtype == torch.float32
+    assert model.layers[0](X).dtype == torch.bfloat16
+
+
+def test_models_follow_a_conversion_and_are_saved_with_it(tmp_path) -> None:
+    inputs = layers.Input((5,))
+    hidden = torch.cat([inputs, layers.Dense(3)(inputs)], dim=-1)
+    for model in (model_of(), Model(inputs, layers.Dense(2)(hidden))):
+        model.double()
+        assert model(X).dtype == model(X.double()).dtype == torch.float64
+        assert model.predict(X.numpy(), verbose=0).dtype == "float64"
+        model.save(tmp_path / "m.safetensors")
+        loaded = load_model(tmp_path / "m.safetensors")
+        torch.testing.assert_close(loaded(X), model(X))
+        assert loaded(X).dtype == torch.float64
+        model.compile("sgd", "mse")
+        model.fit(X.numpy(), X[:, :2].numpy(), verbose=0)
+        assert {w.dtype for w in model.parameters()} == {torch.float64}
+        model.half()
+        assert model(X).dtype == torch.float16
+
+
+@pytest.mark.parametrize("change", ["share_memory", "to_empty", "cpu"])
+def test_other_changes_leave_the_dtype(change: str) -> None:
+    model = model_of()
+    before = model.dtype_policy
+    getattr(model, change)(**({"device": "cpu"} if change == "to_empty" else {}))
+    assert model.dtype_policy is before
+    assert model.layers[0].compute_dtype == "float32"
 
 
 def test_torch_export() -> None:

@@ -363,6 +363,14 @@ def get_policy(identifier: Any) -> DTypePolicy:
     return DTypePolicy(identifier)
 
 
+def autocast_dtype(device_type: str) -> torch.dtype | None:
+    """Return the dtype that `torch.autocast` computes in now, None where it is off."""
+    # Autocast knows no "meta", where there are shapes only.
+    if device_type == "meta" or not torch.is_autocast_enabled(device_type):
+        return None
+    return torch.get_autocast_dtype(device_type)
+
+
 def autocast(
     policy: DTypePolicy, device_type: str
 ) -> contextlib.AbstractContextManager[Any]:

@@ -116,6 +116,11 @@ class Variable(nn.Parameter):
         return self
 
     @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """Torch's own tensors: this one. A `WeightView` may show several."""
+        return (self,)
+
+    @property
     def trainable(self) -> bool:
         """Whether gradients are taken with respect to this weight."""
         return self.requires_grad

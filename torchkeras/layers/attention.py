@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from torchkeras._core.dtypes import excluding_score, to_torch_dtype
+from torchkeras._core.dtypes import excluding_score
 from torchkeras._core.errors import invalid_argument, number_in, one_of
 from torchkeras.layers.layer import Layer, layers
 from torchkeras.layers.regularization import Dropout
@@ -157,9 +157,7 @@ class Attention(Layer):
         causal: bool,
         rate: float,
     ) -> Tensor:
-        dtype = query.dtype
-        if self.dtype_policy.is_mixed:
-            dtype = to_torch_dtype(self.compute_dtype)
+        dtype = self._autocast_dtype(query) or query.dtype
         mask = self._allowed(query, key, value_mask, causal and value_mask is not None)
         outputs = F.scaled_dot_product_attention(
             (query * self.scale if self.use_scale else query).unsqueeze(-3),

@@ -78,12 +78,12 @@ class Layer(nn.Module):
     input_spec: InputSpec | list[InputSpec] | None
     supports_masking: bool
     activity_regularizer: Callable[[Tensor], Tensor] | None
-    dtype_policy: dtypes.DTypePolicy
     input_shape_argument: tuple[int | None, ...] | None
     _views: dict[str, WeightView]
     _losses: list[Tensor]
     _nodes: list[Node]
     _build_shapes: dict[str, Any] | None
+    _dtype_policy: dtypes.DTypePolicy
     #: Lists, tuples and dicts that are attributes, by name, as torch is shown them.
     _containers: dict[str, ContainedModules]
 
@@ -267,12 +267,36 @@ class Layer(nn.Module):
         if training is not None and training != before:
             self.train(training)
         try:
-            device = self._device_type(args)
-            with dtypes.autocast(self.dtype_policy, device):
+            with self._precision(args):
                 return super().__call__(*args, **kwargs)
         finally:
             if self.training != before:
                 self.train(before)
+
+    def _precision(
+        self, args: tuple[Any, ...]
+    ) -> contextlib.AbstractContextManager[Any]:
+        """Return the context to compute in: the caller's, unless a policy is mixed."""
+        if self.dtype_policy.is_mixed or self._is_within_mixed():
+            return dtypes.autocast(self.dtype_policy, self._device_type(args))
+        return contextlib.nullcontext()
+
+    def _is_within_mixed(self) -> bool:
+        """Say whether a layer of a mixed policy calls: autocast is its own then."""
+        return any(layer.dtype_policy.is_mixed for layer in self._entered)
+
+    def _is_cast_by_torch(self, device_type: str) -> bool:
+        """Say whether autocast chooses the dtypes of what the layer computes."""
+        if self.dtype_policy.is_mixed:
+            return True
+        active = dtypes.autocast_dtype(device_type) is not None
+        return active and not self._is_within_mixed()
+
+    def _autocast_dtype(self, inputs: Tensor) -> torch.dtype | None:
+        """Return the dtype that autocast, or the mixed policy, computes in."""
+        if self.dtype_policy.is_mixed:
+            return dtypes.DTYPES[self.compute_dtype]
+        return dtypes.autocast_dtype(inputs.device.type)
 
     @staticmethod
     def _device_type(args: tuple[Any, ...]) -> str:
@@ -360,11 +384,14 @@ class Layer(nn.Module):
                 leaf = leaf.to(device or config.default_device())
             if not isinstance(leaf, Tensor) or leaf.dtype == target:
                 return leaf
-            casts = leaf.is_floating_point() or self.casts_integers
-            if not (self.autocast and casts) or leaf.dtype in self.index_dtypes:
+            floating = leaf.is_floating_point()
+            casts = self.autocast and (floating or self.casts_integers)
+            if not casts or leaf.dtype in self.index_dtypes:
                 return leaf
-            if leaf.is_floating_point() and self.dtype_policy.is_mixed:
-                return leaf if leaf.dtype != torch.float64 else leaf.to(target)
+            # Autocast leaves float64 alone, which meets weights of another dtype.
+            narrow = floating and leaf.dtype != torch.float64
+            if narrow and self._is_cast_by_torch(leaf.device.type):
+                return leaf
             cast = leaf.to(target)
             if (mask := getattr(leaf, "_keras_mask", None)) is not None:
                 cast._keras_mask = mask  # type: ignore[attr-defined]
@@ -580,7 +607,21 @@ class Layer(nn.Module):
             if moved is not None and not isinstance(moved, Variable):
                 variable.data = moved
                 self._buffers[key] = variable
+        self._follow_dtype(fn)
         return self
+
+    def _follow_dtype(self, fn: Callable[[Tensor], Tensor]) -> None:
+        """Take the dtype that torch's ``.to(dtype)``, ``.half()``, ... gave weights."""
+        policy = self.dtype_policy
+        if policy.is_mixed:
+            return
+        before = dtypes.DTYPES[policy.variable_dtype]
+        # Of a layer without weights as well: its inputs come in that dtype.
+        after = fn(torch.empty(0, dtype=before, device="cpu")).dtype
+        if after != before and after.is_floating_point:
+            self._dtype_policy = dtypes.DTypePolicy(dtypes.standardize_dtype(after))
+            if self.built:
+                self._choose_path()
 
     def show_weight(
         self,
@@ -776,6 +817,23 @@ class Layer(nn.Module):
         for weight in self.weights:
             if getattr(weight, "declared_trainable", True):
                 weight.trainable = value
+
+    @property
+    def dtype_policy(self) -> dtypes.DTypePolicy:
+        """The dtype policy; set it, by name too, to change that of weights as well."""
+        return self._dtype_policy
+
+    @dtype_policy.setter
+    def dtype_policy(self, value: Any) -> None:
+        self._dtype_policy = policy = dtypes.get_policy(value).at(self._name)
+        if not self.__dict__.get("built", False):
+            return
+        dtype = dtypes.DTYPES[policy.variable_dtype]
+        for weight in self._own_weights():
+            for tensor in weight.tensors:
+                if tensor.is_floating_point():
+                    tensor.data = tensor.data.to(dtype)
+        self._choose_path()
 
     @property
     def dtype(self) -> str:

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from torchkeras._core import tree
-from torchkeras._core.dtypes import to_torch_dtype
 from torchkeras._core.errors import one_of
 from torchkeras._core.input_spec import InputSpec
 from torchkeras._core.registry import serialize_object
@@ -135,8 +134,7 @@ class RNN(Layer):
         )
         if self.stateful:
             self._keep(states)
-        if self.dtype_policy.is_mixed:
-            dtype = to_torch_dtype(self.compute_dtype)
+        if (dtype := self._autocast_dtype(sequences)) is not None:
             outputs, *states = tree.map_structure(
                 lambda tensor: tensor.to(dtype), [outputs, *states]
             )

@@ -108,7 +108,9 @@ class Functional(Model):
     def _choose_path(self) -> None:
         super()._choose_path()
         if len(self._graph.inputs) == 1:
-            self._plain_dtypes = (dtypes.DTYPES[self._graph.inputs[0].dtype],)
+            dtype = dtypes.DTYPES[self._graph.inputs[0].dtype]
+            if not dtype.is_floating_point:
+                self._plain_dtypes = (dtype,)
 
     def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:
         """Return symbolic tensors of the outputs' shapes and dtypes."""

@@ -407,8 +407,9 @@ def _fitted(model: str, value: Any, expected: KerasTensor) -> Any:
     mask = getattr(value, "_keras_mask", None)
     dtype = DTYPES[expected.static_dtype]
     if isinstance(value, Tensor) and value.dtype != dtype:
-        mixed = value.is_floating_point() and dtype.is_floating_point
-        value = value if mixed and value.dtype != torch.float64 else value.to(dtype)
+        # The model has cast floats to its own dtype, or leaves them to autocast.
+        floating = value.is_floating_point() and dtype.is_floating_point
+        value = value if floating else value.to(dtype)
     shape, rank = tuple(value.shape), expected.ndim
     if len(shape) == rank + 1 and shape[-1] == 1:
         value = value.squeeze(-1)
