@@ -168,21 +168,66 @@ def test_weights_of_a_whole_model(case, extension, tmp_path):
     assert_same_weights(model, other)
 
 
-@pytest.mark.parametrize("extension", [*MODELS, ".weights.h5"])
+@saving.register_keras_serializable("tests")
+class Affine(layers.Layer):
+    """A layer with weights of its own, a scalar among them."""
+
+    def build(self, input_shape):
+        self.gain = self.add_weight((input_shape[-1],), "uniform", name="gain")
+        self.shift = self.add_weight((), "ones", trainable=False, name="shift")
+
+    def call(self, inputs):
+        return inputs * self.gain + self.shift
+
+
+def of_dtype(dtype):
+    def made(cls, *args):
+        return cls(*args, dtype=dtype)
+
+    return models.Sequential(
+        [
+            made(layers.Input, (6, 6, 2)),
+            made(layers.Conv2D, 3, 2),
+            made(layers.BatchNormalization),
+            made(layers.Reshape, (5, 15)),
+            made(layers.GRU, 2),
+            made(Affine),
+            made(layers.Dense, 2),
+        ]
+    )
+
+
+@pytest.mark.parametrize("extension", [*MODELS, *WEIGHTS])
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float64"])
-def test_other_dtypes(dtype, extension, tmp_path):
-    model = models.Sequential([layers.Input((4,)), layers.Dense(3, dtype=dtype)])
+@pytest.mark.parametrize("trained", [False, True], ids=["new", "trained"])
+def test_other_dtypes(trained, dtype, extension, tmp_path):
+    model, own = of_dtype(dtype), getattr(torch, dtype)
+    model.set_weights([np.random.randn(*w.shape) for w in model.get_weights()])
+    if trained:
+        model.compile("adam", "mse")
+        model.fit(torch.ones(4, 6, 6, 2, dtype=own), torch.zeros(4, 2), verbose=0)
     path = tmp_path / f"m{extension}"
-    if extension == ".weights.h5":
-        model.save_weights(path)
-        other = models.Sequential([layers.Input((4,)), layers.Dense(3, dtype=dtype)])
-        other.load_weights(path)
-    else:
-        model.save(path)
-        other = models.load_model(path)
-    old, new = (m.layers[0].linear.weight for m in (model, other))
-    assert new.dtype == getattr(torch, dtype)
-    assert torch.equal(old, new)
+    (model.save if extension in MODELS else model.save_weights)(path)
+    other = of_dtype(dtype)
+    other.load_weights(path)
+    made = [other, *([models.load_model(path)] if extension in MODELS else [])]
+    for twin in made:
+        states = model.state_dict().values(), twin.state_dict().values()
+        for old, new in zip(*states, strict=True):
+            assert new.dtype == old.dtype
+            assert torch.equal(_bits(old), _bits(new))
+        twin.set_weights(model.get_weights())  # NumPy's floats hold all values
+        for old, new in zip(*states, strict=True):
+            assert torch.equal(_bits(old), _bits(new))
+    if trained and extension in MODELS:
+        for old, new in zip(
+            model.optimizer.variables, made[1].optimizer.variables, strict=True
+        ):
+            assert torch.equal(old.value, new.value)
+
+
+def _bits(tensor):
+    return tensor.detach().contiguous().reshape(-1).view(torch.uint8)
 
 
 @pytest.mark.parametrize("extension", MODELS)
@@ -351,6 +396,65 @@ def test_weights_of_a_subclassed_model(extension, tmp_path):
     model.save_weights(tmp_path / f"w{extension}")
     other.load_weights(tmp_path / f"w{extension}")
     assert_same_weights(model, other)
+
+
+class Plain(models.Model):
+    """A model that writes no config and whose constructor takes no name."""
+
+    def __init__(self, units=3):
+        super().__init__()
+        self.first = layers.Dense(units)
+        self.blocks = [layers.Dense(2, trainable=False)]
+
+    def call(self, inputs):
+        return self.blocks[0](self.first(inputs))
+
+
+class Raw(models.Model):
+    """A model with a weight of its own, made in `build`."""
+
+    def build(self, input_shape):
+        self.kernel = self.add_weight((input_shape[-1], 2), name="kernel")
+
+    def call(self, inputs):
+        return inputs @ self.kernel
+
+
+@pytest.mark.parametrize("extension", MODELS)
+@pytest.mark.parametrize("make", [lambda: Plain(5), Raw], ids=["plain", "raw"])
+def test_a_subclassed_model_loads_back(make, extension, tmp_path):
+    model, x = make(), torch.ones(2, 4)
+    expected = model(x)
+    model.save(tmp_path / f"m{extension}")
+    classes = {"Plain": Plain, "Raw": Raw}
+    other = models.load_model(tmp_path / f"m{extension}", custom_objects=classes)
+    assert torch.equal(other(x), expected)
+    assert other.name == model.name
+    trained = [[w.trainable for w in m.weights] for m in (model, other)]
+    assert trained[0] == trained[1]
+
+
+@pytest.mark.parametrize("inside", [False, True], ids=["itself", "inside"])
+@pytest.mark.parametrize("extension", MODELS)
+def test_a_config_that_its_constructor_does_not_take(extension, inside, tmp_path):
+    class Forgetful(Plain):
+        def __init__(self, units):
+            super().__init__(units)
+
+        def get_config(self):
+            return {"name": self.name, "size": 3}
+
+    model = Forgetful(3)
+    model(torch.ones(2, 4))
+    if inside:
+        inputs = layers.Input((4,))
+        model = models.Model(inputs, model(inputs))
+    path = tmp_path / f"m{extension}"
+    path.write_bytes(b"as before")
+    with pytest.raises(TypeError, match=r"Forgetful: its config does not .*'units'"):
+        model.save(path)
+    assert path.read_bytes() == b"as before"
+    assert os.listdir(tmp_path) == [path.name]
 
 
 def test_losses_that_no_file_can_name(tmp_path):

@@ -289,10 +289,16 @@ def _serialize(value: Any) -> Any:
 
 
 def _serialize_array(value: Any) -> dict[str, Any]:
-    array = value.detach().cpu().numpy() if torch.is_tensor(value) else value
     kind = "__tensor__" if torch.is_tensor(value) else "__numpy__"
-    inner = {"value": array.tolist(), "dtype": str(array.dtype)}
+    dtype = str(value.dtype).removeprefix("torch.")
+    inner = {"value": value.tolist(), "dtype": dtype}
     return {"class_name": kind, "config": inner}
+
+
+def _read_tensor(config: dict[str, Any]) -> torch.Tensor:
+    if config["dtype"] == "bfloat16":  # which NumPy does not have
+        return torch.tensor(config["value"], dtype=torch.bfloat16)
+    return torch.tensor(np.array(config["value"], dtype=config["dtype"]))
 
 
 def _serialize_index(value: Any) -> dict[str, Any]:
@@ -487,7 +493,7 @@ def _refuse_code(_: Any) -> Any:
 
 
 _LITERALS: dict[str, Callable[[Any], Any]] = {
-    "__tensor__": lambda c: torch.tensor(np.array(c["value"], dtype=c["dtype"])),
+    "__tensor__": _read_tensor,
     "__numpy__": lambda c: np.array(c["value"], dtype=c["dtype"]),
     "__tuple__": lambda c: tuple(deserialize_object(c)),
     "__lambda__": _refuse_code,

@@ -131,7 +131,7 @@ class Variable(nn.Parameter):
 
     def numpy(self, *, force: bool = False) -> np.ndarray:
         """Return a copy of the value as a NumPy array."""
-        return self.detach().cpu().numpy().copy()
+        return as_array(self)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return np.asarray(self.numpy(), dtype=dtype)
@@ -178,6 +178,19 @@ class Variable(nn.Parameter):
         shape = tuple(self.shape)
         described = f"path={self.path}, shape={shape}, dtype={dtype}"
         return f"<Variable {described}, value={self.data}>"
+
+
+def as_array(tensor: Tensor) -> np.ndarray:
+    """Return a tensor's values as a NumPy array of its own.
+
+    NumPy has no ``bfloat16``: such values become ``float32``, which holds them all.
+
+    Example:
+        >>> as_array(torch.ones(2, dtype=torch.bfloat16)).dtype
+        dtype('float32')
+    """
+    tensor = tensor.detach().cpu().resolve_conj()
+    return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy().copy()
 
 
 def _rebuild(data: Tensor, requires_grad: bool, state: dict[str, Any]) -> Variable:
@@ -392,7 +405,7 @@ class WeightView:
 
     def numpy(self) -> np.ndarray:
         """Return a copy of the value, in Keras's layout, as a NumPy array."""
-        return self.value.detach().cpu().numpy().copy()
+        return as_array(self.value)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return np.asarray(self.numpy(), dtype=dtype)

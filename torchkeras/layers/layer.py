@@ -1028,7 +1028,27 @@ class Layer(nn.Module):
         values = {k: deserialize_object(v) for k, v in config.items()}
         if values.get("quantization_config", ...) is None:
             del values["quantization_config"]  # Keras says so of unquantized layers
-        return cls(**values)
+        return cls._from_arguments(values)
+
+    @classmethod
+    def _from_arguments(cls, values: dict[str, Any]) -> Self:
+        """Call the constructor, and set what all layers have where it takes that not.
+
+        Raises:
+            TypeError: for arguments that the constructor does not have.
+        """
+        parameters = inspect.signature(cls.__init__).parameters
+        if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+            return cls(**values)
+        check_arguments(cls, values)
+        given = {k: v for k, v in values.items() if k in parameters}
+        layer = cls(**given)
+        beside = {k: v for k, v in values.items() if k not in parameters}
+        layer._name = beside.get("name", layer._name)
+        layer.dtype_policy = dtypes.get_policy(beside.get("dtype", layer.dtype_policy))
+        if not beside.get("trainable", True):  # what it froze itself stays frozen
+            layer.trainable = False
+        return layer
 
     def extra_repr(self) -> str:
         """Return what ``print(model)`` shows of this layer."""
@@ -1116,6 +1136,25 @@ def _is_numeric(value: Any) -> bool:
     return len(leaves) > 0 and all(
         isinstance(leaf, (int, float, bool)) for leaf in leaves
     )
+
+
+def check_arguments(cls: type, config: Mapping[str, Any]) -> None:
+    """Check that the constructor of a class takes what a config holds.
+
+    Raises:
+        TypeError: when it does not.
+    """
+    parameters = inspect.signature(cls.__init__).parameters.values()
+    own = dict(config)
+    for key in set(_COMMON) - {p.name for p in parameters}:
+        own.pop(key, None)
+    try:
+        inspect.signature(cls.__init__).bind(None, **own)
+    except TypeError as error:
+        raise TypeError(
+            f"{cls.__name__}: its config does not fit its constructor: {error}. Let "
+            "`get_config` return the arguments of `__init__`, all of them and no other."
+        ) from None
 
 
 def _readable(name: str, array: Any) -> np.ndarray:

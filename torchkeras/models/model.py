@@ -350,7 +350,7 @@ class Model(Trainer):
                 model.trainable = False
             return model
         values = {k: deserialize_object(v, custom_objects) for k, v in config.items()}
-        return cls(**values)
+        return cls._from_arguments(values)
 
 
 def _replace_base(cls: type[Any], old: type, new: type) -> None:

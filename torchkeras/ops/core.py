@@ -24,7 +24,7 @@ from torchkeras._core.symbolic import (
     infer_outputs,
     is_symbolic,
 )
-from torchkeras._core.variable import WeightView
+from torchkeras._core.variable import WeightView, as_array
 
 __all__ = [
     "associative_scan",
@@ -130,8 +130,7 @@ def convert_to_numpy(x: Any) -> np.ndarray:
     if isinstance(x, WeightView):
         x = x.value
     if isinstance(x, Tensor):
-        x = x.detach().cpu().resolve_conj()
-        return (x.float() if x.dtype == torch.bfloat16 else x).numpy().copy()
+        return as_array(x)
     if isinstance(x, (list, tuple)) and any(isinstance(v, Tensor) for v in x):
         return np.array([convert_to_numpy(v) for v in x])
     return np.array(x)

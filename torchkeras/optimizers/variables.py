@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, no_grad, optim
 
-from torchkeras._core.variable import Variable, WeightView, check_assigned
+from torchkeras._core.variable import Variable, WeightView, as_array, check_assigned
 
 if TYPE_CHECKING:
     from torchkeras.optimizers.stages import Accumulation, Averages
@@ -127,7 +127,7 @@ class KerasVariables:
         """
         if weights is not None:
             self._build_or_check(list(weights))
-        return [entry.read().detach().cpu().numpy() for entry in self._entries()]
+        return [as_array(entry.read()) for entry in self._entries()]
 
     @no_grad()
     def load_state_from_keras(

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from torchkeras._core.errors import invalid_argument
 from torchkeras._core.registry import serialize_object
-from torchkeras.layers.layer import Layer
+from torchkeras.layers.layer import Layer, check_arguments
 from torchkeras.saving import (
     hdf5,
     legacy,
@@ -65,6 +65,7 @@ def save_model(
 
     Raises:
         ValueError: for another extension, or what JSON cannot hold.
+        TypeError: for a class of your own whose config its constructor does not take.
         FileNotFoundError: when the directory is missing.
         FileExistsError: when the file is there and must not be replaced.
         OSError: when it cannot be written.
@@ -97,6 +98,7 @@ def save_model(
             stacklevel=3,
         )
     _check_names(model)
+    _check_constructors(model)
     config = serialize_object(model)
     if extension != ".safetensors":
         _refuse_what_keras_lacks(extension, config)
@@ -259,6 +261,18 @@ def _check_names(model: Any) -> None:
             )
 
 
+def _check_constructors(model: Any) -> None:
+    """Refuse classes of the user's own that could not be made from their config."""
+    cls = type(model)
+    if slots.has_layers_only(model):
+        for layer in model.layers:
+            _check_constructors(layer)
+    elif isinstance(model, Layer) and not cls.__module__.startswith("torchkeras."):
+        reader = getattr(cls.from_config, "__func__", None)
+        if getattr(reader, "__module__", "").startswith("torchkeras."):
+            check_arguments(cls, model.get_config())
+
+
 def _refuse_what_keras_lacks(extension: str, config: Any) -> None:
     """Refuse parts of a graph that Keras has no name for, such as torch's functions."""
     waiting = [config]
@@ -376,7 +390,10 @@ def _write_legacy(
         file.attrs["backend"] = "torch"
         file.attrs["keras_version"] = _KERAS_VERSION
         file.attrs[OWN_VERSION] = __version__
-        text = strict_json.dump(legacy.without_module(config), "the model's config")
+        whole = legacy.without_module(config)
+        if "build_config" in config and not slots.has_layers_only(model):
+            whole["build_config"] = config["build_config"]  # its weights need shapes
+        text = strict_json.dump(whole, "the model's config")
         hdf5.write_text(file, "model_config", text)
         if compile_config is not None:
             training = legacy.training_config_of(compile_config)

@@ -116,7 +116,7 @@ def _children(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     }
     if hasattr(module, "layers"):
         attributes["layers"] = module.layers
-    first = "layers" if _has_layers_only(module) else None
+    first = "layers" if has_layers_only(module) else None
     order = sorted(attributes, key=lambda n: (n != first, n.startswith("_"), n))
     for name in order:
         child = attributes[name]
@@ -158,7 +158,8 @@ def _members(name: str, container: Any) -> Iterator[tuple[str, nn.Module]]:
             yield f"{name}/{unique_name(_snake_name(member), taken)}", member
 
 
-def _has_layers_only(module: nn.Module) -> bool:
+def has_layers_only(module: nn.Module) -> bool:
+    """Say whether a model is a stack or a graph: made of its layers and no more."""
     stack = any(base.__name__ == "Sequential" for base in type(module).__mro__)
     return stack or getattr(module, "graph_of_calls", None) is not None
 
