@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from torchkeras import layers
+from torchkeras import Input, Sequential, layers
+from torchkeras._core import tree
 from torchkeras.layers import recurrent
 
 FUSED = [
@@ -256,6 +257,103 @@ def test_states_of_stacked_cells():
         [4, 4],
         [3],
     ]
+
+
+def state_layers():
+    """Return stateful layers of each kind, and the sizes of their states."""
+    options: Any = {"stateful": True, "return_state": True}
+    return [
+        (layers.SimpleRNN(4, **options), [4]),
+        (layers.LSTM(4, **options), [4, 4]),
+        (layers.GRU(4, **options), [4]),
+        (layers.RNN([layers.LSTMCell(4), layers.GRUCell(3)], **options), [4, 4, 3]),
+        (layers.Bidirectional(layers.LSTM(4, **options)), [4] * 4),
+        (layers.Bidirectional(layers.GRU(4, **options), merge_mode=None), [4] * 2),
+    ]
+
+
+@pytest.mark.parametrize("index", range(len(state_layers())))
+@pytest.mark.parametrize("way", ["assign", "attribute", "reset_states", "arrays"])
+def test_states_can_be_set(index, way):
+    layer, sizes = state_layers()[index]
+    x = torch.randn(2, 5, 3)
+    layer(x)
+    values = [torch.randn(2, size) for size in sizes]
+    structured = tree.pack_sequence_as(layer.states, values)
+    if way == "assign":
+        for state, value in zip(tree.flatten(layer.states), values, strict=True):
+            state.assign(value)
+    elif way == "attribute":
+        layer.states = structured
+    elif way == "reset_states":
+        layer.reset_states(structured)
+    else:
+        layer.reset_states(tree.map_structure(torch.Tensor.numpy, structured))
+    for state, value in zip(tree.flatten(layer.states), values, strict=True):
+        assert torch.equal(state, value)
+    outputs = tree.flatten(layer(x))
+    expected = tree.flatten(layer(x, initial_state=structured))
+    torch.testing.assert_close(outputs, expected)
+    for state, end in zip(
+        tree.flatten(layer.states), outputs[-len(sizes) :], strict=True
+    ):
+        assert torch.equal(state, end)
+    layer.reset_states()
+    assert not any(state.any() for state in tree.flatten(layer.states))
+    count = len(layer.weights)
+    assert count == len(layer.trainable_weights)
+    assert not any("state" in key for key in layer.state_dict())
+
+
+@pytest.mark.parametrize("index", range(len(state_layers())))
+def test_states_that_do_not_fit_change_nothing(index):
+    layer, sizes = state_layers()[index]
+    layer(torch.randn(2, 5, 3))
+    before = [state.clone() for state in tree.flatten(layer.states)]
+    wrong = [torch.zeros(2, size) for size in sizes]
+    wrong[-1] = torch.zeros(3, sizes[-1])
+    for values in (wrong, wrong[:-1], [*wrong, wrong[0]]):
+        with pytest.raises(ValueError, match="expected states of shapes"):
+            layer.reset_states(values)
+    with pytest.raises(ValueError, match="expected a batch of 2"):
+        layer(torch.randn(3, 5, 3))
+    with pytest.raises(ValueError, match="expected a batch of 2"):
+        layer(
+            torch.randn(3, 5, 3), initial_state=[torch.zeros(3, size) for size in sizes]
+        )
+    for state, old in zip(tree.flatten(layer.states), before, strict=True):
+        assert torch.equal(state, old)
+
+
+def test_there_are_no_states_to_set():
+    layer = layers.LSTM(4)
+    layer.reset_states()
+    with pytest.raises(ValueError, match="it needs `stateful=True`"):
+        layer.states = [torch.zeros(2, 4)] * 2
+    with pytest.raises(ValueError, match="it needs to be built first"):
+        layers.LSTM(4, stateful=True).reset_states([torch.zeros(2, 4)] * 2)
+
+
+def test_a_model_resets_the_states_of_all_layers():
+    inner = Sequential([Input(batch_shape=(2, 5, 4)), layers.GRU(3, stateful=True)])
+    model = Sequential(
+        [
+            Input(batch_shape=(2, 5, 3)),
+            layers.Bidirectional(
+                layers.LSTM(2, return_sequences=True, stateful=True), name="both"
+            ),
+            inner,
+        ]
+    )
+    x = torch.randn(2, 5, 3)
+    first, second = model(x), model(x)
+    assert not torch.equal(first, second)
+    twin = copy.deepcopy(model)
+    twin.reset_states()
+    assert torch.equal(twin(x), first)
+    assert not torch.equal(model(x), first)
+    model.reset_states()
+    assert torch.equal(model(x), first)
 
 
 # Dropout

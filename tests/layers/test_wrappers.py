@@ -109,7 +109,7 @@ def test_masks_are_passed_on():
     mask = torch.tensor([[True, True, False], [True, False, False]])
     x = masked(torch.randn(2, 3, 4), mask)
     outputs = layers.TimeDistributed(layers.Dense(5))(x)
-    assert outputs._keras_mask is x._keras_mask
+    assert torch.equal(outputs._keras_mask, x._keras_mask)
 
 
 @pytest.mark.parametrize(

@@ -5,39 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from torchkeras._core.dtypes import excluding_score
 from torchkeras._core.errors import invalid_argument, number_in, one_of
+from torchkeras.layers._masks import all_of, as_mask, as_tensors, causal_mask, penalty
 from torchkeras.layers.layer import Layer, layers
 from torchkeras.layers.regularization import Dropout
-
-
-def penalty(mask: Tensor, dtype: torch.dtype) -> Tensor:
-    """Return what is added to scores so that only those count that a mask allows."""
-    zeros = torch.zeros((), dtype=dtype, device=mask.device)
-    return torch.where(mask, zeros, excluding_score(dtype))
-
-
-def as_mask(mask: Any, like: Tensor) -> Tensor | None:
-    """Return a mask as booleans on the device of `like`."""
-    return None if mask is None else torch.as_tensor(mask, device=like.device).bool()
-
-
-def causal_mask(queries: int, steps: int, device: torch.device) -> Tensor:
-    """Return which steps are not after each query."""
-    return torch.ones(queries, steps, dtype=torch.bool, device=device).tril()
-
-
-def all_of(masks: Sequence[Tensor | None]) -> Tensor | None:
-    """Return what all masks allow; None where there are none."""
-    found: Tensor | None = None
-    for mask in masks:
-        if mask is not None:
-            found = mask if found is None else found & mask
-    return found
 
 
 def kernel_drops(rate: float, seed: int | None) -> bool:
@@ -209,11 +183,12 @@ class Attention(Layer):
             )
         )
 
-    def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
-        if previous_mask is None:
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        self._check_list("inputs", inputs)
+        if mask is None:
             return None
-        self._check_list("mask", previous_mask)
-        return previous_mask[0]
+        self._check_list("mask", mask)
+        return as_tensors(mask[0])
 
 
 @layers.register()

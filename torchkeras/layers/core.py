@@ -15,6 +15,7 @@ from torchkeras._core.input_spec import InputSpec
 from torchkeras._core.naming import auto_name
 from torchkeras._core.symbolic import KerasTensor
 from torchkeras._core.variable import TRANSPOSED
+from torchkeras.layers._masks import as_tensors
 from torchkeras.layers.layer import (
     Layer,
     empty_module,
@@ -221,8 +222,8 @@ class Embedding(Layer):
             self.check_indices(args[0])
         super()._explain(error, args)
 
-    def compute_mask(self, inputs: Tensor, previous_mask: Any = None) -> Tensor | None:
-        return inputs.ne(0) if self.mask_zero else None
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Tensor | None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return as_tensors(inputs).ne(0) if self.mask_zero else None
 
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()
@@ -265,8 +266,8 @@ class Masking(Layer):
         self.mask_value = mask_value
         self.supports_masking = True
 
-    def compute_mask(self, inputs: Tensor, previous_mask: Any = None) -> Tensor:
-        return self._kept(inputs).any(-1)
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return self._kept(as_tensors(inputs)).any(-1)
 
     def call(self, inputs: Tensor) -> Tensor:
         return inputs.where(self._kept(inputs).any(-1, keepdim=True), 0)

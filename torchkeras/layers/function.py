@@ -87,9 +87,9 @@ class Lambda(Layer):
             options["training"] = training
         return self.function(inputs, **options)
 
-    def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         if callable(self.mask) and not isinstance(self.mask, torch.Tensor):
-            return self.mask(inputs, previous_mask)
+            return self.mask(inputs, mask)
         return self.mask
 
     def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:

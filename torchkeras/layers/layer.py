@@ -332,6 +332,9 @@ class Layer(nn.Module):
                 stacklevel=4,
             )
             return
+        flat_outputs = tree.flatten(outputs)
+        if all(getattr(x, "_keras_mask", None) is not None for x in flat_outputs):
+            return  # `call` has put them
         given = (args[0] if args else None, mask)
         masks: Any = (
             infer_outputs(self.compute_mask, given, {})
@@ -344,7 +347,7 @@ class Layer(nn.Module):
             outputs._keras_mask = masks  # type: ignore[attr-defined]
             return
         flat = tree.flatten(masks) if tree.is_nested(masks) else [masks]
-        for output, own in zip(tree.flatten(outputs), flat, strict=False):
+        for output, own in zip(flat_outputs, flat, strict=False):
             if own is not None:
                 output._keras_mask = own
 
@@ -373,15 +376,19 @@ class Layer(nn.Module):
         """Turn arrays into tensors and cast them to the compute dtype."""
         target = dtypes.DTYPES[self.compute_dtype]
 
-        def convert(leaf: Any) -> Any:
+        def from_array(leaf: Any) -> Any:
             if isinstance(leaf, WeightView):
-                leaf = leaf.value
-            if not isinstance(leaf, (Tensor, KerasTensor)) and hasattr(
+                return leaf.value
+            if isinstance(leaf, (Tensor, KerasTensor)) or not hasattr(
                 leaf, "__array__"
             ):
-                leaf = torch.as_tensor(_readable(self.name, leaf))
-                device = next((t.device for t in self._tensors()), None)
-                leaf = leaf.to(device or config.default_device())
+                return leaf
+            leaf = torch.as_tensor(_readable(self.name, leaf))
+            device = next((t.device for t in self._tensors()), None)
+            return leaf.to(device or config.default_device())
+
+        def convert(leaf: Any) -> Any:
+            leaf = from_array(leaf)
             if not isinstance(leaf, Tensor) or leaf.dtype == target:
                 return leaf
             floating = leaf.is_floating_point()
@@ -400,7 +407,8 @@ class Layer(nn.Module):
         if args and isinstance(args[0], (list, tuple)) and _is_numeric(args[0]):
             args = (np.asarray(args[0]), *args[1:])
         return tree.map_structure(convert, args), {
-            k: v if k in ("mask", "training") else tree.map_structure(convert, v)
+            # A mask says which, it is not computed with.
+            k: tree.map_structure(from_array if k.endswith("mask") else convert, v)
             for k, v in kwargs.items()
         }
 
@@ -605,7 +613,10 @@ class Layer(nn.Module):
         for key, variable in before.items():
             moved = self._buffers[key]
             if moved is not None and not isinstance(moved, Variable):
-                variable.data = moved
+                if moved.is_meta == variable.is_meta:
+                    variable.data = moved
+                else:
+                    variable = variable._like(moved, dict(variable.__dict__))
                 self._buffers[key] = variable
         self._follow_dtype(fn)
         return self
@@ -677,14 +688,12 @@ class Layer(nn.Module):
     def _own_weights(self) -> list[Any]:
         own: list[Any] = list(self._views.values())
         for holder in self._holders():
-            tensors = {**holder._parameters, **holder._buffers}
-            for name, tensor in tensors.items():
-                if isinstance(tensor, Variable):
-                    own.append(tensor)
-                elif tensor is not None and (
-                    name not in holder._non_persistent_buffers_set
-                ):
-                    own.append(self._view_of_plain(holder, name))
+            hidden = holder._non_persistent_buffers_set
+            for name, tensor in {**holder._parameters, **holder._buffers}.items():
+                if tensor is None or name in hidden:
+                    continue
+                plain = not isinstance(tensor, Variable)
+                own.append(self._view_of_plain(holder, name) if plain else tensor)
         return sorted(own, key=lambda w: not getattr(w, "declared_trainable", True))
 
     def _holders(self) -> Iterator[nn.Module]:

@@ -14,6 +14,7 @@ from torchkeras._core import config
 from torchkeras._core.dtypes import to_torch_dtype
 from torchkeras._core.errors import describe, invalid_argument
 from torchkeras._core.symbolic import KerasTensor
+from torchkeras.layers._masks import as_mask, as_tensors
 from torchkeras.layers.layer import Layer, layers
 
 Shape = tuple[int | None, ...]
@@ -79,11 +80,11 @@ class _Merge(Layer):
         shape = self._checked_shape([x.shape for x in inputs])
         return KerasTensor(shape, self([_sample(x) for x in inputs]).dtype)
 
-    def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Tensor | None:
-        if previous_mask is None:
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Tensor | None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        if mask is None:
             return None
-        masks = self._checked_masks(inputs, previous_mask)
-        return self._merged_mask(inputs, masks)
+        inputs = as_tensors(inputs)
+        return self._merged_mask(inputs, self._checked_masks(inputs, mask))
 
     def _checked_masks(self, inputs: Sequence[Any], masks: Any) -> Masks:
         if not isinstance(masks, (list, tuple)) or len(masks) != len(inputs):
@@ -92,7 +93,7 @@ class _Merge(Layer):
                 f"of one mask, or None, for each of the {len(inputs)} inputs, got "
                 f"{describe(masks)}."
             )
-        return [None if mask is None else mask.bool() for mask in masks]
+        return [as_mask(mask, x) for x, mask in zip(inputs, masks, strict=True)]
 
     def _merged_mask(self, inputs: Sequence[Tensor], masks: Masks) -> Tensor | None:
         """Return the mask of the outputs: what any of the inputs' masks leaves in."""
@@ -466,7 +467,7 @@ class Dot(_Merge):
         outputs = torch.einsum(first, numbers, second, others, rest)
         return outputs.unsqueeze(1) if outputs.ndim == 1 else outputs
 
-    def compute_mask(self, inputs: Any, previous_mask: Any = None) -> None:
+    def compute_mask(self, inputs: Any, mask: Any = None) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         return None
 
 

@@ -23,13 +23,8 @@ from torchkeras._core.errors import (
 from torchkeras._core.input_spec import InputSpec
 from torchkeras._core.registry import serialize_object
 from torchkeras._core.variable import Layout
-from torchkeras.layers.attention import (
-    all_of,
-    as_mask,
-    causal_mask,
-    kernel_drops,
-    penalty,
-)
+from torchkeras.layers._masks import all_of, as_mask, causal_mask, penalty
+from torchkeras.layers.attention import kernel_drops
 from torchkeras.layers.layer import Layer, empty_module, layers
 from torchkeras.layers.regularization import Dropout
 

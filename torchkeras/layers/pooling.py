@@ -13,6 +13,7 @@ from torchkeras._core.config import standardize_data_format
 from torchkeras._core.errors import one_of
 from torchkeras._core.input_spec import InputSpec
 from torchkeras._core.windows import pool_same, standardize_sizes
+from torchkeras.layers._masks import as_step_mask
 from torchkeras.layers._windows import (
     CHANNELS_TO_BACK,
     CHANNELS_TO_FRONT,
@@ -309,6 +310,8 @@ class GlobalMaxPooling3D(_GlobalMaxPooling):
 class GlobalAveragePooling1D(_GlobalAveragePooling):
     """The mean over the steps of a sequence, those that a mask leaves out excepted.
 
+    Where a mask leaves out all of them, the mean is 0.
+
     Args:
         data_format: ``"channels_last"`` or ``"channels_first"``; the global setting by
             default.
@@ -337,11 +340,12 @@ class GlobalAveragePooling1D(_GlobalAveragePooling):
     def call(self, inputs: Tensor, mask: Tensor | None = None) -> Tensor:
         if mask is None:
             return inputs.mean(self._axes, self.keepdims)
-        mask = mask.bool().unsqueeze(2 if self._axes == (1,) else 1)
+        steps, channels = (1, 2) if self._axes == (1,) else (2, 1)
+        mask = as_step_mask(self, mask, inputs, steps).unsqueeze(channels)
         total = inputs.masked_fill(~mask, 0).sum(self._axes, self.keepdims)
-        return total / mask.sum(self._axes, self.keepdims)
+        return total / mask.sum(self._axes, self.keepdims).clamp(min=1)
 
-    def compute_mask(self, inputs: Any, previous_mask: Any = None) -> None:
+    def compute_mask(self, inputs: Any, mask: Any = None) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         return None
 
 

@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,6 +14,7 @@ from torchkeras._core import tree
 from torchkeras._core.errors import one_of
 from torchkeras._core.input_spec import InputSpec
 from torchkeras._core.registry import serialize_object
+from torchkeras._core.variable import Variable
 from torchkeras.layers._cells import (
     Cell,
     GRUCell,
@@ -25,6 +27,7 @@ from torchkeras.layers._cells import (
     prefix_paths,
     reset_masks,
 )
+from torchkeras.layers._masks import as_step_mask
 from torchkeras.layers.layer import Layer, layers
 
 
@@ -110,7 +113,9 @@ class RNN(Layer):
         states = self.get_initial_state(input_shape[0])
         self._state_structure = tree.map_structure(lambda _: 0, states)
         for index, state in enumerate(tree.flatten(states)):
-            self.register_buffer(f"state_{index}", state, persistent=False)
+            kept = Variable(state, trainable=False, name="rnn_state")
+            kept.path = f"{self.name}/rnn_state"
+            self.register_buffer(f"state_{index}", kept, persistent=False)
 
     def _finish_build(self, shapes: dict[str, Any]) -> None:
         super()._finish_build(shapes)
@@ -123,7 +128,10 @@ class RNN(Layer):
         self, sequences: Tensor, initial_state: Any = None, mask: Any = None
     ) -> Any:
         states = self._first_states(sequences, initial_state)
-        mask = _as_mask(mask, sequences)
+        if isinstance(mask, (list, tuple)):
+            mask = mask[0]  # of the sequences; those of initial states say nothing
+        if mask is not None:
+            mask = as_step_mask(self, mask, sequences)
         if self.go_backwards:
             sequences = sequences.flip(1)
             mask = None if mask is None else mask.flip(1)
@@ -272,12 +280,13 @@ class RNN(Layer):
     # States
 
     def _first_states(self, sequences: Tensor, initial_state: Any) -> list[Any]:
+        kept = self.states
+        if kept is not None:
+            self._check_batch_size(sequences, kept)
         if initial_state is None:
-            states = self.states if self.stateful else None
-            if states is not None:
-                self._check_batch_size(sequences, states)
+            if kept is not None:
                 # Training saves them, and `_keep` overwrites them.
-                states = tree.map_structure(torch.clone, states)
+                states = tree.map_structure(torch.clone, kept)
             else:
                 states = self.get_initial_state(sequences.shape[0])
         else:
@@ -304,11 +313,18 @@ class RNN(Layer):
 
     @property
     def states(self) -> list[Any] | None:
-        """The states at the end of the last batch; None if not `stateful`."""
+        """The states at the end of the last batch; None if not `stateful`, or not yet.
+
+        They are weights that are neither trained nor saved: ``state.assign(value)``.
+        """
         if "state_0" not in self._buffers:
             return None
         leaves = (b for name, b in self._buffers.items() if name.startswith("state_"))
         return tree.map_structure(lambda _: next(leaves), self._state_structure)
+
+    @states.setter
+    def states(self, values: Any) -> None:
+        self.reset_states(values)
 
     def _keep(self, states: list[Any]) -> None:
         with torch.no_grad():
@@ -317,12 +333,48 @@ class RNN(Layer):
             ):
                 kept.copy_(new)
 
+    def check_states(self, values: Any) -> None:
+        """Refuse what the states cannot be replaced by.
+
+        Raises:
+            ValueError: for states of other shapes, and where the layer has none.
+        """
+        kept = tree.flatten(self.states or [])
+        where = f"Layer '{self.name}' ({type(self).__name__})"
+        if not kept:
+            missing = "to be built first" if self.stateful else "`stateful=True`"
+            raise ValueError(f"{where}: no states to replace; it needs {missing}.")
+        shapes = [tuple(np.shape(value)) for value in tree.flatten(values)]
+        expected = [tuple(state.shape) for state in kept]
+        if shapes != expected:
+            raise ValueError(
+                f"{where}: expected states of shapes {expected}, got {shapes}. Nothing "
+                "was changed."
+            )
+
     def reset_state(self) -> None:
         """Begin the next batch with states of zeros."""
-        for state in tree.flatten(self.states or []):
-            state.zero_()
+        with torch.no_grad():
+            for state in tree.flatten(self.states or []):
+                state.zero_()
 
-    reset_states = reset_state
+    def reset_states(self, states: Any = None) -> None:
+        """Begin the next batch with given states, zeros by default.
+
+        Args:
+            states: a list of values in the structure of ``layer.states``.
+
+        Raises:
+            ValueError: for states of other shapes, and where the layer has none.
+        """
+        if states is None:
+            self.reset_state()
+            return
+        self.check_states(states)
+        for state, value in zip(
+            tree.flatten(self.states), tree.flatten(states), strict=True
+        ):
+            state.assign(value)
 
     def get_initial_state(self, batch_size: int) -> list[Any]:
         """Return the states that a batch begins with."""
@@ -330,8 +382,8 @@ class RNN(Layer):
 
     # What Keras's layers say of themselves
 
-    def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
-        masks = tree.flatten(previous_mask)
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        masks = tree.flatten(mask)
         output_mask = masks[0] if self.return_sequences and masks else None
         if self.return_state:
             return [output_mask, *(None for _ in self.state_size)]
@@ -382,20 +434,6 @@ def _fit(state: Any, sequences: Tensor) -> Any:
     if isinstance(state, (list, tuple)):
         return [_fit(inner, sequences) for inner in state]
     return torch.as_tensor(state).to(sequences.device, sequences.dtype)
-
-
-def _as_mask(mask: Any, sequences: Tensor) -> Tensor | None:
-    if isinstance(mask, (list, tuple)):
-        mask = mask[0]
-    if mask is None:
-        return None
-    mask = torch.as_tensor(mask, device=sequences.device).bool()
-    if mask.shape != sequences.shape[:2]:
-        raise ValueError(
-            f"`mask` must have the shape (batch, time) of the sequences, "
-            f"{tuple(sequences.shape[:2])}, got {tuple(mask.shape)}."
-        )
-    return mask
 
 
 def _is_right_padded(mask: Tensor) -> bool:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import operator
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -67,6 +69,10 @@ class TimeDistributed(Wrapper):
     The steps become rows of one large batch. Only a layer that mixes the rows of a
     batch, such as a batch normalization in training, is called step by step.
 
+    A mask of shape ``(batch, time, ...)`` reaches the layer step by step too. The mask
+    of the outputs is the one that the layer leaves on its own; where it leaves none, a
+    step is masked if all of it was.
+
     Args:
         layer: the layer.
 
@@ -83,6 +89,8 @@ class TimeDistributed(Wrapper):
         torch.Size([2, 5, 4])
     """
 
+    _makes_mask = False
+
     def __init__(self, layer: Layer, **kwargs: Any) -> None:
         super().__init__(layer, **kwargs)
         self.supports_masking = True
@@ -94,29 +102,62 @@ class TimeDistributed(Wrapper):
         self._has_batch_norm = any(isinstance(m, _BatchNorm) for m in inner)
         self._has_states = any(getattr(m, "stateful", False) for m in inner)
 
-    def call(self, inputs: Any, mask: Tensor | None = None) -> Any:
+    def call(self, inputs: Any, mask: Any = None) -> Any:
         size = tree.flatten(inputs)[0].shape[:2]
-        options: dict[str, Tensor] = {}
-        if mask is not None:
-            _check_mask(self, mask, size)
-            if "mask" in self.layer._call_arguments:
-                options["mask"] = mask
+        known = [m for m in tree.flatten(mask) if m is not None]
+        for own in known:
+            _check_mask(self, own, size)
+        options = {}
+        if known and (
+            "mask" in self.layer._call_arguments or self.layer.supports_masking
+        ):
+            options["mask"] = mask
         if self._has_states or (self._has_batch_norm and self.training):
-            return self._step_by_step(inputs, options, size[1])
-        inputs, options = tree.map_structure(
-            lambda x: x.flatten(0, 1), [inputs, options]
-        )
-        outputs = self.layer(inputs, **options)
-        return tree.map_structure(lambda y: y.unflatten(0, size), outputs)
+            outputs, masks = self._step_by_step(inputs, options, size[1])
+        else:
+            outputs, masks = self._all_at_once(inputs, options, size)
+        if known:
+            self._mask_steps(known, tree.flatten(outputs), masks)
+        return outputs
 
-    def _step_by_step(self, inputs: Any, options: dict[str, Tensor], steps: int) -> Any:
-        outputs = []
+    def _all_at_once(
+        self, inputs: Any, options: dict[str, Any], size: torch.Size
+    ) -> tuple[Any, list[Tensor | None]]:
+        """Return the outputs, and the masks that `layer` put on them."""
+        inputs, options = _map_tensors(lambda x: x.flatten(0, 1), [inputs, options])
+        outputs = self.layer(inputs, **options)
+        masks = [getattr(y, "_keras_mask", None) for y in tree.flatten(outputs)]
+        return _map_tensors(lambda y: y.unflatten(0, size), [outputs, masks])
+
+    def _step_by_step(
+        self, inputs: Any, options: dict[str, Any], steps: int
+    ) -> tuple[Any, list[Tensor | None]]:
+        outputs, masks = [], []
         for step in range(steps):
-            now, now_options = tree.map_structure(
+            now, now_options = _map_tensors(
                 operator.itemgetter((slice(None), step)), [inputs, options]
             )
             outputs.append(self.layer(now, **now_options))
-        return tree.map_structure(lambda *ys: torch.stack(ys, 1), *outputs)
+            leaves = tree.flatten(outputs[-1])
+            masks.append([getattr(y, "_keras_mask", None) for y in leaves])
+        return _stack_steps(*outputs), _stack_steps(*masks)
+
+    @staticmethod
+    def _mask_steps(
+        known: list[Tensor], outputs: list[Tensor], masks: list[Tensor | None]
+    ) -> None:
+        # Where `layer` leaves no mask, a step counts of which anything was left in.
+        steps = [mask.bool().flatten(2).any(2) if mask.ndim > 2 else mask
+                 for mask in known]  # fmt: skip
+        whole = functools.reduce(torch.logical_or, steps)
+        for output, mask in zip(outputs, masks, strict=True):
+            output._keras_mask = whole if mask is None else mask  # type: ignore
+
+    def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
+        if previous_mask is None:
+            return None
+        outputs = self(inputs, mask=previous_mask)
+        return tree.map_structure(lambda y: y._keras_mask, outputs)
 
     def input_hint(self, shape: tuple[int | None, ...]) -> str:
         """Return advice for an input that does not fit."""
@@ -227,25 +268,50 @@ class Bidirectional(Layer):
         forward, backward = self.forward_layer.states, self.backward_layer.states
         return None if forward is None or backward is None else (*forward, *backward)
 
+    @states.setter
+    def states(self, values: Any) -> None:
+        self.reset_states(values)
+
     def reset_state(self) -> None:
         """Begin the next batch with states of zeros.
 
         Raises:
             AttributeError: when the layers are not stateful.
         """
+        self._check_stateful()
+        self.forward_layer.reset_state()
+        self.backward_layer.reset_state()
+
+    def reset_states(self, states: Any = None) -> None:
+        """Begin the next batch with given states, zeros by default.
+
+        Args:
+            states: a list of values in the structure of ``layer.states``: those of the
+                forward layer first.
+
+        Raises:
+            AttributeError: when the layers are not stateful.
+            ValueError: for states of other shapes.
+        """
+        if states is None:
+            self.reset_state()
+            return
+        self._check_stateful()
+        half = len(states) // 2
+        self.backward_layer.check_states(states[half:])
+        self.forward_layer.reset_states(states[:half])
+        self.backward_layer.reset_states(states[half:])
+
+    def _check_stateful(self) -> None:
         if not self.stateful:
             raise AttributeError(
                 f"Layer '{self.name}' (Bidirectional) has no states to reset: make its "
                 "layer with `stateful=True`."
             )
-        self.forward_layer.reset_state()
-        self.backward_layer.reset_state()
 
-    reset_states = reset_state
-
-    def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
-        mask = self.forward_layer.compute_mask(inputs, previous_mask)
-        masks = list(mask) if self.return_state else [mask]
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        own = self.forward_layer.compute_mask(inputs, mask)
+        masks = list(own) if self.return_state else [own]
         doubled = masks[:1] if self.merge_mode else masks[:1] * 2
         masks = [*doubled, *masks[1:], *masks[1:]]
         return masks if len(masks) > 1 else masks[0]
@@ -313,6 +379,17 @@ def _without_steps(shape: Any) -> Any:
     if all(size is None or isinstance(size, int) for size in shape):
         return (shape[0], *shape[2:])
     return [_without_steps(inner) for inner in shape]
+
+
+def _map_tensors(function: Callable[..., Any], structure: Any) -> Any:
+    """Apply a function to the tensors of a structure, not to what stands for none."""
+    return tree.map_structure(lambda x: None if x is None else function(x), structure)
+
+
+def _stack_steps(*steps: Any) -> Any:
+    return tree.map_structure(
+        lambda *ys: None if ys[0] is None else torch.stack(ys, 1), *steps
+    )
 
 
 def _check_mask(layer: Layer, mask: Tensor, size: torch.Size) -> None:

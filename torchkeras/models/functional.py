@@ -10,6 +10,7 @@ from torch import Tensor, fx, nn
 from torchkeras._core import dtypes, sharing, tree
 from torchkeras._core.registry import root
 from torchkeras._core.symbolic import KerasTensor, Node, like, symbolic_leaves
+from torchkeras.layers._masks import with_masks
 from torchkeras.layers.core import InputLayer
 from torchkeras.models import schema
 from torchkeras.models.graph import (
@@ -95,12 +96,10 @@ class Functional(Model):
     def call(self, inputs: Any, mask: Any = None) -> Any:
         """Compute the outputs by the graph."""
         graph = self._graph
+        if mask is not None:
+            inputs = with_masks(inputs, mask)
         if type(inputs) is Tensor and inputs.ndim == graph.rank:
             return self._function(self._root or self, inputs)
-        if mask is not None:
-            for tensor, own in zip(tree.flatten(inputs), tree.flatten(mask)):  # noqa: B905
-                if own is not None:
-                    tensor._keras_mask = own
         return self._function(self._root or self, *graph.arrange(self.name, inputs))
 
     forward = call

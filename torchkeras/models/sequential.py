@@ -11,6 +11,7 @@ from torchkeras._core import dtypes, sharing, tree
 from torchkeras._core.errors import describe, invalid_argument
 from torchkeras._core.registry import deserialize_object, root, serialize_object
 from torchkeras._core.symbolic import KerasTensor, call_symbolic
+from torchkeras.layers._masks import with_masks
 from torchkeras.layers.core import InputLayer
 from torchkeras.layers.layer import Layer, layers
 from torchkeras.models.model import Model, name_of
@@ -194,7 +195,9 @@ class Sequential(Model):
         if isinstance(first, Layer) and first.built:
             self._plain_dtypes = first._plain_dtypes
 
-    def call(self, inputs: Any) -> Any:  # type: ignore
+    def call(self, inputs: Any, mask: Any = None) -> Any:  # type: ignore
+        if mask is not None:
+            inputs = with_masks(inputs, mask)
         if inputs.ndim != self._rank:
             inputs = self._with_rank(inputs)
         for layer in self._modules.values():
