@@ -48,6 +48,93 @@ def test_hooks_run_and_see_values_that_stay() -> None:
     torch.testing.assert_close(seen[0], expected)  # not rectified in place
 
 
+#: Layers whose ReLU may overwrite what their torch module returned.
+RECTIFIED = {
+    "Dense": (lambda: layers.Dense(3, "relu"), (4, 5), "linear"),
+    "Dense of sequences": (lambda: layers.Dense(3, "relu"), (4, 2, 5), "linear"),
+    "Conv1D": (lambda: layers.Conv1D(3, 2, activation="relu"), (2, 5, 3), "conv"),
+    "Conv2D": (lambda: layers.Conv2D(3, 2, activation="relu"), (2, 5, 5, 3), "conv"),
+    "Conv3D": (lambda: layers.Conv3D(3, 2, activation="relu"), (1, 3, 3, 3, 2), "conv"),
+    "Conv2D same": (
+        lambda: layers.Conv2D(3, 2, 2, "same", activation="relu"),
+        (2, 5, 5, 3),
+        "conv",
+    ),
+    "Conv1DTranspose": (
+        lambda: layers.Conv1DTranspose(3, 2, activation="relu"),
+        (2, 5, 3),
+        "conv",
+    ),
+    "Conv2DTranspose": (
+        lambda: layers.Conv2DTranspose(3, 2, activation="relu"),
+        (2, 5, 5, 3),
+        "conv",
+    ),
+    "DepthwiseConv2D": (
+        lambda: layers.DepthwiseConv2D(2, activation="relu"),
+        (2, 5, 5, 3),
+        "conv",
+    ),
+    "SeparableConv2D": (
+        lambda: layers.SeparableConv2D(3, 2, activation="relu"),
+        (2, 5, 5, 3),
+        "conv.pointwise",
+    ),
+}
+HOOKS = ["forward_pre", "forward", "full_backward_pre", "full_backward"]
+
+
+@pytest.mark.parametrize("everywhere", [False, True], ids=["module", "global"])
+@pytest.mark.parametrize("kind", HOOKS)
+@pytest.mark.parametrize("name", RECTIFIED)
+def test_hooks_on_what_is_rectified(name: str, kind: str, everywhere: bool) -> None:
+    torch.manual_seed(0)
+    make, shape, attribute = RECTIFIED[name]
+    layer, x = make(), torch.randn(shape, requires_grad=True)
+    layer(x).cos().sum().backward()
+    expected = x.grad.clone()
+    x.grad = None
+    module = layer.get_submodule(attribute)
+    seen: list[Any] = []
+
+    def hook(owner: nn.Module, *values: Any) -> None:
+        if owner is module:
+            seen.extend(values)
+
+    if everywhere:
+        handle = getattr(nn.modules.module, f"register_module_{kind}_hook")(hook)
+    else:
+        handle = getattr(module, f"register_{kind}_hook")(hook)
+    try:
+        outputs = layer(x)
+        outputs.cos().sum().backward()
+    finally:
+        handle.remove()
+    assert seen
+    if kind == "forward":  # it keeps what the module gave, not what became of it
+        assert (seen[1] < 0).any()
+    torch.testing.assert_close(x.grad, expected)
+
+
+@pytest.mark.parametrize("name", RECTIFIED)
+def test_hooks_of_state_dicts(name: str) -> None:
+    make, shape, attribute = RECTIFIED[name]
+    layer = make()
+    layer(torch.ones(shape))
+    seen: list[str] = []
+    for module in (layer, layer.get_submodule(attribute)):
+        handles = [
+            module.register_state_dict_pre_hook(lambda *_: seen.append("pre")),
+            module.register_state_dict_post_hook(lambda *_: seen.append("post")),
+            module.register_load_state_dict_pre_hook(lambda *_: seen.append("load")),
+            module.register_load_state_dict_post_hook(lambda *_: seen.append("end")),
+        ]
+        layer.load_state_dict(layer.state_dict())
+        for handle in handles:
+            handle.remove()
+    assert seen == 2 * ["pre", "post", "load", "end"]
+
+
 def test_functional_call_and_vmap() -> None:
     model = model_of()
     state = {k: v.detach() for k, v in model.state_dict().items()}

@@ -12,7 +12,11 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.module import _global_forward_hooks
+from torch.nn.modules.module import (
+    _global_backward_hooks,
+    _global_backward_pre_hooks,
+    _global_forward_hooks,
+)
 
 from torchkeras import activations, constraints, initializers, regularizers
 from torchkeras._core import config, dtypes, sharing, tree
@@ -1266,12 +1270,18 @@ FRESH_OUTPUT = {nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d}
 def may_rectify_in_place(module: nn.Module, activation: Any) -> bool:
     """Say whether a ReLU may overwrite what `module` returned.
 
-    It may where nobody else sees the output, which a forward hook or a module of
-    another class might keep. Memory for a new image batch costs more than the ReLU.
+    It may where nobody else sees the output, which a hook or a module of another class
+    might keep. Memory for a new image batch costs more than the ReLU.
     """
     return (
         activation is activations.relu
         and type(module) in FRESH_OUTPUT
-        and not module._forward_hooks
-        and not _global_forward_hooks
+        and not (
+            module._forward_hooks
+            or module._backward_hooks
+            or module._backward_pre_hooks
+            or _global_forward_hooks
+            or _global_backward_hooks
+            or _global_backward_pre_hooks
+        )
     )
