@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from torchkeras._core.context import context
 from torchkeras._core.errors import invalid_argument, one_of, positive_integer
 
 _FLOATS = ("float16", "bfloat16", "float32", "float64")
@@ -115,15 +116,17 @@ def _torch_device() -> torch.device:
 def default_device() -> torch.device:
     """Return the device on which new weights are made.
 
-    The device given to `set_default_device` if any, else torch's own default where it
+    That of the ``with device(...)`` block that the thread is in, else the device given
+    to `set_default_device` if any, else torch's own default where it
     was changed, else CUDA when there is one, else the CPU. Within ``with
     torch.device("meta")``, where only shapes count, it is that.
     """
     device = _torch_device()
     if device.type == "meta":
         return device
-    if _settings["device"] is not None:
-        return _settings["device"]
+    chosen = context.device or _settings["device"]
+    if chosen is not None:
+        return chosen
     if device.type == "cpu" and torch.cuda.is_available():
         return torch.device("cuda", torch.cuda.current_device())
     return device
@@ -136,7 +139,7 @@ def set_default_device(device: str | torch.device | None) -> None:
 
 @contextlib.contextmanager
 def device(device_name: str) -> Generator[torch.device]:
-    """Make new weights and tensors on a device, within a ``with`` block.
+    """Make new weights and tensors on a device, in this thread's ``with`` block.
 
     Args:
         device_name: a device of torch, such as ``"cpu"`` or ``"cuda:1"``; ``"gpu"``
@@ -151,13 +154,13 @@ def device(device_name: str) -> Generator[torch.device]:
         device(type='cpu')
     """
     chosen = _named_device(device_name)
-    before = _settings["device"]
-    _settings["device"] = chosen
+    before = context.device
+    context.device = chosen
     try:
         with chosen:
             yield chosen
     finally:
-        _settings["device"] = before
+        context.device = before
 
 
 def _named_device(name: Any) -> torch.device:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import collections
 import re
+import threading
 
 _counters: collections.Counter[str] = collections.Counter()
+_counting = threading.Lock()  # all threads share the counters
 
 
 def to_snake_case(name: str) -> str:
@@ -22,17 +24,18 @@ def to_snake_case(name: str) -> str:
 
 def auto_name(prefix: str) -> str:
     """Return `prefix`, then ``prefix_1``, ``prefix_2``, ... on further calls."""
-    count = _counters[prefix]
-    _counters[prefix] += 1
+    count = get_uid(prefix) - 1
     return f"{prefix}_{count}" if count else prefix
 
 
 def get_uid(prefix: str = "") -> int:
     """Count one more name with this prefix, and return how many there are."""
-    _counters[prefix] += 1
-    return _counters[prefix]
+    with _counting:
+        _counters[prefix] += 1
+        return _counters[prefix]
 
 
 def reset() -> None:
     """Start counting again, so that the next ``Dense`` is called ``dense``."""
-    _counters.clear()
+    with _counting:
+        _counters.clear()

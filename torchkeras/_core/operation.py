@@ -20,10 +20,11 @@ from torch import Tensor
 
 from torchkeras._core import tree
 from torchkeras._core.config import default_device
+from torchkeras._core.context import context
 from torchkeras._core.convert import as_tensor, fits
 from torchkeras._core.dtypes import to_torch_dtype
 from torchkeras._core.errors import describe
-from torchkeras._core.symbolic import KerasTensor, Probe, call_symbolic
+from torchkeras._core.symbolic import KerasTensor, call_symbolic
 from torchkeras._core.variable import WeightView
 
 P = ParamSpec("P")
@@ -215,7 +216,7 @@ def operation(
 
 def _note_call(error: Exception, name: str, given: dict[str, Any]) -> None:
     """Note on an error which operation raised it, and what that was given."""
-    if Probe.active:
+    if context.probes:
         return  # sizes are stand-ins: the symbolic call has the real ones
     if not any(note.startswith(_NOTE) for note in getattr(error, "__notes__", ())):
         arguments = ", ".join(f"{k}: {_described(v)}" for k, v in given.items())

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from torchkeras._core import sharing
+from torchkeras._core.context import context
 from torchkeras._core.errors import UnsafeFileError, unknown_name
 from torchkeras._core.missing import STILL_TO_COME, is_in_keras
 from torchkeras._core.naming import to_snake_case
@@ -221,18 +222,19 @@ def get_custom_objects() -> dict[str, Any]:
 
 
 def find_custom(name: str, custom_objects: Mapping[str, Any] | None = None) -> Any:
-    """Look a name up in `custom_objects`, then among the registered ones."""
-    tables: list[Mapping[str, Any]] = [custom_objects or {}, _custom_objects]
-    for table in tables:
+    """Look a name up in `custom_objects`, this thread's scopes, what is registered."""
+    known = (*reversed(context.custom_objects), dict(_custom_objects))
+    for table in (custom_objects or {}, *known):
         if name in table:
             return table[name]
     suffix = f">{name}"
-    return next((v for k, v in _custom_objects.items() if k.endswith(suffix)), None)
+    found = (v for table in known for k, v in table.items() if k.endswith(suffix))
+    return next(found, None)
 
 
 @contextlib.contextmanager
 def custom_object_scope(objects: Mapping[str, Any]) -> Generator[None]:
-    """Make objects of your own known by name within a ``with`` block.
+    """Make objects of your own known by name within a ``with`` block, in this thread.
 
     Example:
         >>> def cube(x):
@@ -241,13 +243,11 @@ def custom_object_scope(objects: Mapping[str, Any]) -> Generator[None]:
         ...     get_registered_object("cube") is cube
         True
     """
-    before = dict(_custom_objects)
-    _custom_objects.update(objects)
+    context.custom_objects.append(dict(objects))
     try:
         yield
     finally:
-        _custom_objects.clear()
-        _custom_objects.update(before)
+        context.custom_objects.pop()
 
 
 # Keras's JSON schema

@@ -9,19 +9,21 @@ from __future__ import annotations
 import contextlib
 import operator
 import sys
+import threading
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 from torch.overrides import TorchFunctionMode
-from torch.utils import _pytree
 
-from torchkeras._core import tree
+from torchkeras._core import torch_private, tree
+from torchkeras._core.context import context
 from torchkeras._core.dtypes import DTYPES, standardize_dtype
 from torchkeras._core.naming import auto_name, to_snake_case
-from torchkeras._core.variable import Variable, WeightView
+from torchkeras._core.variable import WeightView
 
 Shape = tuple[int | None, ...]
 
@@ -291,8 +293,6 @@ class _ModuleCall:
         kwargs: the keyword arguments of its call.
     """
 
-    _last: ClassVar[_ModuleCall | None] = None
-
     def __init__(
         self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> None:
@@ -312,12 +312,12 @@ class _ModuleCall:
                     found = values
             frame = frame.f_back
         if found is None:
-            cls._last = None  # over, so that nothing is kept alive by it
+            context.module_call = None  # over, so that nothing is kept alive by it
             return None
-        last = cls._last
+        last = context.module_call
         if last is None or last.kwargs is not found["kwargs"]:
             last = cls(found["self"], found["args"], found["kwargs"])
-            cls._last = last
+            context.module_call = last
         return last
 
     def count(self) -> int:
@@ -327,7 +327,7 @@ class _ModuleCall:
 
     def settle(self, tensor: KerasTensor) -> None:
         """Let a tensor that the module returned be an output of the call as a whole."""
-        tensor._inside = _ModuleCall._last = None
+        tensor._inside = context.module_call = None
         if self._node is None:
             outputs = infer_outputs(self.module, self.args, self.kwargs)
             self._node = Node(self.module, self.args, self.kwargs, outputs)
@@ -343,7 +343,7 @@ class _ModuleCall:
     def _position(self, tensor: KerasTensor) -> int:
         """Say which of several outputs a tensor is, by calling the module once more."""
         again = symbolic_leaves(self.module(*self.args, **self.kwargs))
-        _ModuleCall._last = None
+        context.module_call = None
         return [output._ordinal for output in again].index(tensor._ordinal)
 
 
@@ -418,11 +418,16 @@ def infer_outputs(
         first, second = _two_runs(op, args, kwargs, real=False)
         return tree.map_structure(_merge, first, second)
     except (RuntimeError, TypeError) as error:
-        if Probe.active or "meta" not in str(error):
+        if context.probes or not _lacks_values(error):
             raise
     # It needs numbers, not shapes alone: a few will do.
     first, second = _two_runs(op, args, kwargs, real=True)
     return tree.map_structure(_merge_small, first, second)
+
+
+def _lacks_values(error: Exception) -> bool:
+    """Say whether an operation failed for want of numbers, which `meta` has none of."""
+    return isinstance(error, NotImplementedError) or "meta" in str(error).lower()
 
 
 def _two_runs(
@@ -431,10 +436,10 @@ def _two_runs(
     """Run an operation twice, on `meta` or on a few real numbers on the CPU."""
     # What a layer makes in its `call`, such as positions or noise, is there too.
     place = torch.device("cpu" if real else "meta")
-    mode = contextlib.nullcontext() if real else _ConstantsToMeta()
     random = torch.random.fork_rng(devices=[]) if real else contextlib.nullcontext()
-    with Probe(real) as probe, place, mode, random, torch.no_grad():
-        for leaf in tree.flatten((op, args, kwargs)):
+    with Probe(real) as probe, place, random, torch.no_grad():
+        owner = getattr(op, "__self__", None)  # of a method
+        for leaf in tree.flatten((op, owner, args, kwargs)):
             if isinstance(leaf, nn.Module):
                 probe.adopt(leaf)
         first, second = (
@@ -512,36 +517,6 @@ def _merge(first: Any, second: Any) -> Any:
     return merged
 
 
-class _ConstantsToMeta(TorchFunctionMode):
-    """Takes tensors and arrays that meet one on `meta` as being there as well.
-
-    They are what a layer made for itself before: a table of positions, a mask.
-    """
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
-    ) -> Any:
-        name = getattr(func, "__name__", "")
-        if name == "__set__" or (name[:1] == "_" != name[1:2]):
-            return func(*args, **(kwargs or {}))  # of modules that are being made
-        leaves, structure = _pytree.tree_flatten((args, kwargs or {}))
-        tensors = [leaf.is_meta for leaf in leaves if isinstance(leaf, Tensor)]
-        if any(tensors) and (
-            not all(tensors) or any(isinstance(leaf, np.ndarray) for leaf in leaves)
-        ):
-            leaves = [_as_meta(leaf) for leaf in leaves]
-            args, kwargs = _pytree.tree_unflatten(leaves, structure)
-        return func(*args, **(kwargs or {}))
-
-
-def _as_meta(leaf: Any) -> Any:
-    if isinstance(leaf, np.ndarray) and leaf.dtype != object:
-        leaf = torch.as_tensor(leaf, device="cpu")
-    if isinstance(leaf, Tensor) and not leaf.is_meta:
-        return leaf.detach().to("meta")
-    return leaf
-
-
 @contextlib.contextmanager
 def recorded_outputs() -> Generator[dict[nn.Module, Any]]:
     """Keep what modules give in the `infer_outputs` within this context.
@@ -550,13 +525,14 @@ def recorded_outputs() -> Generator[dict[nn.Module, Any]]:
         A dict that on leaving holds, for each module called, the `KerasTensor`s of its
         first call.
     """
-    depth = len(Probe.active) + 1  # deeper ones build a module that is inside
+    depth = len(context.probes) + 1  # deeper ones build a module that is inside
+    thread = threading.get_ident()  # the hook is called in all of them
     runs: dict[Probe, dict[nn.Module, list[Any]]] = {}
     found: dict[nn.Module, Any] = {}
 
     def record(module: nn.Module, _: Any, output: Any) -> None:
-        if len(Probe.active) == depth:
-            calls = runs.setdefault(Probe.active[-1], {})
+        if threading.get_ident() == thread and len(context.probes) == depth:
+            calls = runs.setdefault(context.probes[-1], {})
             calls.setdefault(module, []).append(output)
 
     handle = nn.modules.module.register_module_forward_hook(record)
@@ -574,66 +550,125 @@ def recorded_outputs() -> Generator[dict[nn.Module, Any]]:
             found[module] = tree.map_structure(merge, first, second)
 
 
-class Probe:
-    """Within this context modules keep their weights on the `meta` device.
+def _accessors(kind: str, *names: str) -> set[Callable[..., Any]]:
+    return {getattr(getattr(Tensor, name), kind) for name in names}
 
-    Modules that are built meanwhile are adopted as well; on leaving, every weight comes
-    back untouched.
+
+#: Functions that ask or say how a tensor is kept, not what is computed with it.
+_OF_TENSORS_THEMSELVES = frozenset(
+    _accessors("__get__", "shape", "dtype", "ndim", "requires_grad", "grad", "is_leaf")
+    | _accessors("__set__", "requires_grad", "grad")
+    | {Tensor.requires_grad_, torch_private.has_compatible_shallow_copy_type}
+)
+
+
+class Probe(TorchFunctionMode):
+    """Within this context operations take copies on `meta` in place of weights.
+
+    No module is changed: an operation that is given a weight of an adopted module gets
+    its copy, so that another thread may use the module meanwhile. Tensors and arrays
+    that meet a tensor on `meta` are taken as being there as well: what a layer made for
+    itself before, a table of positions or a mask. What a call assigns to adopted
+    modules is taken back on leaving.
 
     Args:
-        real: whether to keep copies on the CPU instead.
+        real: whether the copies are on the CPU instead, with their values.
     """
-
-    active: ClassVar[list[Probe]] = []
 
     #: Where new weights go meanwhile.
     device: torch.device
 
     def __init__(self, real: bool = False) -> None:
+        super().__init__()
         self.real = real
-        self._restore: list[tuple[dict[str, Any], str, Tensor]] = []
-        self._recurrent: list[nn.RNNBase] = []
-        self._seen: set[int] = set()
+        self._place = "cpu" if real else "meta"
+        # By the weights' ids, which stay theirs, as they are kept here.
+        self._weights: dict[int, Tensor] = {}
+        self._copies: dict[int, Tensor] = {}
+        self._tables: dict[int, tuple[dict[str, Any], dict[str, Any]]] = {}
 
     def __enter__(self) -> Probe:
-        outer = self.active[-1] if self.active else None
+        outer = context.probes[-1] if context.probes else None
         self.device = torch.get_default_device() if outer is None else outer.device
-        self.active.append(self)
-        return self
+        context.probes.append(self)
+        return super().__enter__()
+
+    def __exit__(self, *error: Any) -> None:
+        super().__exit__(*error)
+        context.probes.pop()
+        for table, before in self._tables.values():
+            for name, tensor in before.items():
+                if name in table and table[name] is not tensor:
+                    table[name] = tensor
 
     def adopt(self, module: nn.Module) -> None:
-        """Put the weights of a module and of those inside it on `meta`."""
+        """Let copies stand for the weights of a module and of those inside it."""
         for inner in module.modules():
-            if id(inner) in self._seen and not hasattr(inner, "built"):
-                continue
-            self._seen.add(id(inner))
-            tables: list[dict[str, Any]] = [inner._parameters, inner._buffers]
-            for table in tables:
+            for table in (inner._parameters, inner._buffers):
+                known = self._tables.setdefault(id(table), (table, {}))[1]
                 for name, tensor in table.items():
-                    if tensor is not None and tensor.device.type != "meta":
-                        self._restore.append((table, name, tensor))
-                        table[name] = _moved(tensor, "cpu" if self.real else "meta")
-            if isinstance(inner, nn.RNNBase):
-                self._recurrent.append(inner)
-                _refresh_flat_weights(inner)
+                    if name not in known:
+                        known[name] = tensor
+                        if tensor is not None and not is_lazy(tensor):
+                            self._weights[id(tensor)] = tensor
 
-    def __exit__(self, *_: object) -> None:
-        self.active.pop()
-        for table, name, tensor in self._restore:
-            table[name] = tensor
-        for module in self._recurrent:
-            _refresh_flat_weights(module)
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if self not in context.probes or func in _OF_TENSORS_THEMSELVES:
+            return func(*args, **kwargs)
+        leaves, structure = tree.flatten_with_structure((args, kwargs))
+        originals: dict[int, Tensor] = {}
+        for index, leaf in enumerate(leaves):
+            if id(leaf) in self._weights:
+                leaves[index] = copy = self._copy(leaf)
+                originals[id(copy)] = leaf
+        if not originals and getattr(func, "__name__", "") == "__set__":
+            return func(*args, **kwargs)  # of a module that is being made
+        if self._meets(leaves):
+            leaves = [self._moved(leaf) for leaf in leaves]
+        elif not originals:
+            return func(*args, **kwargs)
+        args, kwargs = tree.unflatten(leaves, structure)
+        result = func(*args, **kwargs)
+        if not originals:
+            return result
+        # What changes a weight in place returns the weight.
+        return tree.map_structure(lambda x: originals.get(id(x), x), result)
+
+    def _copy(self, weight: Tensor) -> Tensor:
+        made = self._copies.get(id(weight))
+        if made is None:
+            made = weight.detach().to(self._place, copy=True)
+            self._copies[id(weight)] = made
+        return made
+
+    def _meets(self, leaves: list[Any]) -> bool:
+        """Say whether tensors or arrays from elsewhere meet one that is in place."""
+        there = [x.device.type == self._place for x in leaves if isinstance(x, Tensor)]
+        return any(there) and (
+            not all(there) or any(isinstance(leaf, np.ndarray) for leaf in leaves)
+        )
+
+    def _moved(self, leaf: Any) -> Any:
+        if isinstance(leaf, np.ndarray) and leaf.dtype != object:
+            leaf = torch.as_tensor(leaf, device="cpu")
+        if isinstance(leaf, Tensor) and leaf.device.type != self._place:
+            return leaf.detach().to(self._place)
+        return leaf
 
 
-def _moved(tensor: Tensor, device: str) -> Tensor:
-    moved = tensor.detach().to(device, copy=True)
-    if isinstance(tensor, Variable):
-        return tensor._like(moved, dict(tensor.__dict__))
-    return moved
-
-
-def _refresh_flat_weights(module: nn.RNNBase) -> None:
-    # nn.LSTM and its kin pass a list of their weights, made when weights are assigned.
-    module._flat_weights = [
-        getattr(module, name, None) for name in module._flat_weights_names
-    ]
+@contextlib.contextmanager
+def outside_of_probes(module: nn.Module) -> Generator[None]:
+    """Make the weights of a module as if no shapes were inferred; adopt them then."""
+    if not (hidden := context.probes):
+        yield
+        return
+    context.probes = []
+    try:
+        with torch.device(hidden[-1].device):
+            yield
+    finally:
+        context.probes = hidden
+    hidden[-1].adopt(module)

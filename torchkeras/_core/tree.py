@@ -45,6 +45,22 @@ def pack_sequence_as(structure: Any, leaves: Iterable[Any]) -> Any:
     return _pytree.tree_unflatten(list(leaves), _pytree.tree_structure(structure))
 
 
+def flatten_with_structure(structure: Any) -> tuple[list[Any], Any]:
+    """Return the leaves, and what `unflatten` puts leaves back by.
+
+    Example:
+        >>> leaves, made_of = flatten_with_structure([1, {"a": 2}])
+        >>> unflatten([leaf + 1 for leaf in leaves], made_of)
+        [2, {'a': 3}]
+    """
+    return _pytree.tree_flatten(structure)
+
+
+def unflatten(leaves: list[Any], structure: Any) -> Any:
+    """Put leaves into the structure that `flatten_with_structure` returned."""
+    return _pytree.tree_unflatten(leaves, structure)
+
+
 def is_nested(structure: Any) -> bool:
     """Say whether a value is a list, a tuple or a dict.
 

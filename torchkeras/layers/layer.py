@@ -20,6 +20,7 @@ from torch.nn.modules.module import (
 
 from torchkeras import activations, constraints, initializers, regularizers
 from torchkeras._core import config, dtypes, sharing, tree
+from torchkeras._core.context import context
 from torchkeras._core.errors import describe, did_you_mean
 from torchkeras._core.input_spec import InputSpec
 from torchkeras._core.naming import auto_name, to_snake_case
@@ -27,9 +28,9 @@ from torchkeras._core.registry import Registry, deserialize_object, serialize_ob
 from torchkeras._core.symbolic import (
     KerasTensor,
     Node,
-    Probe,
     infer_outputs,
     is_symbolic,
+    outside_of_probes,
 )
 from torchkeras._core.tracking import (
     ContainedModules,
@@ -91,15 +92,13 @@ class Layer(nn.Module):
     #: Lists, tuples and dicts that are attributes, by name, as torch is shown them.
     _containers: dict[str, ContainedModules]
 
-    #: How often `trainable` was set, of any layer: what was made for the weights that
-    #: are trained looks at it.
-    trainable_changes: ClassVar[int] = 0
+    #: Another object each time that `trainable` is set, of any layer: a model looks at
+    #: what it trains itself when it sees a new one.
+    last_freezing: ClassVar[object] = object()
     #: Whether integer inputs are cast to the compute dtype as well.
     casts_integers: ClassVar[bool] = False
     #: Integer dtypes that the layer takes as they are, such as indices.
     index_dtypes: ClassVar[tuple[torch.dtype, ...]] = ()
-    #: Layers that are inside a call now, outermost first.
-    _entered: ClassVar[list[Layer]] = []
     _call_arguments: ClassVar[frozenset[str]] = frozenset()
     #: Where `mask` stands among the arguments of a call, -1 where there is none.
     _mask_position: ClassVar[int] = -1
@@ -244,19 +243,19 @@ class Layer(nn.Module):
             self._build_from(args, kwargs)
         if is_symbolic((args, kwargs)):
             return self._call_symbolically(args, kwargs)
-        if self._has_losses and not self._entered:
+        if self._has_losses and not (context.call_stack or context.probes):
             self._forget_losses()
         mask = self._take_mask(args, kwargs)
         training = self._take_training(kwargs)
-        self._entered.append(self)
+        context.call_stack.append(self)
         try:
             outputs = self._run(training, args, kwargs)
         except Exception as error:
             self._explain(error, args)
             raise
         finally:
-            self._entered.pop()
-        if self.activity_regularizer is not None:
+            context.call_stack.pop()
+        if self.activity_regularizer is not None and not context.probes:
             for output in tree.flatten(outputs):
                 self._losses.append(self.activity_regularizer(output) / len(output))
         if self._makes_mask or mask is not None:
@@ -287,7 +286,7 @@ class Layer(nn.Module):
 
     def _is_within_mixed(self) -> bool:
         """Say whether a layer of a mixed policy calls: autocast is its own then."""
-        return any(layer.dtype_policy.is_mixed for layer in self._entered)
+        return any(layer.dtype_policy.is_mixed for layer in context.call_stack)
 
     def _is_cast_by_torch(self, device_type: str) -> bool:
         """Say whether autocast chooses the dtypes of what the layer computes."""
@@ -327,7 +326,7 @@ class Layer(nn.Module):
 
     def _put_mask(self, args: tuple[Any, ...], outputs: Any, mask: Any) -> None:
         if mask is not None and not (self.supports_masking or self._makes_mask):
-            if Probe.active:
+            if context.probes:
                 return  # the call that counts will say so
             warnings.warn(
                 f"Layer '{self.name}' ({type(self).__name__}) got a mask and does not "
@@ -370,8 +369,6 @@ class Layer(nn.Module):
         record(self, args, kwargs, outputs)
         if self._makes_mask or (mask is not None and self.supports_masking):
             self._put_mask(args, outputs, mask)
-        if self._has_losses:
-            self._forget_losses()  # on `meta`, of no value
         return outputs
 
     def _convert(
@@ -437,8 +434,6 @@ class Layer(nn.Module):
             self.trainable = False
         self.train(self.training)  # new torch modules begin in training mode
         self._choose_path()
-        for probe in Probe.active[-1:]:
-            probe.adopt(self)
 
     def _choose_path(self) -> None:
         """Decide whether a call on one tensor can go straight to `call`."""
@@ -537,7 +532,7 @@ class Layer(nn.Module):
     def __setattr__(self, name: str, value: Any) -> None:
         if "_parameters" not in self.__dict__:
             self._refuse_before_init(name, value)
-        elif self._entered and isinstance(value, nn.Module):
+        elif context.call_stack and isinstance(value, nn.Module):
             self._refuse_in_call(f"the layer `self.{name}`")
         if isinstance(value, Variable) and "_parameters" in self.__dict__:
             for table in (self._parameters, self._buffers):
@@ -603,7 +598,7 @@ class Layer(nn.Module):
 
     def _refuse_in_call(self, what: str) -> None:
         """Refuse what would be made anew, or get lost, in each call."""
-        if self in self._entered:
+        if self in context.call_stack:
             raise RuntimeError(
                 f"Layer '{self.name}' ({type(self).__name__}): {what} was made in "
                 "`call`. Make weights and layers in `build` or `__init__`, which run "
@@ -823,13 +818,13 @@ class Layer(nn.Module):
     @trainable.setter
     def trainable(self, value: bool) -> None:
         value = bool(value)
-        Layer.trainable_changes += 1
         for layer in self.modules():
             if isinstance(layer, Layer):
                 layer._trainable = value
         for weight in self.weights:
             if getattr(weight, "declared_trainable", True):
                 weight.trainable = value
+        Layer.last_freezing = object()
 
     @property
     def dtype_policy(self) -> dtypes.DTypePolicy:
@@ -904,10 +899,11 @@ class Layer(nn.Module):
                 "`Model(inputs, outputs).add_loss(loss)`."
             )
         self._has_losses = True
-        for layer in self._entered:
+        for layer in context.call_stack:
             layer._has_losses = True
             layer._plain = False
-        self._losses.extend(tree.flatten(loss))
+        if not context.probes:  # where shapes are inferred, a loss is of no value
+            self._losses.extend(tree.flatten(loss))
 
     @property
     def losses(self) -> list[Tensor]:
@@ -1075,20 +1071,17 @@ def _tracked_build(build: Callable[..., None]) -> Callable[..., None]:
     def wrapped(self: Layer, *args: Any, **kwargs: Any) -> None:
         outermost = not self.__dict__.get("_building", False)
         self.__dict__["_building"] = True
-        probe = next(iter(Probe.active[-1:]), None)
-        place = (
-            contextlib.nullcontext() if probe is None else torch.device(probe.device)
-        )
         try:
-            with place:
+            with outside_of_probes(self):
                 build(self, *args, **kwargs)
+                if outermost:
+                    bound = inspect.signature(build).bind(self, *args, **kwargs)
+                    shapes = dict(list(bound.arguments.items())[1:])
+                    shapes.pop("kwargs", None)
+                    self._finish_build(shapes)
         finally:
             if outermost:
                 del self.__dict__["_building"]
-        if outermost:
-            bound = inspect.signature(build).bind(self, *args, **kwargs).arguments
-            shapes = {k: v for k, v in list(bound.items())[1:] if k != "kwargs"}
-            self._finish_build(shapes)
 
     return wrapped
 
@@ -1200,7 +1193,7 @@ def shapes_of(structure: Any) -> Any:
         if not hasattr(leaf, "shape"):
             return leaf
         shape = tuple(leaf.shape)
-        return (None, *shape[1:]) if Probe.active and shape else shape
+        return (None, *shape[1:]) if context.probes and shape else shape
 
     return tree.map_structure(shape_of, structure)
 

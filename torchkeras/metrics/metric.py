@@ -11,11 +11,11 @@ import torchmetrics
 from torch import Tensor
 
 from torchkeras import initializers
+from torchkeras._core.context import context
 from torchkeras._core.convert import as_tensor
 from torchkeras._core.dtypes import standardize_dtype, to_torch_dtype
 from torchkeras._core.naming import auto_name, to_snake_case
 from torchkeras._core.registry import Registry
-from torchkeras._core.symbolic import Probe
 from torchkeras._core.variable import IDENTITY, WeightView
 
 metrics = Registry("metric", "keras.metrics")
@@ -28,7 +28,7 @@ def _prepared(update_state: Callable[..., None]) -> Callable[..., None]:
     def prepared(self: Metric, *args: Any, **kwargs: Any) -> None:
         for value in args:
             if isinstance(value, Tensor):
-                if Probe.active:
+                if context.probes:
                     return None  # a layer is asked for its shapes: nothing to count
                 if value.device != self.device:
                     self.to(value.device)

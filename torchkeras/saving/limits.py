@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 from collections.abc import Generator
 
+from torchkeras._core.context import context
 from torchkeras._core.errors import did_you_mean, positive_integer
 
 
@@ -34,17 +35,19 @@ class Limits:
     unchecked_bytes: int = 16 * 2**20
 
 
-_active = Limits()
+_USUAL = Limits()
 
 
 def active() -> Limits:
-    """Return the limits in force."""
-    return _active
+    """Return the limits in force in this thread."""
+    return context.limits or _USUAL
 
 
 @contextlib.contextmanager
 def limits(**values: int) -> Generator[None]:
     """Change limits within a ``with`` block, for a large file that you trust.
+
+    Other threads keep theirs.
 
     Args:
         **values: fields of `Limits`.
@@ -57,7 +60,6 @@ def limits(**values: int) -> Generator[None]:
         ...     active().config_bytes == 2**30
         True
     """
-    global _active
     known = [field.name for field in dataclasses.fields(Limits)]
     for name, value in values.items():
         if name not in known:
@@ -66,17 +68,17 @@ def limits(**values: int) -> Generator[None]:
                 f"Known: {known}."
             )
         positive_integer("limits", name, value)
-    before = _active
-    _active = dataclasses.replace(before, **values)
+    before = context.limits
+    context.limits = dataclasses.replace(active(), **values)
     try:
         yield
     finally:
-        _active = before
+        context.limits = before
 
 
 def how_to_raise(name: str) -> str:
     """Return the advice that ends a message about a limit."""
-    value = getattr(_active, name)
+    value = getattr(active(), name)
     return (
         f"The limit is {value:,}; if you trust the file, raise it by `with "
         f"torchkeras.saving.limits({name}=...)`."
@@ -85,7 +87,7 @@ def how_to_raise(name: str) -> str:
 
 def check_expansion(what: str, declared: int, stored: int) -> str | None:
     """Return what is wrong with a part that grows when it is read, or None."""
-    bound = max(_active.unchecked_bytes, _active.expansion * stored)
+    bound = max(active().unchecked_bytes, active().expansion * stored)
     if declared <= bound:
         return None
     return (

@@ -163,6 +163,7 @@ class Trainer(Layer):
             _compiled_gradients=self._first_gradients,
             _regularized=True,  # some weights may be, until it is known
             _weights_ready=None,
+            _freezing_seen=None,
             **_NO_FUNCTIONS,
         )
         self.__dict__["_logs"] = Logs(self.get_metrics_result)
@@ -193,8 +194,13 @@ class Trainer(Layer):
 
     def _prepare_weights(self) -> None:
         """Bind the optimizer to the weights, once they exist."""
-        if self._weights_ready == Layer.trainable_changes:
+        freezing = Layer.last_freezing
+        if self._freezing_seen is freezing and self._weights_ready is not None:
             return
+        self.__dict__["_freezing_seen"] = freezing
+        trained = [parameter.requires_grad for parameter in self.parameters()]
+        if self._weights_ready == trained:
+            return  # layers of another model were frozen
         first = self._weights_ready is None
         trainable = self.trainable_weights
         if trainable:
@@ -206,7 +212,7 @@ class Trainer(Layer):
                 stacklevel=3,
             )
         self.__dict__.update(
-            _weights_ready=Layer.trainable_changes,
+            _weights_ready=trained,
             _trains=bool(trainable),
             _regularized=[w for w in trainable if w.regularizer is not None],
             _constrained=[w for w in trainable if w.constraint is not None],
