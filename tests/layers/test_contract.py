@@ -665,6 +665,27 @@ def check_hooks(case: Case) -> None:
             handle.remove()
 
 
+def check_export(case: Case) -> None:
+    """`torch.export` gives the same values, and leaves the layer as it was."""
+    layer, x = case.build(), case.data()
+    before, state = case.run(layer, x), copy.deepcopy(layer.state_dict())
+    tensors = {
+        key: id(tensor) for key, tensor in layer.state_dict(keep_vars=True).items()
+    }
+    arguments = tuple(x) if case.spread else (x,)
+    program = torch.export.export(layer, arguments, strict=False)
+    after = case.run(layer, x)
+    assert all(type(out) is torch.Tensor for out in outputs_of(after))
+    same(after, before)
+    for one, other in zip(
+        outputs_of(case.run(program.module(), x)), outputs_of(before), strict=True
+    ):
+        torch.testing.assert_close(one, other)
+    for key, tensor in layer.state_dict(keep_vars=True).items():
+        assert id(tensor) == tensors[key]
+        assert torch.equal(tensor, state[key])
+
+
 CHECKS: list[Callable[[Case], None]] = [
     check_hooks,
     check_converted,
@@ -683,6 +704,7 @@ CHECKS: list[Callable[[Case], None]] = [
     check_copy,
     check_state_dict,
     check_compile,
+    check_export,
 ]
 
 

@@ -63,6 +63,17 @@ _SWAPPED_PAIR = Layout(_stack_swapped, _unstack_swapped)
 _WEIGHTS = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
 
 
+class _Tables:
+    """The tables of the tensors of a torch module, to be had without the module.
+
+    An object of its own, as `torch.export` puts copies in place of a module's lists,
+    tuples and dicts, in which the tensors of its tracing would stay.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        self.all: tuple[dict[str, Any], ...] = (module._parameters, module._buffers)
+
+
 class Cell(RandomLayer):
     """One step of a recurrent layer, with the weights of one of torch's modules.
 
@@ -142,7 +153,7 @@ class Cell(RandomLayer):
         if self.use_bias and not self._has_two_biases:
             _freeze_second_bias(module)
         setattr(self, self._noun, module)
-        self.__dict__["_tables"] = (module._parameters, module._buffers)
+        self._tables = _Tables(module)
         self.show_weight(
             "kernel",
             module,
@@ -185,7 +196,7 @@ class Cell(RandomLayer):
         """Return a tensor of torch's module."""
         # `torch.compile` refuses so much as to look at an `nn.LSTM`, but not at its
         # tables, which stay the same objects whatever is done to the module.
-        for table in self._tables:
+        for table in self._tables.all:
             if name in table:
                 return table[name]
         return getattr(self._modules[self._noun], name)  # parametrized

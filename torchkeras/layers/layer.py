@@ -255,9 +255,9 @@ class Layer(nn.Module):
             raise
         finally:
             context.call_stack.pop()
-        if self.activity_regularizer is not None and not context.probes:
+        if self.activity_regularizer is not None:
             for output in tree.flatten(outputs):
-                self._losses.append(self.activity_regularizer(output) / len(output))
+                self._keep_losses([self.activity_regularizer(output) / len(output)])
         if self._makes_mask or mask is not None:
             self._put_mask(args, outputs, mask)
         return outputs
@@ -902,8 +902,12 @@ class Layer(nn.Module):
         for layer in context.call_stack:
             layer._has_losses = True
             layer._plain = False
-        if not context.probes:  # where shapes are inferred, a loss is of no value
-            self._losses.extend(tree.flatten(loss))
+        self._keep_losses(tree.flatten(loss))
+
+    def _keep_losses(self, terms: list[Any]) -> None:
+        # Where shapes are inferred or a program is exported, they are no data.
+        if not (context.probes or torch.compiler.is_exporting()):
+            self._losses.extend(terms)
 
     @property
     def losses(self) -> list[Tensor]:
