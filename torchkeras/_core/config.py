@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from torchkeras._core.context import context
-from torchkeras._core.errors import invalid_argument, one_of, positive_integer
+from torchkeras._core.errors import count, invalid_argument, one_of
 
 _FLOATS = ("float16", "bfloat16", "float32", "float64")
 _settings: dict[str, Any] = {
@@ -267,7 +267,7 @@ def set_max_steps_per_epoch(max_steps_per_epoch: int | None) -> None:
 
 
 def _limit(owner: str, argument: str, value: Any) -> int | None:
-    return None if value is None else positive_integer(owner, argument, value)
+    return None if value is None else count(owner, argument, value)
 
 
 def enable_unsafe_deserialization() -> None:

@@ -31,8 +31,8 @@ def as_tensor(value: Any, device: torch.device | None = None) -> Any:
     if hasattr(value, "__torch_function__"):
         return value
     device = default_device() if device is None else device
-    if isinstance(value, (np.ndarray, np.generic)):
-        return torch.tensor(np.asarray(value), device=device)
+    if hasattr(value, "__array__"):
+        return torch.tensor(as_array(value), device=device)
     if isinstance(value, (list, tuple)):
         leaves = tree.flatten(value)
         if any(isinstance(leaf, torch.Tensor) for leaf in leaves):
@@ -45,6 +45,56 @@ def as_tensor(value: Any, device: torch.device | None = None) -> Any:
     tensor = torch.tensor(value, device=device)
     own = {torch.int64: whole, torch.float64: to_torch_dtype(None)}
     return tensor.to(own.get(tensor.dtype, tensor.dtype))
+
+
+def as_array(value: Any, what: str = "The table") -> np.ndarray:
+    """Return an array-like as a NumPy array; a table of pandas column by column.
+
+    Columns of several dtypes, and those of nullable ones, come together in the dtype
+    that holds them all. Other arrays keep their dtype, whatever it is.
+
+    Args:
+        value: an array, a table, or a column.
+        what: what it is, for messages.
+
+    Raises:
+        ValueError: for a column that holds no numbers, or lacks some, naming it.
+    """
+    if not hasattr(value, "isna"):
+        return np.asarray(value)
+    if value.ndim == 1:
+        return _column(value, what)
+    if all(isinstance(dtype, np.dtype) for dtype in value.dtypes):
+        array = np.asarray(value)
+        if array.dtype.kind in _NUMERIC or not array.size:
+            return array
+    columns = [_column(c, f"{what}, column {name!r},") for name, c in value.items()]
+    return np.stack(columns, axis=-1)
+
+
+#: Kinds of NumPy dtypes that are numbers.
+_NUMERIC = frozenset("biufc")
+
+
+def _column(column: Any, what: str) -> np.ndarray:
+    """Return a column of pandas as an array of numbers."""
+    dtype = column.dtype
+    kind, missing = getattr(dtype, "kind", "O"), int(column.isna().sum())
+    nullable = hasattr(dtype, "numpy_dtype") and kind in _NUMERIC
+    if nullable and missing and kind != "f":
+        raise ValueError(
+            f"{what} of dtype {dtype} has {missing} missing value(s). Fill them with "
+            "`fillna`, or leave their rows out with `dropna`."
+        )
+    if nullable:
+        return column.to_numpy(dtype=dtype.numpy_dtype, na_value=np.nan)
+    array = np.array(column.tolist()) if kind == "O" else np.asarray(column)
+    if array.dtype.kind not in _NUMERIC or array.ndim != 1:
+        raise ValueError(
+            f"{what} must hold numbers, got dtype {dtype}. Make numbers of it first, "
+            "for example with `pandas.get_dummies`, or leave it out."
+        )
+    return array
 
 
 def fits(number: int, dtype: torch.dtype) -> bool:

@@ -83,6 +83,29 @@ def positive_integer(owner: str, argument: str, value: Any) -> int:
     return value
 
 
+def count(owner: str, argument: str, value: Any, least: int = 1) -> int:
+    """Check that `value` counts something and return it as an `int`.
+
+    Integers of every kind count, and floats without a fraction, which `np.ceil` gives.
+
+    Raises:
+        TypeError: when it is no number, or has a fraction.
+        ValueError: when it is less than `least`.
+
+    Example:
+        >>> count("fit", "steps_per_epoch", 4.0)
+        4
+    """
+    expected = "a positive integer" if least == 1 else f"an integer, at least {least}"
+    whole = hasattr(value, "is_integer") and value.is_integer()  # a float, perhaps
+    if isinstance(value, bool) or not (whole or hasattr(value, "__index__")):
+        raise TypeError(invalid_argument(owner, argument, expected, value))
+    number = int(value)
+    if number < least:
+        raise ValueError(invalid_argument(owner, argument, expected, number))
+    return number
+
+
 def number_in(
     owner: str,
     argument: str,

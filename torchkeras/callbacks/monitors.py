@@ -13,10 +13,10 @@ import numpy as np
 from torch import Tensor
 
 from torchkeras._core.errors import (
+    count,
     invalid_argument,
     number_in,
     one_of,
-    positive_integer,
 )
 from torchkeras._core.naming import to_snake_case
 from torchkeras.callbacks.callback import Callback, Logs
@@ -251,7 +251,7 @@ class ModelCheckpoint(MonitorCallback):
                         "ModelCheckpoint", "save_freq", expected, save_freq
                     )
                 )
-            positive_integer("ModelCheckpoint", "save_freq", save_freq)
+            self.save_freq = count("ModelCheckpoint", "save_freq", save_freq)
             # Only here: an event that is not defined costs nothing.
             self.on_train_batch_end = self._count_batch
         self._epoch = 0

@@ -21,6 +21,7 @@ from torch.nn.modules.module import (
 from torchkeras import activations, constraints, initializers, regularizers
 from torchkeras._core import config, dtypes, sharing, tree
 from torchkeras._core.context import context
+from torchkeras._core.convert import as_array
 from torchkeras._core.errors import describe, did_you_mean
 from torchkeras._core.input_spec import InputSpec
 from torchkeras._core.naming import auto_name, to_snake_case
@@ -1168,7 +1169,7 @@ def check_arguments(cls: type, config: Mapping[str, Any]) -> None:
 
 
 def _readable(name: str, array: Any) -> np.ndarray:
-    array = np.asarray(array)
+    array = as_array(array, f"Layer '{name}': the input")
     if array.dtype.kind not in "biuf":
         raise ValueError(
             f"Layer '{name}': expected numbers, got an array of dtype {array.dtype}. "

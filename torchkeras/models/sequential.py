@@ -272,18 +272,18 @@ class Sequential(Model):
         """The layer that gets the inputs as they are."""
         return next(iter(self._modules.values()), None)
 
-    def _cached_rows(self, batches: ArrayBatches) -> int:
+    def _cached_rows(self, batches: ArrayBatches) -> int | None:
         if batches.device.type != "cpu" or not all(
             type(m).__module__.startswith(("torchkeras.", "torch."))
             and not getattr(m, "stateful", False)
             for m in self.modules()
         ):
-            return batches.batch_size
+            return None
         outputs = self._symbolic_outputs.values()
         largest = max((_row_bytes(t) for t in outputs), default=0)
         if largest * batches.batch_size <= _CACHE_BYTES:
-            return batches.batch_size
-        return max(16, min(batches.batch_size, _CACHE_BYTES // largest))
+            return None
+        return max(16, _CACHE_BYTES // largest)
 
     # Config
 

@@ -8,6 +8,7 @@ host, before the first step.
 from __future__ import annotations
 
 import collections
+import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -19,8 +20,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 from torchkeras._core import tree
+from torchkeras._core.convert import as_array
 from torchkeras._core.dtypes import to_torch_dtype
-from torchkeras._core.errors import describe, invalid_argument, positive_integer
+from torchkeras._core.errors import count, describe, invalid_argument
 from torchkeras._core.variable import WeightView
 
 #: A permuted copy of the data is made in blocks of at most this many bytes.
@@ -74,6 +76,7 @@ class ArrayBatches:
     """
 
     restarts = True
+    is_endless = False
 
     def __init__(
         self, arrays: Batch, batch_size: int, shuffle: bool, device: torch.device
@@ -107,6 +110,11 @@ class ArrayBatches:
                 continue
             for rows in zip(*columns, strict=True):
                 yield to_device(self._structured(rows), self.device)
+
+    def begin_epoch(self) -> None:
+        """Nobody is to be told."""
+
+    end_epoch = begin_epoch
 
     def _is_plain(self) -> bool:
         """Whether a batch is the tuple of its tensors, with nothing to move."""
@@ -174,9 +182,12 @@ class IterableBatches:
     Args:
         source: gives ``x``, ``(x, y)`` or ``(x, y, sample_weight)``.
         device: where batches are wanted.
+        epoch: the number of the first pass over the data, for samplers.
     """
 
-    def __init__(self, source: Iterable[Any], device: torch.device) -> None:
+    def __init__(
+        self, source: Iterable[Any], device: torch.device, epoch: int = 0
+    ) -> None:
         self.source = source
         self.device = device
         #: Looks at the ``(x, y)`` of each batch, on the host.
@@ -184,6 +195,9 @@ class IterableBatches:
         self._class_weight: Mapping[int, float] | None = None
         self.restarts = not isinstance(source, Iterator)
         self.num_batches = _length(source)
+        self.is_endless = isinstance(source, IndexedBatches) and not source.is_finite
+        self._next_pass = epoch
+        self._told_to_begin = False
         self._peeked: list[Any] = []
         self._iterator: Iterator[Any] | None = None
 
@@ -195,7 +209,8 @@ class IterableBatches:
     def first(self) -> Batch | None:
         """Return the first batch without losing it, None when there is none."""
         if not self._peeked:
-            self._iterator = iter(self.source)
+            self.begin_epoch()
+            self._iterator = self._new_pass()
             self._peeked = [next(self._iterator, None)]
         return None if self._peeked[0] is None else self._prepare(self._peeked[0])
 
@@ -203,12 +218,33 @@ class IterableBatches:
         peeked, iterator = self._peeked, self._iterator
         self._peeked, self._iterator = [], None
         if iterator is None:
-            iterator = iter(self.source)
+            iterator = self._new_pass()
         for data in peeked:
             if data is not None:
                 yield pack_x_y_sample_weight(*self._prepare(data))
         for data in iterator:
             yield pack_x_y_sample_weight(*self._prepare(data))
+
+    def _new_pass(self) -> Iterator[Any]:
+        for sampler in _samplers(self.source):
+            sampler.set_epoch(self._next_pass)
+        self._next_pass += 1
+        return iter(self.source)
+
+    def begin_epoch(self) -> None:
+        """Tell a source that wants to know of it, once: a look at the data is enough.
+
+        An epoch is the trainer's: it may end within a pass over the data.
+        """
+        if isinstance(self.source, IndexedBatches) and not self._told_to_begin:
+            self.source.tell("on_epoch_begin")
+        self._told_to_begin = True
+
+    def end_epoch(self) -> None:
+        """Tell a source that wants to know of it."""
+        if isinstance(self.source, IndexedBatches):
+            self.source.tell("on_epoch_end")
+        self._told_to_begin = False
 
     def _prepare(self, data: Any) -> Batch:
         x, y, sample_weight = unpack_x_y_sample_weight(data)
@@ -222,51 +258,70 @@ class IterableBatches:
 
 
 class IndexedBatches:
-    """The batches of an object with ``len()`` and indexing, one batch an index.
+    """The batches of an object with a length and indexing, one batch an index.
 
     Args:
-        source: for example a `keras.utils.PyDataset`.
+        source: for example a `keras.utils.PyDataset`. Its `num_batches`, if it has one,
+            is its length; None stands for batches without end, at growing indices.
         shuffle: whether each pass takes the batches in an order of its own.
     """
 
     def __init__(self, source: Any, shuffle: bool) -> None:
         self.source = source
         self.shuffle = shuffle
+        # A source of the user's own need not say how its batches are made.
+        self.workers: int = getattr(source, "workers", 1)
+        self.in_processes: bool = getattr(source, "use_multiprocessing", False)
+        self.max_queue_size: int = getattr(source, "max_queue_size", 10)
 
-    def __len__(self) -> int:
+    @property
+    def num_batches(self) -> int | None:
+        """The number of batches now, None for no end."""
+        if hasattr(self.source, "num_batches"):
+            return self.source.num_batches
         return len(self.source)
 
+    @property
+    def is_finite(self) -> bool:
+        """Whether a pass over the data comes to an end."""
+        return self.num_batches is not None
+
+    def tell(self, event: str) -> None:
+        """Call a method of the source, if it has it."""
+        if (method := getattr(self.source, event, None)) is not None:
+            method()
+
     def __iter__(self) -> Iterator[Any]:
-        if hasattr(self.source, "on_epoch_begin"):
-            self.source.on_epoch_begin()
-        count = len(self)
-        order = torch.randperm(count).tolist() if self.shuffle else list(range(count))
-        yield from self._fetched(order)
-        if hasattr(self.source, "on_epoch_end"):
-            self.source.on_epoch_end()
+        return self._fetched(self._order())
 
-    def _fetched(self, order: list[int]) -> Iterator[Any]:
-        source, workers = self.source, getattr(self.source, "workers", 1)
-        if workers <= 1:
-            yield from (source[index] for index in order)
-        elif source.use_multiprocessing:
-            yield from DataLoader(
-                source,
-                batch_size=None,
-                sampler=order,
-                num_workers=workers,
-                prefetch_factor=math.ceil(source.max_queue_size / workers),
+    def _order(self) -> Iterable[int]:
+        number = self.num_batches
+        if number is None:
+            return itertools.count()
+        return torch.randperm(number).tolist() if self.shuffle else range(number)
+
+    def _fetched(self, order: Iterable[int]) -> Iterator[Any]:
+        if self.in_processes and self.workers > 0:
+            return iter(
+                DataLoader(
+                    self.source,
+                    batch_size=None,
+                    sampler=order,
+                    num_workers=self.workers,
+                    prefetch_factor=math.ceil(self.max_queue_size / self.workers),
+                )
             )
-        else:
-            yield from self._fetched_by_threads(order, workers)
+        if self.workers > 1:
+            return self._fetched_by_threads(order)
+        return (self.source[index] for index in order)
 
-    def _fetched_by_threads(self, order: list[int], workers: int) -> Iterator[Any]:
+    def _fetched_by_threads(self, order: Iterable[int]) -> Iterator[Any]:
         waiting: collections.deque[Future[Any]] = collections.deque()
-        pool = ThreadPoolExecutor(workers)
+        pool = ThreadPoolExecutor(self.workers)
         try:
             for index in order:
                 waiting.append(pool.submit(self.source.__getitem__, index))
-                if len(waiting) > self.source.max_queue_size:
+                if len(waiting) > self.max_queue_size:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
@@ -285,6 +340,7 @@ def as_batches(
     device: torch.device,
     batch_size: int | None = None,
     shuffle: bool = False,
+    epoch: int = 0,
     caller: str = "fit",
 ) -> Batches:
     """Make batches of arrays, tensors, a dataset, a `DataLoader` or a generator.
@@ -294,24 +350,29 @@ def as_batches(
         y: the targets, for arrays.
         sample_weight: a weight for each row, for arrays.
         device: where batches are wanted.
-        batch_size: rows per batch, 32 by default, for arrays.
+        batch_size: rows per batch, 32 by default, for arrays and datasets. A dataset
+            that is iterable gives batches itself where no size is given.
         shuffle: whether each pass has an order of its own.
+        epoch: the number of the first pass over the data, for samplers.
         caller: the method the user called, for messages.
 
     Raises:
         ValueError: for data that cannot be used, naming the argument.
     """
     if batch_size is not None:
-        batch_size = positive_integer(caller, "batch_size", batch_size)
+        batch_size = count(caller, "batch_size", batch_size)
     if isinstance(x, TensorDataset):
         _refuse_extra(caller, x, y, sample_weight)
         x, y, sample_weight = unpack_x_y_sample_weight(x.tensors)
     if isinstance(x, Dataset) and not isinstance(x, IterableDataset):
         _refuse_extra(caller, x, y, sample_weight)
         x = DataLoader(x, batch_size=batch_size or 32, shuffle=shuffle)
+    elif isinstance(x, IterableDataset) and batch_size:
+        _refuse_extra(caller, x, y, sample_weight)
+        x = DataLoader(x, batch_size=batch_size)
     if not is_array_like(x):
         _refuse_extra(caller, x, y, sample_weight)
-        return _iterable_batches(x, device, shuffle, caller)
+        return IterableBatches(_as_iterable(x, shuffle, caller), device, epoch)
     arrays = (
         as_tensors("x", x),
         as_tensors("y", y),
@@ -321,18 +382,16 @@ def as_batches(
     return ArrayBatches(arrays, batch_size or 32, bool(shuffle), device)
 
 
-def _iterable_batches(
-    x: Any, device: torch.device, shuffle: bool, caller: str
-) -> IterableBatches:
-    indexed = hasattr(x, "__getitem__") and hasattr(x, "__len__")
-    if indexed and not isinstance(x, DataLoader):
+def _as_iterable(x: Any, shuffle: bool, caller: str) -> Iterable[Any]:
+    counted = hasattr(x, "num_batches") or hasattr(x, "__len__")
+    if counted and hasattr(x, "__getitem__") and not isinstance(x, DataLoader):
         x = IndexedBatches(x, shuffle)
     if not isinstance(x, Iterable):
         raise ValueError(
             f"{caller}: `x` must be arrays, tensors, a DataLoader, a dataset or a "
             f"generator of batches, got {describe(x)}."
         )
-    return IterableBatches(x, device)
+    return x
 
 
 def is_array_like(x: Any) -> bool:
@@ -360,13 +419,9 @@ def as_tensors(argument: str, value: Any) -> Any:
     if isinstance(value, (list, tuple)) and not _is_one_array(value):
         parts = [as_tensors(f"{argument}[{i}]", v) for i, v in enumerate(value)]
         return type(value)(parts) if type(value) in (list, tuple) else tuple(parts)
-    try:
-        array = np.asarray(value)
-    except ValueError as error:
-        raise ValueError(
-            f"`{argument}` must be an array, and its rows have different lengths. Give "
-            "them one length by `utils.pad_sequences`."
-        ) from error
+    if isinstance(value, (list, tuple)):
+        value = _one_array(argument, value)
+    array = as_array(value, f"`{argument}`")
     if array.dtype.kind not in "biufc":
         raise ValueError(
             f"`{argument}` must hold numbers, got an array of dtype {array.dtype} and "
@@ -380,6 +435,16 @@ def as_tensors(argument: str, value: Any) -> Any:
 def _is_one_array(value: Any) -> bool:
     leaves = tree.flatten(value)
     return all(isinstance(v, (bool, int, float, str, np.generic)) for v in leaves)
+
+
+def _one_array(argument: str, value: Any) -> np.ndarray:
+    try:
+        return np.asarray(value)
+    except ValueError as error:
+        raise ValueError(
+            f"`{argument}` must be an array, and its rows have different lengths. Give "
+            "them one length by `utils.pad_sequences`."
+        ) from error
 
 
 def _as_floatx(tensor: Tensor | None) -> Tensor | None:
@@ -435,6 +500,12 @@ def weigh_classes(y: Any, sample_weight: Any, class_weight: Mapping[int, float])
     return weights if sample_weight is None else weights * sample_weight
 
 
+def split_rows(data: Any, rows: int) -> list[Any]:
+    """Return a batch of tensors as smaller ones, of so many rows each."""
+    columns = [tensor.split(rows) for tensor in tree.flatten(data)]
+    return [tree.pack_sequence_as(data, part) for part in zip(*columns, strict=True)]
+
+
 def _present(*parts: Any) -> list[Tensor]:
     return [t for part in parts for t in tree.flatten(part) if t is not None]
 
@@ -465,7 +536,20 @@ def _refuse_extra(caller: str, x: Any, y: Any, sample_weight: Any) -> None:
             )
 
 
+def _samplers(source: Any) -> list[Any]:
+    """Return the samplers of a loader that want to know the epoch."""
+    batch_sampler = getattr(source, "batch_sampler", None)
+    found = (
+        getattr(source, "sampler", None),
+        batch_sampler,
+        getattr(batch_sampler, "sampler", None),
+    )
+    return list({id(s): s for s in found if hasattr(s, "set_epoch")}.values())
+
+
 def _length(source: Any) -> int | None:
+    if isinstance(source, IndexedBatches):
+        return source.num_batches
     try:
         return len(source)
     except TypeError:  # a generator, or a loader over an iterable dataset
@@ -523,6 +607,14 @@ class StepIterator:
         self.restarts = restarts
         self.unfinished = resume
         self.given = 0
+
+    def begin_epoch(self) -> None:
+        """Tell the data of it."""
+        self.batches.begin_epoch()
+
+    def end_epoch(self) -> None:
+        """Tell the data of it."""
+        self.batches.end_epoch()
 
     def __iter__(self) -> Iterator[Any]:
         fresh = self.unfinished is None

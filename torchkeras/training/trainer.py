@@ -14,7 +14,7 @@ from torch import Tensor
 
 from torchkeras import optimizers
 from torchkeras._core import config, tree
-from torchkeras._core.errors import positive_integer
+from torchkeras._core.errors import count
 from torchkeras._core.registry import deserialize_object, serialize_object
 from torchkeras.callbacks import CallbackList, History
 from torchkeras.layers.layer import Layer
@@ -34,6 +34,7 @@ from torchkeras.training.data import (
     as_tensors,
     check_fraction,
     first_batch,
+    split_rows,
     to_device,
     unpack_x_y_sample_weight,
     weigh_classes,
@@ -52,6 +53,13 @@ _BEGIN_AGAIN = (
     " Let the generator give steps_per_epoch * epochs batches, or pass arrays or a "
     "DataLoader, which begin again."
 )
+
+#: The arguments that say how many batches to use, by what the data is for.
+_STEPS = {
+    "training": "steps_per_epoch",
+    "validation": "validation_steps",
+    "evaluation": "steps",
+}
 
 #: Whom `evaluate` and `predict` tell of their progress when nobody is to hear of it.
 _NOBODY = CallbackList()
@@ -491,14 +499,22 @@ class Trainer(Layer):
             ValueError: for data that cannot be used; nothing was changed then.
         """
         self._require_compiled("fit")
-        epochs = _limited_epochs(positive_integer("fit", "epochs", epochs))
+        planned = _planned_epochs(initial_epoch, epochs)
+        validation_freq = _frequency(validation_freq)
         fraction = check_fraction(validation_split, x)
-        steps_per_epoch = _optional_steps("fit", "steps_per_epoch", steps_per_epoch)
-        validation_steps = _optional_steps("fit", "validation_steps", validation_steps)
-        batches = self._batches("fit", x, y, sample_weight, batch_size, bool(shuffle))
-        self._require_rows("fit", batches, "training")
+        batch_size, steps_per_epoch, validation_steps, validation_batch_size = _counts(
+            "fit",
+            batch_size=batch_size,
+            steps_per_epoch=steps_per_epoch,
+            validation_steps=validation_steps,
+            validation_batch_size=validation_batch_size,
+        )
+        batches = self._batches(
+            "fit", x, y, sample_weight, batch_size, bool(shuffle), planned.start
+        )
+        self._require_rows("fit", batches, "training", steps_per_epoch)
         validation = self._validation_batches(
-            validation_data, validation_batch_size or batch_size
+            validation_data, validation_batch_size or batch_size, validation_steps
         )
         if validation is None and fraction:
             batches, validation = batches.split(fraction)  # type: ignore[union-attr]
@@ -509,7 +525,7 @@ class Trainer(Layer):
         self._prepare("fit", batches, validation)
         steps_per_epoch = _limited_steps(steps_per_epoch, batches)
         callback_list = self._callback_list(
-            callbacks, verbose, epochs=epochs, add_history=True,
+            callbacks, verbose, epochs=planned.stop, add_history=True,
             steps=steps_per_epoch or batches.num_batches,
         )  # fmt: skip
         validation_steps = _limited_steps(validation_steps, validation)
@@ -518,7 +534,7 @@ class Trainer(Layer):
         logs: dict[str, Any] = {}
         try:
             callback_list.on_train_begin()
-            for epoch in range(initial_epoch, epochs):
+            for epoch in planned:
                 self.reset_metrics()
                 self.optimizer.refresh()
                 callback_list.on_epoch_begin(epoch)
@@ -554,12 +570,13 @@ class Trainer(Layer):
         self,
         mode: str,
         step: Step,
-        rows: Iterable[Any],
+        rows: Batches | StepIterator,
         callbacks: CallbackList,
     ) -> dict[str, Any]:
         """Run a step on every batch; the only loop over batches there is."""
         begin, end = callbacks.batch_hooks(mode)
         logs: Any = {}
+        rows.begin_epoch()
         for index, data in enumerate(rows):
             for hook in begin:
                 hook(index, {})
@@ -568,6 +585,7 @@ class Trainer(Layer):
                 hook(index, logs)
             if self.stop_training and mode == "train":
                 break
+        rows.end_epoch()
         return dict(sorted(as_numbers(logs).items())) if mode != "predict" else {}
 
     def evaluate(
@@ -600,9 +618,9 @@ class Trainer(Layer):
         """
         self._require_compiled("evaluate")
         _refuse_keywords("evaluate", kwargs)
+        batch_size, steps = _counts("evaluate", batch_size=batch_size, steps=steps)
         batches = self._batches("evaluate", x, y, sample_weight, batch_size)
-        self._require_rows("evaluate", batches, "evaluation")
-        steps = _optional_steps("evaluate", "steps", steps)
+        self._require_rows("evaluate", batches, "evaluation", steps)
         _resize(batches, batch_size, steps)
         self._prepare("evaluate", batches)
         steps = _limited_steps(steps, batches)
@@ -649,15 +667,17 @@ class Trainer(Layer):
         Shape:
             The outputs of all batches, joined along the first axis.
         """
+        batch_size, steps = _counts("predict", batch_size=batch_size, steps=steps)
         batches = self._batches("predict", x, None, None, batch_size)
+        _require_end("predict", "steps", steps, batches)
         self._check_keys("predict", batches)
-        steps = _optional_steps("predict", "steps", steps)
         _resize(batches, batch_size, steps)
+        rows_at_once = None
         if isinstance(batches, ArrayBatches):
             if batches.num_rows == 0:
                 return self._empty_outputs(batches)
-            if steps is None and callbacks is None and batches.num_rows > 1:
-                batches.batch_size = self._cached_rows(batches)
+            if callbacks is None and batches.num_rows > 1:
+                rows_at_once = self._cached_rows(batches)
         steps = _limited_steps(steps, batches)
         callback_list = self._callback_list(
             callbacks, verbose, epochs=1, steps=steps or batches.num_batches
@@ -666,7 +686,8 @@ class Trainer(Layer):
         predict = self._function_of("predict")
 
         def step(data: list[Any]) -> Mapping[str, Any]:
-            outputs.append(predict(data))
+            parts = data if rows_at_once is None else split_rows(data[0], rows_at_once)
+            outputs.extend(predict([part]) for part in parts)
             return {"outputs": outputs[-1]}
 
         with self._mode(False), torch.no_grad():
@@ -690,9 +711,12 @@ class Trainer(Layer):
             outputs = self._function_of("predict")([(to_device(one, batches.device),)])
         return tree.map_structure(lambda t: t[:0].cpu().numpy(), outputs)
 
-    def _cached_rows(self, batches: ArrayBatches) -> int:
-        """Return a batch size whose activations stay in the processor's cache."""
-        return batches.batch_size
+    def _cached_rows(self, batches: ArrayBatches) -> int | None:
+        """Return how many rows at once keep their activations in the processor's cache.
+
+        None where a whole batch does, or nothing is known.
+        """
+        return None
 
     # Single batches
 
@@ -758,7 +782,7 @@ class Trainer(Layer):
 
     def _one_batch(self, caller: str, x: Any, y: Any, sample_weight: Any) -> Any:
         batches = self._batches(caller, x, y, sample_weight)
-        self._require_rows(caller, batches, "training")
+        self._require_rows(caller, batches, "training", steps=1)
         if isinstance(batches, ArrayBatches):
             batches.batch_size = batches.num_rows
         self._prepare(caller, batches)
@@ -774,6 +798,7 @@ class Trainer(Layer):
         sample_weight: Any,
         batch_size: int | None = None,
         shuffle: bool = False,
+        epoch: int = 0,
     ) -> Batches:
         if x is None:
             raise ValueError(f"{caller}: `x` must be given, got None.")
@@ -784,15 +809,18 @@ class Trainer(Layer):
             device=self._device(),
             batch_size=batch_size,
             shuffle=shuffle,
+            epoch=epoch,
             caller=caller,
         )
 
-    def _validation_batches(self, data: Any, batch_size: int | None) -> Batches | None:
+    def _validation_batches(
+        self, data: Any, batch_size: int | None, steps: int | None
+    ) -> Batches | None:
         if data is None:
             return None
         x, y, sample_weight = unpack_x_y_sample_weight(data)
         batches = self._batches("fit", x, y, sample_weight, batch_size)
-        self._require_rows("fit", batches, "validation")
+        self._require_rows("fit", batches, "validation", steps)
         return batches
 
     def _device(self) -> torch.device:
@@ -800,7 +828,10 @@ class Trainer(Layer):
             return parameter.device
         return config.default_device()
 
-    def _require_rows(self, caller: str, batches: Batches, use: str) -> None:
+    def _require_rows(
+        self, caller: str, batches: Batches, use: str, steps: int | None
+    ) -> None:
+        _require_end(caller, _STEPS[use], steps, batches)
         empty = (
             batches.num_rows == 0
             if isinstance(batches, ArrayBatches)
@@ -955,23 +986,49 @@ def _warn_if_nan(logs: Mapping[str, Any], epoch: int) -> bool:
     return True
 
 
-def _is_due(frequency: int | Iterable[int], epoch: int) -> bool:
+def _frequency(validation_freq: Any) -> int | frozenset[int]:
+    """Return the epochs between two validations, or the epochs that end with one."""
+    if isinstance(validation_freq, Iterable) and not isinstance(validation_freq, str):
+        return frozenset(
+            count("fit", f"validation_freq[{i}]", epoch)
+            for i, epoch in enumerate(validation_freq)
+        )
+    return count("fit", "validation_freq", validation_freq)
+
+
+def _is_due(frequency: int | frozenset[int], epoch: int) -> bool:
     if isinstance(frequency, int):
         return (epoch + 1) % frequency == 0
     return epoch + 1 in frequency
 
 
-def _optional_steps(caller: str, argument: str, steps: Any) -> int | None:
-    return None if steps is None else positive_integer(caller, argument, steps)
+def _counts(caller: str, **arguments: Any) -> list[int | None]:
+    """Return arguments that count something and may be left out, checked."""
+    return [
+        None if value is None else count(caller, name, value)
+        for name, value in arguments.items()
+    ]
 
 
-def _limited_epochs(planned: int) -> int:
-    """Return the planned number of epochs, or the limit that was set for it."""
+def _require_end(
+    caller: str, argument: str, steps: int | None, batches: Batches
+) -> None:
+    if steps is None and batches.is_endless:
+        raise ValueError(
+            f"{caller}: the data set has no end (its `num_batches` is None), so "
+            f"`{argument}` must say how many batches to use."
+        )
+
+
+def _planned_epochs(first: Any, end: Any) -> range:
+    """Return the epochs to train, of which a limit may leave out the last ones."""
+    first = count("fit", "initial_epoch", first, least=0)
+    end = count("fit", "epochs", end, least=0)
     limit = config.max_epochs()
-    if limit is None or planned <= limit:
-        return planned
+    if limit is None or end <= limit:
+        return range(first, end)
     warnings.warn(f"Limiting epochs to {limit}: see `set_max_epochs`.", stacklevel=3)
-    return limit
+    return range(first, limit)
 
 
 def _limited_steps(steps: int | None, batches: Batches | None) -> int | None:

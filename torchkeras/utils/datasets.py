@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from torchkeras._core.errors import positive_integer
+from torchkeras._core.errors import count
 
 
 class PyDataset:
     """The base of a data set that gives its batches by their index.
 
     Write `__getitem__`, which returns ``(x, y)`` or ``(x, y, sample_weight)``, and
-    `__len__`. `fit`, `evaluate` and `predict` take it; with ``shuffle=True`` the
-    batches come in another order each epoch.
+    `__len__` or the property `num_batches`, which is None for a data set without end.
+    `fit`, `evaluate` and `predict` take it; with ``shuffle=True`` the batches come in
+    another order each epoch.
 
     Args:
         workers: how many batches are made at once, in the background if more than 1.
@@ -46,9 +47,9 @@ class PyDataset:
         max_queue_size: int = 10,
     ) -> None:
         owner = type(self).__name__
-        self.workers = positive_integer(owner, "workers", workers)
+        self.workers = count(owner, "workers", workers, least=0)
         self.use_multiprocessing = use_multiprocessing
-        self.max_queue_size = positive_integer(owner, "max_queue_size", max_queue_size)
+        self.max_queue_size = count(owner, "max_queue_size", max_queue_size)
 
     def __getitem__(self, index: int) -> Any:
         """Return the batch at an index."""
@@ -57,17 +58,16 @@ class PyDataset:
             "the batch at an index."
         )
 
-    def __len__(self) -> int:
-        """Return the number of batches."""
-        raise NotImplementedError(
-            f"{type(self).__name__}: write `__len__(self)`, which returns the number "
-            "of batches."
-        )
-
     @property
-    def num_batches(self) -> int:
-        """The number of batches of an epoch."""
-        return len(self)
+    def num_batches(self) -> int | None:
+        """The number of batches, None where there is no end: then give the steps."""
+        own: Any = self
+        if hasattr(own, "__len__"):
+            return len(own)
+        raise NotImplementedError(
+            f"{type(self).__name__}: write `__len__(self)`, or the property "
+            "`num_batches`, which gives the number of batches, None for no end."
+        )
 
     def on_epoch_begin(self) -> None:
         """Do what is due before an epoch; nothing by default."""
