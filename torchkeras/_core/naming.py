@@ -22,6 +22,28 @@ def to_snake_case(name: str) -> str:
     return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
 
 
+def split_number(name: str) -> tuple[str, int]:
+    """Return a name without the number that counts it, and the number.
+
+    Example:
+        >>> split_number("dense_3"), split_number("dense")
+        (('dense', 3), ('dense', -1))
+    """
+    found = re.fullmatch(r"(.+)_(\d+)", name)
+    return (found[1], int(found[2])) if found else (name, -1)
+
+
+def looks_automatic(name: str, class_name: str) -> bool:
+    """Say whether an object may have got its name without being asked.
+
+    Example:
+        >>> looks_automatic("dense_3", "Dense"), looks_automatic("head", "Dense")
+        (True, False)
+    """
+    base, _ = split_number(name)
+    return base in (to_snake_case(class_name), class_name.lower())  # as in Keras 1
+
+
 def auto_name(prefix: str) -> str:
     """Return `prefix`, then ``prefix_1``, ``prefix_2``, ... on further calls."""
     count = get_uid(prefix) - 1

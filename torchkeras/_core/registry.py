@@ -20,7 +20,7 @@ from torchkeras._core import sharing
 from torchkeras._core.context import context
 from torchkeras._core.errors import UnsafeFileError, unknown_name
 from torchkeras._core.missing import STILL_TO_COME, is_in_keras
-from torchkeras._core.naming import to_snake_case
+from torchkeras._core.naming import looks_automatic, to_snake_case
 
 T = TypeVar("T", bound=Callable[..., Any])
 
@@ -308,6 +308,10 @@ def _serialize_index(value: Any) -> dict[str, Any]:
     return {"class_name": "__slice__", "config": parts}
 
 
+#: Beside the config of a layer that was given a name like an automatic one.
+NAME_IS_GIVEN = "name_is_given"
+
+
 def _serialize_instance(value: Any) -> dict[str, Any]:
     """Return ``{"module", "class_name", "config", "registered_name"}`` of an object."""
     cls = type(value)
@@ -325,6 +329,9 @@ def _serialize_instance(value: Any) -> dict[str, Any]:
         config["build_config"] = _serialize(built)
     if isinstance(value, torch.nn.Module):
         config[sharing.KEY] = sharing.number_of(value)
+        given = getattr(value, "_name_is_given", False)
+        if given and looks_automatic(str(config["config"].get("name")), cls.__name__):
+            config[NAME_IS_GIVEN] = True
     return config
 
 
@@ -381,6 +388,8 @@ def deserialize_object(
         return made
     with sharing.reading():
         instance = _from_config(cls, name, inner, custom_objects)
+        if hasattr(instance, "_with_name_of_config"):
+            instance._with_name_of_config(bool(config.get(NAME_IS_GIVEN)))
         sharing.keep(number, cls, instance)
         build_config = config.get("build_config")
         if build_config and hasattr(instance, "build_from_config"):

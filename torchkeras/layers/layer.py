@@ -24,7 +24,7 @@ from torchkeras._core.context import context
 from torchkeras._core.convert import as_array
 from torchkeras._core.errors import describe, did_you_mean
 from torchkeras._core.input_spec import InputSpec
-from torchkeras._core.naming import auto_name, to_snake_case
+from torchkeras._core.naming import auto_name, looks_automatic, to_snake_case
 from torchkeras._core.registry import Registry, deserialize_object, serialize_object
 from torchkeras._core.symbolic import (
     KerasTensor,
@@ -152,6 +152,7 @@ class Layer(nn.Module):
                 f"got {name!r}."
             )
         self._name = name or auto_name(to_snake_case(type(self).__name__))
+        self._name_is_given = bool(name)
         self.built = False
         self.training = False  # as in Keras, until `fit` or `train()` says otherwise
         self.input_spec = None
@@ -805,6 +806,7 @@ class Layer(nn.Module):
     @name.setter
     def name(self, value: str) -> None:
         self._name = value
+        self._name_is_given = True
 
     @property
     def path(self) -> str:
@@ -1053,7 +1055,7 @@ class Layer(nn.Module):
         """
         parameters = inspect.signature(cls.__init__).parameters
         if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
-            return cls(**values)
+            return cls(**values)._with_name_of_config()
         check_arguments(cls, values)
         given = {k: v for k, v in values.items() if k in parameters}
         layer = cls(**given)
@@ -1062,7 +1064,14 @@ class Layer(nn.Module):
         layer.dtype_policy = dtypes.get_policy(beside.get("dtype", layer.dtype_policy))
         if not beside.get("trainable", True):  # what it froze itself stays frozen
             layer.trainable = False
-        return layer
+        return layer._with_name_of_config()
+
+    def _with_name_of_config(self, given: bool = False) -> Self:
+        """Take a name like ``dense_3`` for an automatic one: a config has all names."""
+        self._name_is_given = given or not looks_automatic(
+            self._name, type(self).__name__
+        )
+        return self
 
     def extra_repr(self) -> str:
         """Return what ``print(model)`` shows of this layer."""

@@ -13,7 +13,7 @@ from torchkeras._core.symbolic import KerasTensor
 from torchkeras.layers.core import InputLayer
 from torchkeras.layers.layer import Layer
 from torchkeras.models.functional import Functional
-from torchkeras.models.model import Model
+from torchkeras.models.model import Model, name_is_given, name_of
 from torchkeras.models.sequential import Sequential
 
 
@@ -93,6 +93,8 @@ class _Cloner:
         made = sharing.find(number, type(layer))
         if made is None:
             made = self._make(layer)
+            if isinstance(made, Layer) and made.name == name_of(layer):
+                made._name_is_given = name_is_given(layer)
             sharing.keep(number, type(layer), made)
         return made
 

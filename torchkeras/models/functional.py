@@ -72,13 +72,13 @@ class Functional(Model):
         self._make_graph(Graph(inputs, outputs))
 
     def _make_graph(self, graph: Graph) -> None:
-        known = {id(module): key for key, module in self._modules.items()}
-        keys: dict[int, str] = {}
-        for layer in graph.layers:
-            if not isinstance(layer, InputLayer):
-                key = known.get(id(layer)) or self._key_for(layer)
-                keys[id(layer)] = key
-                self._modules[key] = layer
+        keys = {id(module): key for key, module in self._modules.items()}
+        layers = [each for each in graph.layers if not isinstance(each, InputLayer)]
+        new = [layer for layer in layers if id(layer) not in keys]
+        for layer, key in zip(new, self._keys_for(new, self._modules), strict=True):
+            keys[id(layer)] = key
+        keys = {id(layer): keys[id(layer)] for layer in layers}
+        self._modules.update({keys[id(layer)]: layer for layer in layers})
         self.__dict__["_keys"] = keys
         self._adopt(graph)
         shapes = tree.map_structure(lambda t: t.shape, graph.input_structure)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 from torch import Tensor, nn
@@ -181,16 +182,28 @@ class Model(Trainer):
         """What a functional model calls, in Keras's order: layers and functions."""
         return []
 
-    def _key_for(self, layer: nn.Module) -> str:
-        """Return the key in `state_dict`: the layer's name, or its torch class's."""
-        name = layer.name if isinstance(layer, Layer) else type(layer).__name__
-        key = name if isinstance(layer, Layer) else to_snake_case(name)
-        key = base = identifier(key)
-        count = 0
-        while key in self._modules or hasattr(type(self), key) or key in self.__dict__:
-            count += 1
-            key = f"{base}_{count}"
-        return key
+    def _keys_for(self, layers: Sequence[nn.Module], taken: Iterable[str]) -> list[str]:
+        """Return keys in `state_dict` that depend on nothing outside this model.
+
+        A name that was given is the key; other layers are called by their class and
+        counted here, in their order.
+
+        Args:
+            layers: the layers.
+            taken: keys that are not free.
+        """
+        used, counts = set(taken), Counter[str]()
+        keys: dict[int, str] = {}
+        order = sorted(range(len(layers)), key=lambda n: not name_is_given(layers[n]))
+        for position in order:
+            base = key_base(layers[position])
+            key = f"{base}_{counts[base]}" if counts[base] else base
+            while key in used or hasattr(type(self), key) or key in self.__dict__:
+                counts[base] += 1
+                key = f"{base}_{counts[base]}"
+            used.add(key)
+            keys[position] = key
+        return [keys[position] for position in range(len(layers))]
 
     # Layers
 
@@ -348,7 +361,7 @@ class Model(Trainer):
                 model._add_terms(terms)  # type: ignore[attr-defined]
             if trainable is False:
                 model.trainable = False
-            return model
+            return model._with_name_of_config()
         values = {k: deserialize_object(v, custom_objects) for k, v in config.items()}
         return cls._from_arguments(values)
 
@@ -393,6 +406,17 @@ def is_made_of_graph(cls: type[Model]) -> bool:
 def name_of(layer: nn.Module) -> str:
     """Return the name of a layer, or of the class of a plain torch module."""
     return layer.name if isinstance(layer, Layer) else type(layer).__name__
+
+
+def name_is_given(layer: nn.Module) -> bool:
+    """Say whether somebody gave a layer its name."""
+    return isinstance(layer, Layer) and layer._name_is_given
+
+
+def key_base(layer: nn.Module) -> str:
+    """Return how the key of a layer in `state_dict` begins: all but its number."""
+    given = name_is_given(layer)
+    return identifier(name_of(layer) if given else to_snake_case(type(layer).__name__))
 
 
 def _is_layer(module: nn.Module) -> bool:

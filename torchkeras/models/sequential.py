@@ -9,12 +9,13 @@ from torch import Tensor, nn
 
 from torchkeras._core import dtypes, sharing, tree
 from torchkeras._core.errors import describe, invalid_argument
+from torchkeras._core.naming import split_number
 from torchkeras._core.registry import deserialize_object, root, serialize_object
 from torchkeras._core.symbolic import KerasTensor, call_symbolic
 from torchkeras.layers._masks import with_masks
 from torchkeras.layers.core import InputLayer
 from torchkeras.layers.layer import Layer, layers
-from torchkeras.models.model import Model, name_of
+from torchkeras.models.model import Model, key_base, name_is_given, name_of
 from torchkeras.training.data import ArrayBatches
 
 #: Activations of at most this many bytes stay in a processor's cache while predicting.
@@ -87,7 +88,7 @@ class Sequential(Model):
             )
         if not self._modules and self._input_layer is None:
             self._input_from(layer)
-        self._modules[self._key_for(layer)] = layer
+        self._put(layer)
         self.built = False
         try:
             self._extend(layer)
@@ -107,10 +108,30 @@ class Sequential(Model):
         if not self._modules:
             raise TypeError(f"Sequential '{self.name}': there are no layers to pop.")
         _, layer = self._modules.popitem()
+        if name_is_given(layer):
+            self._name_anew()  # its name may be that of others now
         self.outputs = None
         if self._input_layer is not None:
             self._rebuild()
         return layer
+
+    def _put(self, layer: nn.Module) -> None:
+        [key] = self._keys_for([layer], self._modules)
+        self._modules[key] = layer
+        if name_is_given(layer) and key != key_base(layer):
+            self._name_anew()  # the name was the automatic key of another
+
+    def _name_anew(self) -> None:
+        """Give the layers the keys that they had if all were added at once."""
+        own = list(self._modules.items())
+        counted = [
+            each for key, each in own if key_base(each) in (key, split_number(key)[0])
+        ]
+        named = {key for key, each in own if each not in counted}  # by attributes
+        keys = iter(self._keys_for(counted, named))
+        self._modules.clear()
+        for key, each in own:
+            self._modules[key if key in named else next(keys)] = each
 
     def _set_input(self, layer: InputLayer) -> None:
         if self._input_layer is not None or self._modules:
@@ -317,7 +338,7 @@ class Sequential(Model):
             model.build(tuple(shape))
         if not config.get("trainable", True):
             model.trainable = False
-        return model
+        return model._with_name_of_config()
 
 
 def _row_bytes(tensor: KerasTensor) -> int:

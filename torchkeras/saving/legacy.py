@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from torchkeras._core import sharing
-from torchkeras._core.registry import family_of, find_class
+from torchkeras._core.registry import NAME_IS_GIVEN, family_of, find_class
 
 Config = dict[str, Any]
 
@@ -321,7 +321,7 @@ def without_module(config: Any) -> Any:
     name = _NAMES_IN_HDF5.get(name, name)
     place = {
         key: config[key]
-        for key in ("name", "inbound_nodes", sharing.KEY)
+        for key in ("name", "inbound_nodes", sharing.KEY, NAME_IS_GIVEN)
         if key in config
     }
     return {"class_name": name, "config": inner, **place}

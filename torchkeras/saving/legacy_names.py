@@ -11,7 +11,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 
-from torchkeras._core.naming import to_snake_case
+from torchkeras._core.naming import split_number
 
 Parts = tuple[str, ...]
 
@@ -25,18 +25,6 @@ _ENDS_OF_KERAS_1 = {
     "running_std": "moving_variance",
 }
 _KERAS_1 = re.compile(rf"(.+)_({'|'.join(_ENDS_OF_KERAS_1)})")
-_NUMBERED = re.compile(r"(.+)_(\d+)")
-
-
-def is_automatic(name: str, class_name: str) -> bool:
-    """Say whether a layer may have got its name without being asked.
-
-    Example:
-        >>> is_automatic("dense_3", "Dense"), is_automatic("head", "Dense")
-        (True, False)
-    """
-    base, _ = _split(name)
-    return base in (to_snake_case(class_name), class_name.lower())
 
 
 def pair(own: Sequence[str], theirs: Sequence[str]) -> list[int] | None:
@@ -65,7 +53,7 @@ def last_of(name: str) -> str:
         >>> last_of("dense_3/kernel:0")
         'kernel'
     """
-    return _split(parts_of(name)[-1])[0]
+    return split_number(parts_of(name)[-1])[0]
 
 
 def parts_of(name: str) -> Parts:
@@ -74,11 +62,6 @@ def parts_of(name: str) -> Parts:
     if "/" not in name and (old := _KERAS_1.fullmatch(name)):
         return old[1], _ENDS_OF_KERAS_1[old[2]]
     return tuple(name.split("/"))
-
-
-def _split(part: str) -> tuple[str, int]:
-    found = _NUMBERED.fullmatch(part)
-    return (found[1], int(found[2])) if found else (part, -1)
 
 
 def _pair(own: list[Parts], theirs: list[Parts]) -> list[int] | None:
@@ -132,7 +115,7 @@ def _renumbered(
     kinds: dict[tuple[Parts, str], set[int]] = defaultdict(set)
     for parts in names:
         for depth, part in enumerate(parts):
-            base, number = _split(part)
+            base, number = split_number(part)
             kinds[above(parts, depth), base].add(number)
     ranks = {
         kind: {number: rank for rank, number in enumerate(sorted(numbers))}
@@ -142,7 +125,7 @@ def _renumbered(
     def renamed(parts: Parts) -> Parts:
         new = []
         for depth, part in enumerate(parts):
-            base, number = _split(part)
+            base, number = split_number(part)
             new.append(f"{base}_{ranks[above(parts, depth), base][number]}")
         return tuple(new)
 

@@ -13,6 +13,7 @@ import torch
 
 from torchkeras._core import sharing
 from torchkeras._core.errors import CorruptFileError, UnsafeFileError
+from torchkeras._core.naming import looks_automatic
 from torchkeras._core.registry import (
     custom_object_scope,
     deserialize_object,
@@ -118,7 +119,9 @@ def match(
     if file.names:
         names = slots.stable_names(model)
         stable = {file.names[key]: entry for key, entry in entries.items()}
-        if len(stable.keys() & names.values()) > len(entries.keys() & known):
+        by_class = len(stable.keys() & names.values())
+        by_key = len(entries.keys() & known)
+        if by_class > by_key or (by_class == by_key and not file.counted_apart):
             wanted = {names[key]: slot for key, slot in wanted.items()}
             known, entries = {names[key] for key in known}, stable
     return Match(
@@ -173,7 +176,7 @@ class _LegacyMatch:
 
     def _is_given(self, name: str) -> bool:
         layer = self._layers[name]
-        return not legacy_names.is_automatic(name, type(layer).__name__)
+        return not looks_automatic(name, type(layer).__name__)
 
     def _match_layer(self, name: str, theirs: str) -> None:
         entries = self._groups[theirs]

@@ -61,6 +61,8 @@ class ModelFile:
         groups: the weights of each layer, in order.
         names: other names of the weights, in the ``"torch"`` layout, that do not depend
             on how layers are called.
+        counted_apart: whether the keys of layers without given names in the ``"torch"``
+            layout count those of one model, and not of a whole process.
         optimizer: the optimizer's state, in Keras's order.
         optimizer_state: reads the optimizer's state, in the ``"torch"`` layout.
         config: the model's config, None in a file of weights alone.
@@ -73,6 +75,7 @@ class ModelFile:
     entries: dict[str, Entry] = dataclasses.field(default_factory=dict)
     groups: list[tuple[str, list[Entry]]] = dataclasses.field(default_factory=list)
     names: dict[str, str] = dataclasses.field(default_factory=dict)
+    counted_apart: bool = True
     optimizer: list[Entry] = dataclasses.field(default_factory=list)
     optimizer_state: Callable[[], Any] | None = None
     config: dict[str, Any] | None = None
@@ -321,6 +324,7 @@ def _read_tensors(path: Path) -> Generator[ModelFile]:
         model.entries = entries
         if isinstance(names_of := parts.get("names"), dict):
             model.names = {key: str(names_of.get(key, key)) for key in entries}
+            model.counted_apart = file.version > 1
         if state is not None:
             model.optimizer_state = functools.partial(
                 optimizer_state.unpack, state, lambda name: beside[name].read()

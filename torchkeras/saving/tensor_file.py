@@ -17,8 +17,9 @@ from torchkeras._core.errors import CorruptFileError
 from torchkeras.saving import strict_json
 from torchkeras.saving.entries import Entry, checksum
 
-#: The version of what the header holds; readers refuse a later one.
-FORMAT_VERSION = 1
+#: The version of what the header holds; readers refuse a later one. Up to version 1
+#: the keys of layers without given names counted all layers of the process.
+FORMAT_VERSION = 2
 
 _VERSION = "torchkeras_format"
 _CHECKSUMS = "checksums"
@@ -71,13 +72,17 @@ class TensorFile:
 
     #: The JSON parts of the header, by name; empty for a file that others wrote.
     parts: dict[str, Any]
+    #: The version that the header is of; 0 for a file that others wrote.
+    version: int
     entries: dict[str, Entry]
 
     def __init__(self, file: Any, source: str) -> None:
         self._file = file
         self._source = source
         with _refusing_damage(source):
-            self.parts = self._read_parts(file.metadata() or {})
+            metadata = file.metadata() or {}
+            self.parts = self._read_parts(metadata)
+            self.version = int(metadata.get(_VERSION, 0))
             names = list(file.keys())
         checksums = self.parts.pop(_CHECKSUMS, None)
         known = checksums if isinstance(checksums, dict) else {}
