@@ -92,6 +92,7 @@ def test_hooks_on_what_is_rectified(name: str, kind: str, everywhere: bool) -> N
     make, shape, attribute = RECTIFIED[name]
     layer, x = make(), torch.randn(shape, requires_grad=True)
     layer(x).cos().sum().backward()
+    assert x.grad is not None
     expected = x.grad.clone()
     x.grad = None
     module = layer.get_submodule(attribute)
