@@ -204,7 +204,8 @@ def test_trainable_reaches_inside_and_back() -> None:
     assert model.trainable_weights == []
     assert not any(p.requires_grad for p in model.parameters())
     model[1].trainable = True
-    assert [w.path for w in model.trainable_weights] == ["b/kernel", "b/bias"]
+    assert [w.path for w in model[1].trainable_weights] == ["b/kernel", "b/bias"]
+    assert model.trainable_weights == []  # as in Keras, it is frozen itself
 
 
 def test_full_graph_compiles_forward_and_backward() -> None:

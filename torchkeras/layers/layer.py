@@ -726,7 +726,18 @@ class Layer(nn.Module):
     @property
     def trainable_weights(self) -> list[Any]:
         """The weights that are trained."""
-        return [w for w in self.weights if w.trainable]
+        trained = [w for w in self.weights if w.trainable]
+        if self._trainable:
+            return trained
+        # As in Keras, a layer thawed inside a frozen one is not trained by that one;
+        # a weight that torch thawed in a frozen layer is.
+        thawed = {
+            _identity(weight)
+            for layer in self.modules()
+            if isinstance(layer, Layer) and layer._trainable
+            for weight in layer.weights
+        }
+        return [w for w in trained if _identity(w) not in thawed]
 
     @property
     def trainable_variables(self) -> list[Any]:
@@ -736,7 +747,8 @@ class Layer(nn.Module):
     @property
     def non_trainable_weights(self) -> list[Any]:
         """The weights that are not trained."""
-        return [w for w in self.weights if not w.trainable]
+        trained = {_identity(w) for w in self.trainable_weights}
+        return [w for w in self.weights if _identity(w) not in trained]
 
     @property
     def non_trainable_variables(self) -> list[Any]:
@@ -815,18 +827,31 @@ class Layer(nn.Module):
 
     @property
     def trainable(self) -> bool:
-        """Whether the weights are trained; setting it reaches the layers inside."""
-        return self._trainable
+        """Whether the weights are trained; setting it reaches the layers inside.
+
+        Torch's `requires_grad_` says the same of a layer's own weights.
+        """
+        own = [w for w in self._own_weights() if w.declared_trainable]
+        if own:
+            return any(w.trainable for w in own)
+        return self._trainable or bool(self.trainable_weights)
 
     @trainable.setter
     def trainable(self, value: bool) -> None:
-        value = bool(value)
-        for layer in self.modules():
-            if isinstance(layer, Layer):
-                layer._trainable = value
+        self._set_trainable(value := bool(value))
         for weight in self.weights:
             if getattr(weight, "declared_trainable", True):
                 weight.trainable = value
+
+    def requires_grad_(self, requires_grad: bool = True) -> Self:
+        """Freeze or thaw all parameters, also those that are made later."""
+        self._set_trainable(requires_grad)
+        return super().requires_grad_(requires_grad)
+
+    def _set_trainable(self, value: bool) -> None:
+        for layer in self.modules():
+            if isinstance(layer, Layer):
+                layer._trainable = value
         Layer.last_freezing = object()
 
     @property
@@ -1003,7 +1028,7 @@ class Layer(nn.Module):
         """
         common = {
             "name": self.name,
-            "trainable": self._trainable,
+            "trainable": self.trainable,
             "dtype": self.dtype_policy,
         }
         owner = _config_owner(type(self))

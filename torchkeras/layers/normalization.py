@@ -195,8 +195,8 @@ def positive_axes(name: str, axes: Sequence[int], rank: int) -> list[int]:
 class BatchNormalization(AffineNormalization):
     """Normalizes each channel by the mean and variance of the batch.
 
-    In inference mode, and when it is frozen (``trainable = False``), it uses the moving
-    averages of both instead.
+    In inference mode, and when it is frozen (by ``trainable = False`` or by torch's
+    `requires_grad_`), it uses the moving averages of both instead.
 
     Args:
         axis: the axis of the channels.
@@ -339,7 +339,8 @@ class BatchNormalization(AffineNormalization):
             self.show_weight(name, self.correction, tensor, initializer)
 
     def call(self, inputs: Tensor, mask: Tensor | None = None) -> Tensor:
-        norm, training = self.norm, self.training and self._trainable
+        norm = self.norm
+        training = self.training and self._is_trained(norm.weight, norm.bias)
         if norm.training != training:  # frozen, or thawed, since the mode was set
             norm.train(training)
         if training and (self.renorm or mask is not None):
@@ -349,6 +350,12 @@ class BatchNormalization(AffineNormalization):
         if self._flattens:
             return norm(inputs.flatten(0, 1)).view(inputs.shape)
         return norm(inputs.permute(self._to_front)).permute(self._to_back)
+
+    def _is_trained(self, *parameters: Tensor | None) -> bool:
+        """Say whether gain or offset are trained; without them, what was asked for."""
+        own = [p for p in parameters if type(p) is nn.Parameter]
+        # Tensors in their place, as in `torch.func.functional_call`, do not tell.
+        return any(p.requires_grad for p in own) if own else self._trainable
 
     def _normalize_by_moments(self, inputs: Tensor, mask: Tensor | None) -> Tensor:
         """Do in training what torch's batch norm cannot: masks and renormalization."""

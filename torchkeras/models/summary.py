@@ -234,8 +234,8 @@ def _totals(model: Any) -> list[str]:
     state = optimizer.variables if getattr(optimizer, "built", False) else []
     groups = {
         "Total params": [*model.weights, *state],
-        "Trainable params": [w for w in model.weights if w.trainable],
-        "Non-trainable params": [w for w in model.weights if not w.trainable],
+        "Trainable params": model.trainable_weights,
+        "Non-trainable params": model.non_trainable_weights,
     }
     if state:
         groups["Optimizer params"] = state

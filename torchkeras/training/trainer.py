@@ -206,11 +206,10 @@ class Trainer(Layer):
         if self._freezing_seen is freezing and self._weights_ready is not None:
             return
         self.__dict__["_freezing_seen"] = freezing
-        trained = [parameter.requires_grad for parameter in self.parameters()]
+        trainable = self.trainable_weights
+        trained = [id(tensor) for tensor in _tensors_of(trainable)]
         if self._weights_ready == trained:
             return  # layers of another model were frozen
-        first = self._weights_ready is None
-        trainable = self.trainable_weights
         if trainable:
             self.optimizer.build(trainable)
         else:
@@ -225,11 +224,10 @@ class Trainer(Layer):
             _regularized=[w for w in trainable if w.regularizer is not None],
             _constrained=[w for w in trainable if w.constraint is not None],
         )
-        if first:  # what was compiled stays: it looks at what is trained by itself
-            jit = self.jit_compile and bool(trainable)
-            self.__dict__["_compiled_gradients"] = (
-                self._compile_gradients() if jit else None
-            )
+        jit = self.jit_compile and bool(trainable)
+        self.__dict__["_compiled_gradients"] = (
+            self._compile_gradients() if jit else None
+        )
 
     # The steps
 
@@ -343,7 +341,7 @@ class Trainer(Layer):
 
     def _compile_gradients(self) -> Callable[..., tuple[Any, Tensor]]:
         """Return `_gradients` as one compiled graph, forward and backward."""
-        parameters = self.optimizer.parameters
+        parameters = _tensors_of(self.trainable_weights)
         # Without this, dynamo leaves the backward pass to the autograd engine.
         torch._dynamo.config.trace_autograd_ops = True
 
@@ -855,6 +853,8 @@ class Trainer(Layer):
                 batches.device = self._device()
         else:
             self._check_keys(caller, batches)
+        # Nothing tells of a parameter's `requires_grad`: look again.
+        self.__dict__["_freezing_seen"] = None
         self._prepare_weights()
         if type(self).compute_loss is Trainer.compute_loss:
             for part in (batches, validation):
@@ -931,6 +931,12 @@ class Trainer(Layer):
             wanted = any(getattr(c, "guards_loss", False) for c in made.callbacks)
             self._guard_loss(wanted and not self._has_own_step)
         return made
+
+
+def _tensors_of(weights: list[Any]) -> list[Tensor]:
+    """Return the tensors that weights are made of, those that are trained."""
+    tensors = [t for weight in weights for t in weight.tensors]
+    return [tensor for tensor in dict.fromkeys(tensors) if tensor.requires_grad]
 
 
 def _rows(x: Any) -> int:
