@@ -45,6 +45,7 @@ class Attention(Layer):
             or three tensors.
 
     Example:
+        >>> import torch
         >>> query, value = torch.ones(2, 5, 8), torch.ones(2, 7, 8)
         >>> Attention()([query, value]).shape
         torch.Size([2, 5, 8])
@@ -210,6 +211,7 @@ class AdditiveAttention(Attention):
             or three tensors.
 
     Example:
+        >>> import torch
         >>> query, value = torch.ones(2, 5, 8), torch.ones(2, 7, 8)
         >>> layer = AdditiveAttention()
         >>> layer([query, value]).shape, layer.scale.shape
