@@ -12,6 +12,7 @@ from torch import Tensor
 
 from torchkeras._core.convert import as_tensor
 from torchkeras._core.missing import explain_missing
+from torchkeras._core.probabilities import remember_logits
 from torchkeras._core.registry import Registry
 from torchkeras._core.symbolic import KerasTensor, call_symbolic
 
@@ -79,9 +80,8 @@ def sigmoid(x: Any) -> Tensor:
         if isinstance(x, KerasTensor):
             return call_symbolic(sigmoid, (x,), {})
         x = as_tensor(x)
-    output: Any = torch.sigmoid(x)
-    output._keras_logits = x
-    output._keras_link = "sigmoid"
+    output = torch.sigmoid(x)
+    remember_logits(output, x, "sigmoid")
     return output
 
 
@@ -108,10 +108,9 @@ def softmax(x: Any, axis: int | tuple[int, ...] | None = -1) -> Tensor:
         return torch.exp(log_softmax(x, axis))
     if x.ndim and x.size(axis) == 1:
         _warn_of_ones(axis)
-    output: Any = torch.softmax(x, axis)
+    output = torch.softmax(x, axis)
     if axis in (-1, x.ndim - 1):
-        output._keras_logits = x
-        output._keras_link = "softmax"
+        remember_logits(output, x, "softmax")
     return output
 
 

@@ -106,6 +106,22 @@ def count(owner: str, argument: str, value: Any, least: int = 1) -> int:
     return number
 
 
+def counted_axis(owner: str, axis: int, ndim: int, argument: str = "axis") -> int:
+    """Check that an axis is one of `ndim`, and return it counted from the first one.
+
+    Raises:
+        ValueError: when it is out of range.
+
+    Example:
+        >>> counted_axis("flip", -1, 3)
+        2
+    """
+    if not -ndim <= axis < ndim:
+        expected = f"an integer in [{-ndim}, {ndim})"
+        raise ValueError(invalid_argument(owner, argument, expected, axis))
+    return axis % ndim
+
+
 def number_in(
     owner: str,
     argument: str,

@@ -13,40 +13,71 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from torchkeras._core import config
+from torchkeras._core.convert import as_floating, as_tensor
 from torchkeras._core.errors import describe, invalid_argument
+from torchkeras._core.probabilities import (
+    NO_CLASS,
+    log_loss,
+    logits_of,
+    normalized_probabilities,
+)
 from torchkeras._core.registry import Registry
-from torchkeras.losses.shapes import as_floating, as_target, match_shapes
+from torchkeras.losses.shapes import as_target, match_shapes
+from torchkeras.losses.traits import declare
 
 losses = Registry("loss", "keras.losses")
 
 Axis = int | tuple[int, ...] | list[int] | None
 
-#: The `ignore_index` of torch that no label can be; its own default, -100, can.
-_NO_CLASS = -(2**31)
+
+def _loss(*aliases: str, **traits: Any) -> Callable[[Any], Any]:
+    """Enter a function among the losses, with what is known of it; see `Traits`."""
+
+    def enter(function: Any) -> Any:
+        return losses.register(*aliases)(declare(**traits)(function))
+
+    return enter
 
 
 # Regression
 
-
-#: Torch's kernels themselves: shapes are checked here, and `F.mse_loss` and its kin
-#: spend as long on broadcasting equal shapes as the kernel takes for a small batch.
-_KERNELS = {
-    "mean_squared_error": torch.ops.aten.mse_loss.default,
-    "mean_absolute_error": torch.ops.aten.l1_loss.default,
-    "huber": torch.ops.aten.huber_loss.default,
-}
 _NONE, _MEAN = 0, 1  # the numbers of the reductions, in ATen
 
 
 def _by_kernel(
-    loss: str, y_true: Any, y_pred: Any, reduction: int = _NONE, **kwargs: Any
+    loss: str,
+    kernel: Any,
+    y_true: Any,
+    y_pred: Any,
+    reduction: int = _NONE,
+    **kwargs: Any,
 ) -> Tensor:
-    """Compute a loss for which torch has a kernel of its own."""
+    """Compute a loss for which torch has a kernel of its own.
+
+    Shapes are checked here: `F.mse_loss` and its kin spend as long on broadcasting
+    equal shapes as the kernel takes for a small batch.
+    """
     y_true, y_pred = match_shapes(loss, y_true, y_pred)
-    return _KERNELS[loss](y_pred, y_true, reduction, **kwargs)
+    if y_true.shape != y_pred.shape:
+        y_true, y_pred = torch.broadcast_tensors(y_true, y_pred)
+    return kernel(y_pred, y_true, reduction, **kwargs)
 
 
-@losses.register("mse", "MSE")
+_squared_error = functools.partial(
+    _by_kernel, "mean_squared_error", torch.ops.aten.mse_loss.default
+)
+_absolute_error = functools.partial(
+    _by_kernel, "mean_absolute_error", torch.ops.aten.l1_loss.default
+)
+_huber_error = functools.partial(_by_kernel, "huber", torch.ops.aten.huber_loss.default)
+
+
+@_loss(
+    "mse",
+    "MSE",
+    elementwise=True,
+    mean=functools.partial(_squared_error, reduction=_MEAN),
+)
 def mean_squared_error(y_true: Any, y_pred: Any) -> Tensor:
     """``mean((y_true - y_pred)**2)`` over the last axis.
 
@@ -54,10 +85,15 @@ def mean_squared_error(y_true: Any, y_pred: Any) -> Tensor:
         >>> mean_squared_error([[0.0, 1.0]], [[1.0, 3.0]])
         tensor([2.5000])
     """
-    return _by_kernel("mean_squared_error", y_true, y_pred).mean(-1)
+    return _squared_error(y_true, y_pred).mean(-1)
 
 
-@losses.register("mae", "MAE")
+@_loss(
+    "mae",
+    "MAE",
+    elementwise=True,
+    mean=functools.partial(_absolute_error, reduction=_MEAN),
+)
 def mean_absolute_error(y_true: Any, y_pred: Any) -> Tensor:
     """``mean(abs(y_true - y_pred))`` over the last axis.
 
@@ -65,10 +101,10 @@ def mean_absolute_error(y_true: Any, y_pred: Any) -> Tensor:
         >>> mean_absolute_error([[0.0, 1.0]], [[1.0, 3.0]])
         tensor([1.5000])
     """
-    return _by_kernel("mean_absolute_error", y_true, y_pred).mean(-1)
+    return _absolute_error(y_true, y_pred).mean(-1)
 
 
-@losses.register("mape", "MAPE")
+@_loss("mape", "MAPE", elementwise=True)
 def mean_absolute_percentage_error(y_true: Any, y_pred: Any) -> Tensor:
     """``100 * mean(abs((y_true - y_pred) / y_true))`` over the last axis.
 
@@ -81,7 +117,7 @@ def mean_absolute_percentage_error(y_true: Any, y_pred: Any) -> Tensor:
     return 100.0 * ((y_true - y_pred) / scale).abs().mean(-1)
 
 
-@losses.register("msle", "MSLE")
+@_loss("msle", "MSLE", elementwise=True)
 def mean_squared_logarithmic_error(y_true: Any, y_pred: Any) -> Tensor:
     """``mean((log(y_true + 1) - log(y_pred + 1))**2)`` over the last axis.
 
@@ -95,7 +131,7 @@ def mean_squared_logarithmic_error(y_true: Any, y_pred: Any) -> Tensor:
     return difference.square().mean(-1)
 
 
-@losses.register()
+@_loss(elementwise=True, mean=functools.partial(_huber_error, reduction=_MEAN))
 def huber(y_true: Any, y_pred: Any, delta: float = 1.0) -> Tensor:
     """Half the squared error up to `delta`, linear from there, as a mean over the axis.
 
@@ -103,10 +139,10 @@ def huber(y_true: Any, y_pred: Any, delta: float = 1.0) -> Tensor:
         >>> huber([[0.0, 0.0]], [[1.0, 3.0]])
         tensor([1.5000])
     """
-    return _by_kernel("huber", y_true, y_pred, delta=delta).mean(-1)
+    return _huber_error(y_true, y_pred, delta=delta).mean(-1)
 
 
-@losses.register("logcosh")
+@_loss("logcosh", elementwise=True)
 def log_cosh(y_true: Any, y_pred: Any) -> Tensor:
     """``mean(log(cosh(y_pred - y_true)))`` over the last axis.
 
@@ -129,7 +165,7 @@ def normalized(x: Tensor, axis: int) -> Tensor:
     return x * torch.rsqrt(x.square().sum(axis, keepdim=True).clamp(min=1e-12))
 
 
-@losses.register()
+@_loss()
 def cosine_similarity(y_true: Any, y_pred: Any, axis: int = -1) -> Tensor:
     """Minus the cosine of the angle between targets and outputs: -1 where they agree.
 
@@ -150,7 +186,7 @@ def _signed(y_true: Tensor) -> Tensor:
     return torch.where(binary, 2.0 * y_true - 1.0, y_true)
 
 
-@losses.register()
+@_loss(elementwise=True)
 def hinge(y_true: Any, y_pred: Any) -> Tensor:
     """``mean(max(1 - y_true * y_pred, 0))`` over the last axis.
 
@@ -164,7 +200,7 @@ def hinge(y_true: Any, y_pred: Any) -> Tensor:
     return (1.0 - _signed(y_true) * y_pred).clamp(min=0.0).mean(-1)
 
 
-@losses.register()
+@_loss(elementwise=True)
 def squared_hinge(y_true: Any, y_pred: Any) -> Tensor:
     """``mean(max(1 - y_true * y_pred, 0)**2)`` over the last axis.
 
@@ -178,7 +214,7 @@ def squared_hinge(y_true: Any, y_pred: Any) -> Tensor:
     return (1.0 - _signed(y_true) * y_pred).clamp(min=0.0).square().mean(-1)
 
 
-@losses.register()
+@_loss(per_sample=True)
 def categorical_hinge(y_true: Any, y_pred: Any) -> Tensor:
     """``max(wrong - right + 1, 0)``, `wrong` being the best score of a wrong class.
 
@@ -195,7 +231,7 @@ def categorical_hinge(y_true: Any, y_pred: Any) -> Tensor:
 # Probabilities
 
 
-@losses.register("kld", "KLD", "kullback_leibler_divergence")
+@_loss("kld", "KLD", "kullback_leibler_divergence", per_sample=True)
 def kl_divergence(y_true: Any, y_pred: Any) -> Tensor:
     """``sum(y_true * log(y_true / y_pred))`` over the last axis.
 
@@ -209,7 +245,7 @@ def kl_divergence(y_true: Any, y_pred: Any) -> Tensor:
     return (y_true * torch.log(y_true / y_pred)).sum(-1)
 
 
-@losses.register()
+@_loss(elementwise=True)
 def poisson(y_true: Any, y_pred: Any) -> Tensor:
     """``mean(y_pred - y_true * log(y_pred))`` over the last axis.
 
@@ -221,25 +257,14 @@ def poisson(y_true: Any, y_pred: Any) -> Tensor:
     return (y_pred - y_true * torch.log(y_pred + config.epsilon())).mean(-1)
 
 
-def _logits_of(y_pred: Any, from_logits: bool, link: str) -> Tensor | None:
+def _logits(y_pred: Any, from_logits: bool, link: str) -> Tensor | None:
     """Return the logits, where outputs are logits or remember those of this `link`."""
     if from_logits:
         return y_pred
-    if getattr(y_pred, "_keras_link", None) != link:
-        return None
-    logits = y_pred._keras_logits
-    return logits if logits.dtype == y_pred.dtype else logits.to(y_pred.dtype)
-
-
-def _clipped(probabilities: Tensor) -> Tensor:
-    low = config.epsilon()
-    return probabilities.clamp(low, 1.0 - low)
-
-
-def _log_loss(y_true: Tensor, probabilities: Tensor) -> Tensor:
-    # `F.binary_cross_entropy` computes the same and refuses to run under autocast.
-    p = _clipped(probabilities)
-    return -(y_true * torch.log(p) + (1.0 - y_true) * torch.log1p(-p))
+    logits = logits_of(y_pred, link)
+    if logits is None or logits.dtype == y_pred.dtype:
+        return logits
+    return logits.to(y_pred.dtype)
 
 
 def _binary_crossentropy(
@@ -250,17 +275,23 @@ def _binary_crossentropy(
     axis: int = -1,
     reduction: str = "none",
 ) -> Tensor:
-    y_true, y_pred = match_shapes("binary_crossentropy", y_true, y_pred)
+    y_true, y_pred = match_shapes("binary_crossentropy", y_true, y_pred, False)
     if label_smoothing:
         y_true = y_true * (1.0 - label_smoothing) + 0.5 * label_smoothing
-    logits = _logits_of(y_pred, from_logits, "sigmoid")
+    logits = _logits(y_pred, from_logits, "sigmoid")
     if logits is not None:
         return F.binary_cross_entropy_with_logits(logits, y_true, reduction=reduction)
-    values = _log_loss(y_true, y_pred)
+    values = log_loss(y_true, y_pred)
     return values.mean() if reduction == "mean" else values
 
 
-@losses.register("bce", "BCE")
+@_loss(
+    "bce",
+    "BCE",
+    elementwise=True,
+    link="sigmoid",
+    mean=functools.partial(_binary_crossentropy, reduction="mean"),
+)
 def binary_crossentropy(
     y_true: Any,
     y_pred: Any,
@@ -285,7 +316,7 @@ def binary_crossentropy(
     return values.mean(axis)
 
 
-@losses.register()
+@_loss(elementwise=True, link="sigmoid")
 def binary_focal_crossentropy(
     y_true: Any,
     y_pred: Any,
@@ -312,12 +343,12 @@ def binary_focal_crossentropy(
         >>> binary_focal_crossentropy([[0.0, 1.0]], [[0.5, 0.5]])
         tensor([0.1733])
     """
-    y_true, y_pred = match_shapes("binary_focal_crossentropy", y_true, y_pred)
+    y_true, y_pred = match_shapes("binary_focal_crossentropy", y_true, y_pred, False)
     if label_smoothing:
         y_true = y_true * (1.0 - label_smoothing) + 0.5 * label_smoothing
     p = torch.sigmoid(y_pred) if from_logits else y_pred
     probability = y_true * p + (1.0 - y_true) * (1.0 - p)
-    values = (1.0 - probability).pow(gamma) * _log_loss(y_true, p)
+    values = (1.0 - probability).pow(gamma) * log_loss(y_true, p)
     if apply_class_balancing:
         values = (y_true * alpha + (1.0 - y_true) * (1.0 - alpha)) * values
     return values.mean(axis)
@@ -331,12 +362,12 @@ def _class_first(scores: Tensor, axis: int) -> Tensor:
 
 
 def _distributions(
-    loss: str, y_true: Any, y_pred: Any, axis: int
+    loss: str, y_true: Any, y_pred: Any, axis: int, broadcasts: bool = False
 ) -> tuple[Tensor, Tensor]:
-    """Return targets and outputs as class scores of one shape along `axis`."""
+    """Return targets and outputs as class scores along `axis`."""
     if isinstance(axis, bool):
         raise TypeError(invalid_argument(loss, "axis", "an integer", axis))
-    y_pred = as_floating(y_pred)
+    y_pred = as_floating(as_tensor(y_pred))
     y_true = as_target(y_true, y_pred)
     classes = y_pred.shape[axis]
     if classes == 1:
@@ -346,7 +377,7 @@ def _distributions(
             SyntaxWarning,
             stacklevel=4,
         )
-    elif y_true.shape != y_pred.shape and (
+    elif (not broadcasts and y_true.shape != y_pred.shape) and (
         y_true.ndim < y_pred.ndim or y_true.shape[axis] == 1
     ):
         raise ValueError(
@@ -355,7 +386,7 @@ def _distributions(
             f"{tuple(y_pred.shape)}. Use `sparse_categorical_crossentropy` for integer "
             "labels, or turn them into one-hot rows by `utils.to_categorical`."
         )
-    return match_shapes(loss, y_true, y_pred)
+    return match_shapes(loss, y_true, y_pred, broadcasts)
 
 
 def _categorical_crossentropy(
@@ -368,7 +399,7 @@ def _categorical_crossentropy(
 ) -> Tensor:
     y_true, y_pred = _distributions("categorical_crossentropy", y_true, y_pred, axis)
     link = "softmax" if axis in (-1, y_pred.ndim - 1) else ""
-    logits = _logits_of(y_pred, from_logits, link)
+    logits = _logits(y_pred, from_logits, link)
     if logits is not None:
         return F.cross_entropy(
             _class_first(logits, axis),
@@ -379,12 +410,16 @@ def _categorical_crossentropy(
     if label_smoothing:
         classes = y_true.shape[axis]
         y_true = y_true * (1.0 - label_smoothing) + label_smoothing / classes
-    p = _clipped(y_pred / y_pred.sum(axis, keepdim=True))
+    p = normalized_probabilities(y_pred, axis)
     values = -(y_true * torch.log(p)).sum(axis)
     return values.mean() if reduction == "mean" else values
 
 
-@losses.register()
+@_loss(
+    per_sample=True,
+    link="softmax",
+    mean=functools.partial(_categorical_crossentropy, reduction="mean"),
+)
 def categorical_crossentropy(
     y_true: Any,
     y_pred: Any,
@@ -411,7 +446,7 @@ def categorical_crossentropy(
     return _categorical_crossentropy(y_true, y_pred, from_logits, label_smoothing, axis)
 
 
-@losses.register()
+@_loss(link="softmax")
 def categorical_focal_crossentropy(
     y_true: Any,
     y_pred: Any,
@@ -440,12 +475,12 @@ def categorical_focal_crossentropy(
         tensor([0.0433])
     """
     loss = "categorical_focal_crossentropy"
-    y_true, y_pred = _distributions(loss, y_true, y_pred, axis)
+    y_true, y_pred = _distributions(loss, y_true, y_pred, axis, broadcasts=True)
     if label_smoothing:
         classes = y_true.shape[axis]
         y_true = y_true * (1.0 - label_smoothing) + label_smoothing / classes
     p = torch.softmax(y_pred, axis) if from_logits else y_pred
-    p = _clipped(p / p.sum(axis, keepdim=True))
+    p = normalized_probabilities(p, axis)
     factor = (
         alpha if isinstance(alpha, (int, float)) else as_target(alpha, p).to(p.dtype)
     )
@@ -509,15 +544,15 @@ def _sparse_categorical_crossentropy(
     reduction: str = "none",
 ) -> Tensor:
     loss = "sparse_categorical_crossentropy"
-    y_pred = as_floating(y_pred)
+    y_pred = as_floating(as_tensor(y_pred))
     labels = _labels(loss, y_true, y_pred, axis)
     link = "softmax" if axis in (-1, y_pred.ndim - 1) else ""
-    scores = _logits_of(y_pred, from_logits, link)
+    scores = _logits(y_pred, from_logits, link)
     kernel = F.cross_entropy
     if scores is None:
         kernel = F.nll_loss
-        scores = torch.log(_clipped(y_pred / y_pred.sum(axis, keepdim=True)))
-    ignored = _NO_CLASS if ignore_class is None else ignore_class
+        scores = torch.log(normalized_probabilities(y_pred, axis))
+    ignored = NO_CLASS if ignore_class is None else ignore_class
     # The mean over no valid label is 0 here and NaN in torch.
     total = "sum" if ignore_class is not None and reduction == "mean" else reduction
     try:
@@ -536,7 +571,12 @@ def _sparse_categorical_crossentropy(
     return values
 
 
-@losses.register()
+@_loss(
+    per_sample=True,
+    labels=True,
+    link="softmax",
+    mean=functools.partial(_sparse_categorical_crossentropy, reduction="mean"),
+)
 def sparse_categorical_crossentropy(
     y_true: Any,
     y_pred: Any,
@@ -565,7 +605,7 @@ def sparse_categorical_crossentropy(
     )
 
 
-@losses.register()
+@_loss(labels=True)
 def categorical_generalized_cross_entropy(y_true: Any, y_pred: Any, q: float) -> Tensor:
     """``(1 - p**q) / q``, `p` being the probability of the label.
 
@@ -577,7 +617,7 @@ def categorical_generalized_cross_entropy(y_true: Any, y_pred: Any, q: float) ->
         tensor([1.])
     """
     loss = "categorical_generalized_cross_entropy"
-    y_pred = as_floating(y_pred)
+    y_pred = as_floating(as_tensor(y_pred))
     labels = _labels(loss, y_true, y_pred, -1)
     if labels.device.type == "cpu" and not torch.compiler.is_compiling():
         check_labels(loss, labels, y_pred.shape[-1])
@@ -588,7 +628,7 @@ def categorical_generalized_cross_entropy(y_true: Any, y_pred: Any, q: float) ->
 # Sequences, overlap of regions, similarity
 
 
-@losses.register()
+@_loss(labels=True)
 def ctc(y_true: Any, y_pred: Any) -> Tensor:
     """The loss of connectionist temporal classification (Graves et al., 2006).
 
@@ -603,7 +643,7 @@ def ctc(y_true: Any, y_pred: Any) -> Tensor:
         >>> ctc(torch.tensor([[1]]), torch.zeros(1, 1, 2))
         tensor([0.6931])
     """
-    y_pred = as_floating(y_pred)
+    y_pred = as_floating(as_tensor(y_pred))
     labels = as_target(y_true, y_pred).long()
     if labels.ndim != 2 or y_pred.ndim != 3:
         raise ValueError(
@@ -625,7 +665,7 @@ def _total(x: Tensor, axis: Axis) -> Tensor:
     return x.sum() if axis is None else x.sum(axis)
 
 
-@losses.register()
+@_loss()
 def dice(y_true: Any, y_pred: Any, axis: Axis = None) -> Tensor:
     """``1 - 2 * overlap / (area of y_true + area of y_pred)``.
 
@@ -643,7 +683,7 @@ def dice(y_true: Any, y_pred: Any, axis: Axis = None) -> Tensor:
     return 1.0 - 2.0 * _total(y_true * y_pred, axis) / (areas + config.epsilon())
 
 
-@losses.register()
+@_loss()
 def tversky(
     y_true: Any,
     y_pred: Any,
@@ -672,7 +712,7 @@ def tversky(
     return 1.0 - overlap / whole
 
 
-@losses.register()
+@_loss(labels=True)
 def circle(
     y_true: Any,
     y_pred: Any,
@@ -700,7 +740,7 @@ def circle(
         >>> circle(torch.tensor([0, 1, 0]), vectors)[0] < 1e-6
         tensor(True)
     """
-    y_pred = as_floating(y_pred)
+    y_pred = as_floating(as_tensor(y_pred))
     labels = as_target(y_true, y_pred).reshape(-1, 1)
     others = labels if ref_labels is None else as_target(ref_labels, y_pred)
     embeddings = y_pred if ref_embeddings is None else as_target(ref_embeddings, y_pred)
@@ -719,43 +759,6 @@ def circle(
     )
     values._keras_mask = values > 0
     return values
-
-
-#: The mean over all values in one kernel, for the losses people train with.
-MEANS: dict[Callable[..., Tensor], Callable[..., Tensor]] = {
-    **{
-        function: functools.partial(_by_kernel, function.__name__, reduction=_MEAN)
-        for function in (mean_squared_error, mean_absolute_error, huber)
-    },
-    binary_crossentropy: functools.partial(_binary_crossentropy, reduction="mean"),
-    categorical_crossentropy: functools.partial(
-        _categorical_crossentropy, reduction="mean"
-    ),
-    sparse_categorical_crossentropy: functools.partial(
-        _sparse_categorical_crossentropy, reduction="mean"
-    ),
-}
-#: The means over the last axis of what is computed for each number by itself.
-ELEMENTWISE = (
-    mean_squared_error,
-    mean_absolute_error,
-    mean_absolute_percentage_error,
-    mean_squared_logarithmic_error,
-    huber,
-    log_cosh,
-    hinge,
-    squared_hinge,
-    poisson,
-    binary_crossentropy,
-    binary_focal_crossentropy,
-)
-#: The functions whose targets are labels, which a float would round.
-LABEL_FUNCTIONS = (
-    sparse_categorical_crossentropy,
-    categorical_generalized_cross_entropy,
-    circle,
-    ctc,
-)
 
 
 mse = MSE = mean_squared_error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, Self
 
@@ -16,17 +15,18 @@ from torchkeras._core.convert import as_tensor
 from torchkeras._core.dtypes import standardize_dtype, to_torch_dtype
 from torchkeras._core.errors import describe, one_of
 from torchkeras._core.naming import auto_name, to_snake_case
+from torchkeras._core.probabilities import keep_logits
 from torchkeras._core.registry import deserialize_object
 from torchkeras._core.variable import WeightView
-from torchkeras.losses.functions import LABEL_FUNCTIONS, MEANS, losses
+from torchkeras.losses.functions import losses
 from torchkeras.losses.shapes import (
     append_axes,
     apply_mask,
     as_target,
     divide_no_nan,
-    keep_logits,
     squeeze_or_expand_to_same_rank,
 )
+from torchkeras.losses.traits import traits_of
 
 _MEAN_REDUCTIONS = ("sum_over_batch_size", "mean", "mean_with_sample_weight")
 _REDUCTIONS = (*_MEAN_REDUCTIONS, "sum", "none", None)
@@ -188,11 +188,11 @@ class LossFunctionWrapper(Loss):
         super().__init__(name=name, reduction=reduction, dtype=dtype)
         self.fn = fn
         self._fn_kwargs = kwargs
-        self.takes_labels = fn in LABEL_FUNCTIONS
+        traits = traits_of(fn)
+        self.takes_labels = traits.labels
         overridden = type(self).call is not LossFunctionWrapper.call
-        mean = MEANS.get(fn) if inspect.isfunction(fn) and not overridden else None
-        if mean is not None and reduction in _MEAN_REDUCTIONS:
-            self._mean = functools.partial(mean, **kwargs)
+        if traits.mean and reduction in _MEAN_REDUCTIONS and not overridden:
+            self._mean = functools.partial(traits.mean, **kwargs)
 
     def call(self, y_true: Any, y_pred: Any) -> Tensor:
         """Return the function's values."""
@@ -221,7 +221,8 @@ def _weighted(values: Tensor, sample_weight: Any) -> tuple[Tensor, Tensor]:
     sample_weight = as_target(sample_weight, values).to(values.dtype)
     shapes = tuple(sample_weight.shape), tuple(values.shape)
     values, sample_weight = squeeze_or_expand_to_same_rank(values, sample_weight)
-    sample_weight = append_axes(sample_weight, values.ndim)
+    if sample_weight.ndim and sample_weight.shape[0] in (1, values.shape[0]):
+        sample_weight = append_axes(sample_weight, values.ndim)  # one for each sample
     try:
         return values * sample_weight, sample_weight
     except RuntimeError as error:

@@ -1,20 +1,22 @@
 """Targets, outputs, weights and masks brought to one shape.
 
-Keras broadcasts targets against outputs, and trains on a wrong number where they do not
-belong together. Here a last axis of size 1 that only one of them has is added to the
-other, and shapes that still differ are refused.
+A last axis of size 1 that only one of them has is added to the other. Shapes that still
+differ are broadcast as in Keras, and told of, since it is seldom what is meant.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import warnings
+from collections.abc import Generator
+from contextvars import ContextVar
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from torchkeras._core.convert import as_tensor
-from torchkeras._core.dtypes import to_torch_dtype
+from torchkeras._core.convert import as_floating, as_tensor
+from torchkeras._core.probabilities import keep_logits
 
 
 def squeeze_or_expand_to_same_rank(
@@ -41,24 +43,6 @@ def squeeze_or_expand_to_same_rank(
     return x1, x2
 
 
-def keep_logits(output: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
-    """Apply a function to an output, and to the logits that it remembers."""
-    result: Any = function(output)
-    logits = getattr(output, "_keras_logits", None)
-    if logits is not None and result is not output:
-        result._keras_logits = function(logits)
-        result._keras_link = getattr(output, "_keras_link", None)
-    return result
-
-
-def as_floating(output: Any) -> Tensor:
-    """Return outputs as a tensor of floats."""
-    output = as_tensor(output)
-    if output.is_floating_point():
-        return output
-    return output.to(to_torch_dtype(None))
-
-
 def as_target(y_true: Any, y_pred: Tensor) -> Tensor:
     """Return targets as a tensor; those that are none go to the outputs' device."""
     if isinstance(y_true, Tensor):
@@ -66,18 +50,21 @@ def as_target(y_true: Any, y_pred: Tensor) -> Tensor:
     return as_tensor(y_true).to(y_pred.device)
 
 
-def match_shapes(loss: str, y_true: Any, y_pred: Any) -> tuple[Tensor, Tensor]:
-    """Return targets and outputs as tensors of one dtype and one shape.
+def match_shapes(
+    loss: str, y_true: Any, y_pred: Any, broadcasts: bool = True
+) -> tuple[Tensor, Tensor]:
+    """Return targets and outputs as tensors of one dtype, of shapes that go together.
 
     Args:
         loss: the name of the loss, for the message.
         y_true: the targets.
         y_pred: the outputs.
+        broadcasts: whether shapes may differ that torch broadcasts.
 
     Raises:
-        ValueError: when their shapes differ by more than a last axis of size 1.
+        ValueError: when the shapes do not go together.
     """
-    y_pred = as_floating(y_pred)
+    y_pred = as_floating(as_tensor(y_pred))
     y_true = as_target(y_true, y_pred)
     if y_true.dtype != y_pred.dtype:
         y_true = y_true.to(y_pred.dtype)
@@ -85,15 +72,83 @@ def match_shapes(loss: str, y_true: Any, y_pred: Any) -> tuple[Tensor, Tensor]:
         return y_true, y_pred
     shapes = tuple(y_true.shape), tuple(y_pred.shape)
     y_true, y_pred = squeeze_or_expand_to_same_rank(y_true, y_pred)
-    if y_true.ndim == 0:
-        y_true = y_true.expand(y_pred.shape)
     if y_true.shape != y_pred.shape:
+        _broadcast(loss, *shapes, broadcasts and go_together(y_true, y_pred))
+    return y_true, y_pred
+
+
+def go_together(x1: Any, x2: Any) -> bool:
+    """Say whether two shapes can be broadcast.
+
+    Example:
+        >>> go_together(torch.ones(4, 10), torch.ones(4, 1))
+        True
+        >>> go_together(torch.ones(4, 3), torch.ones(4, 2))
+        False
+    """
+    pairs = zip(reversed(x1.shape), reversed(x2.shape), strict=False)
+    return all(a == b or 1 in (a, b) for a, b in pairs)
+
+
+def may_broadcast(y_true: Any, y_pred: Any) -> bool:
+    """Say whether a loss of these may broadcast one against the other.
+
+    Example:
+        >>> may_broadcast(torch.ones(4), torch.ones(4, 1))
+        False
+        >>> may_broadcast(torch.ones(4, 10), torch.ones(4, 1))
+        True
+    """
+    if y_true is None or y_true.shape == y_pred.shape:
+        return False
+    if abs(y_true.ndim - y_pred.ndim) == 1 and 1 in (
+        y_true.shape[-1],
+        y_pred.shape[-1],
+    ):
+        return False
+    return go_together(y_true, y_pred)
+
+
+#: The shapes that were told of; None where each call tells of its own.
+_told: ContextVar[set[Any] | None] = ContextVar("told", default=None)
+
+
+@contextlib.contextmanager
+def telling_once(told: set[Any]) -> Generator[None]:
+    """Warn of a broadcast only if it is not among those told of."""
+    token = _told.set(told)
+    try:
+        yield
+    finally:
+        _told.reset(token)
+
+
+def _broadcast(
+    loss: str, y_true: tuple[int, ...], y_pred: tuple[int, ...], allowed: bool
+) -> None:
+    """Warn of shapes that are broadcast, or refuse them."""
+    hint = (
+        "Reshape the targets, or give the last layer as many units as the targets have "
+        "columns."
+    )
+    if not allowed:
         raise ValueError(
             f"{loss}: targets and outputs must have one shape, got y_true of shape "
-            f"{shapes[0]} for y_pred of shape {shapes[1]}. Reshape the targets, or "
-            "give the last layer as many units as the targets have columns."
+            f"{y_true} for y_pred of shape {y_pred}. {hint}"
         )
-    return y_true, y_pred
+    if not y_true or torch.compiler.is_compiling():
+        return  # one number for all is meant so
+    told, shapes = _told.get(), (y_true[1:], y_pred[1:])
+    if told is not None:
+        if shapes in told:
+            return
+        told.add(shapes)
+    warnings.warn(
+        f"{loss}: targets and outputs should have one shape. y_true of shape {y_true} "
+        f"and y_pred of shape {y_pred} are broadcast, as in Keras, so that values may "
+        f"be compared which do not belong together. {hint}",
+        stacklevel=5,
+    )
 
 
 def divide_no_nan(x1: Tensor, x2: Tensor) -> Tensor:

@@ -11,14 +11,16 @@ from torchkeras._core.convert import as_tensor
 from torchkeras._core.dtypes import to_torch_dtype
 from torchkeras._core.errors import number_in, positive_integer
 from torchkeras.losses.shapes import as_target, match_shapes
+from torchkeras.losses.traits import declare
 from torchkeras.metrics.metric import metrics
-from torchkeras.metrics.reduction import PER_SAMPLE, BuiltInMetric
+from torchkeras.metrics.reduction import BuiltInMetric
 
 
 def _as_float(matches: Tensor) -> Tensor:
     return matches.to(to_torch_dtype(config.floatx()))
 
 
+@declare(per_sample=True)
 def accuracy(y_true: Any, y_pred: Any) -> Tensor:
     """Say where outputs equal targets.
 
@@ -30,6 +32,7 @@ def accuracy(y_true: Any, y_pred: Any) -> Tensor:
     return _as_float(y_true == y_pred)
 
 
+@declare(per_sample=True)
 def binary_accuracy(y_true: Any, y_pred: Any, threshold: float = 0.5) -> Tensor:
     """Say where outputs are on the side of the threshold that the labels 0 and 1 want.
 
@@ -51,6 +54,7 @@ def _check_samples(name: str, labels: Tensor, y_pred: Tensor) -> None:
         )
 
 
+@declare(per_sample=True)
 def categorical_accuracy(y_true: Any, y_pred: Any) -> Tensor:
     """Say for which samples the largest output is at the class of a one-hot target.
 
@@ -72,6 +76,7 @@ def _sparse_labels(name: str, y_true: Any, y_pred: Tensor) -> Tensor:
     return labels
 
 
+@declare(per_sample=True)
 def sparse_categorical_accuracy(y_true: Any, y_pred: Any) -> Tensor:
     """Say for which samples the largest output is at the class that the label names.
 
@@ -93,6 +98,7 @@ def _in_top_k(labels: Tensor, y_pred: Tensor, k: int) -> Tensor:
     return _as_float((found >= least) & (labels == inside))
 
 
+@declare(per_sample=True)
 def top_k_categorical_accuracy(y_true: Any, y_pred: Any, k: int = 5) -> Tensor:
     """Say for which samples the class of a one-hot target is among the `k` largest.
 
@@ -106,6 +112,7 @@ def top_k_categorical_accuracy(y_true: Any, y_pred: Any, k: int = 5) -> Tensor:
     return _in_top_k(labels, y_pred, k)
 
 
+@declare(per_sample=True)
 def sparse_top_k_categorical_accuracy(
     y_true: Any, y_pred: Any, k: int = 5, from_sorted_ids: bool = False
 ) -> Tensor:
@@ -126,18 +133,6 @@ def sparse_top_k_categorical_accuracy(
     if from_sorted_ids:
         return _as_float((labels.unsqueeze(-1) == y_pred[..., :k]).any(-1))
     return _in_top_k(labels.long(), y_pred, k)
-
-
-PER_SAMPLE.update(
-    {
-        accuracy,
-        binary_accuracy,
-        categorical_accuracy,
-        sparse_categorical_accuracy,
-        top_k_categorical_accuracy,
-        sparse_top_k_categorical_accuracy,
-    }
-)
 
 
 @metrics.register()

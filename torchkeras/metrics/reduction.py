@@ -12,30 +12,15 @@ from torch import Tensor
 
 from torchkeras._core.convert import as_tensor
 from torchkeras._core.registry import deserialize_object
-from torchkeras.losses.functions import (
-    ELEMENTWISE,
-    categorical_crossentropy,
-    categorical_hinge,
-    kl_divergence,
-    losses,
-    sparse_categorical_crossentropy,
-)
+from torchkeras.losses.functions import losses
 from torchkeras.losses.shapes import (
     apply_mask,
     as_target,
     divide_no_nan,
     squeeze_or_expand_to_same_rank,
 )
+from torchkeras.losses.traits import traits_of
 from torchkeras.metrics.metric import Metric, metrics
-
-#: Functions of one value per sample, whatever the batch it comes in.
-PER_SAMPLE: set[Callable[..., Tensor]] = {
-    *ELEMENTWISE,
-    categorical_crossentropy,
-    categorical_hinge,
-    kl_divergence,
-    sparse_categorical_crossentropy,
-}
 
 Reducer = Callable[[Tensor, list[int]], Tensor]
 
@@ -174,9 +159,9 @@ class MeanMetricWrapper(Mean):
         super().__init__(name=name, dtype=dtype)
         self._fn = fn
         self._fn_kwargs = kwargs
-        known = inspect.isfunction(fn)
-        self._elementwise = known and fn in ELEMENTWISE
-        self.batchable = known and fn in PER_SAMPLE and kwargs.get("axis", -1) == -1
+        traits = traits_of(fn)
+        self._elementwise = traits.elementwise
+        self.batchable = traits.per_sample and kwargs.get("axis", -1) == -1
 
     def update_state(  # pyright: ignore[reportIncompatibleMethodOverride]
         self, y_true: Any, y_pred: Any, sample_weight: Any = None
@@ -186,8 +171,8 @@ class MeanMetricWrapper(Mean):
         mask = getattr(y_pred, "_keras_mask", None)
         if self._elementwise and y_pred.ndim == 1:
             y_true = as_target(y_true, y_pred)
-            y_true = y_true.unsqueeze(-1) if y_true.ndim == 1 else y_true
-            y_pred = y_pred.unsqueeze(-1)
+            if y_true.ndim == 1:
+                y_true, y_pred = y_true.unsqueeze(-1), y_pred.unsqueeze(-1)
         values = self._fn(y_true, y_pred, **self._fn_kwargs)
         if mask is not None:
             sample_weight = apply_mask(sample_weight, mask, self._state_dtype, "sum")

@@ -5,6 +5,7 @@ Values accumulate on the device. A number is computed only when somebody reads i
 
 from __future__ import annotations
 
+import functools
 import importlib
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from typing import Any
@@ -15,12 +16,14 @@ from torch import Tensor, nn
 from torchkeras import losses
 from torchkeras._core import tree
 from torchkeras._core.naming import to_snake_case
+from torchkeras.losses.shapes import may_broadcast, telling_once
 from torchkeras.training.conventions import (
     TargetFirst,
     is_torchs,
     takes_target_first,
     unwrapped,
 )
+from torchkeras.training.links import check_link
 from torchkeras.training.outputs import (
     LOSS,
     LOSS_WEIGHTS,
@@ -163,7 +166,7 @@ class TorchLoss(losses.Loss):
     def __init__(self, loss: Callable[..., Any], target_first: bool = False) -> None:
         super().__init__(name=_name_of(loss))
         # Kept out of `_modules`: the loss is the user's, the model does not own it.
-        self.__dict__["loss"] = loss
+        self.__dict__["wrapped"] = loss
         self.target_first = target_first
         known = isinstance(loss, _LABEL_LOSSES) or self.name in _LABEL_FUNCTIONS
         self._takes_labels = known
@@ -171,7 +174,7 @@ class TorchLoss(losses.Loss):
     def forward(self, y_true: Tensor, y_pred: Tensor, sample_weight: Any = None) -> Any:
         target = self._target(y_true, y_pred)
         pair = (target, y_pred) if self.target_first else (y_pred, target)
-        values = self.__dict__["loss"](*pair)
+        values = self.__dict__["wrapped"](*pair)
         if sample_weight is not None and getattr(values, "ndim", 1) == 0:
             raise ValueError(
                 f"The torch loss {self.name} returns one number, so `sample_weight` "
@@ -241,16 +244,20 @@ class CompiledLoss:
         self.outputs = Outputs(output_names, loss)
         if self.outputs.known:
             self.outputs.share(LOSS_WEIGHTS, loss_weights)
+        #: The shapes that were told of, in this loss and the metrics beside it.
+        self.told: set[Any] = set()
         self.trackers: list[LossTracker] = []
-        self._terms: list[tuple[int, losses.Loss, Any]] | None = None
-        self._single: losses.Loss | None = None
+        #: The losses of the outputs that no batch has shown yet to take them.
+        self._unchecked: list[tuple[int, losses.Loss]] = []
+        self._terms: list[tuple[int, Callable[..., Any], Any]] | None = None
+        self._single: Callable[..., Any] | None = None
 
     def bind(self, targets: list[Any], outputs: list[Any]) -> None:
         """Choose the loss of each output, once its shape is known."""
         names = self.outputs.names
         specs = self.outputs.share(LOSS, self.spec)
         weights = self.outputs.share(LOSS_WEIGHTS, self.weights)
-        terms: list[tuple[int, losses.Loss, Any]] = []
+        terms: list[tuple[int, Callable[..., Any], Any]] = []
         for index, (spec, weight) in enumerate(zip(specs, weights, strict=True)):
             if spec is not None and targets[index] is None:
                 raise ValueError(
@@ -259,17 +266,15 @@ class CompiledLoss:
                 )
             loss = get_loss(spec, targets[index], outputs[index])
             if loss is not None:
+                self._unchecked.append((index, loss))
+                if may_broadcast(targets[index], outputs[index]):
+                    loss = functools.partial(_told_once, self.told, loss)
                 terms.append((index, loss, 1.0 if weight is None else weight))
         self._terms = terms
         if len(names) == 1 and terms and isinstance(terms[0][2], float | int):
             self._single = terms[0][1] if terms[0][2] == 1 else None
         if len(terms) > 1:
             self.trackers = [LossTracker(f"{names[i]}_loss") for i, *_ in terms]
-
-    @property
-    def single(self) -> losses.Loss | None:
-        """The loss, where there is one output and one loss."""
-        return self._single
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         """Return the total loss of a batch."""
@@ -289,7 +294,15 @@ class CompiledLoss:
             if self.trackers:
                 self.trackers[position].update_state(value, len(outputs[index]))
             total = total + value * weight
+        while self._unchecked:
+            index, loss = self._unchecked.pop(0)
+            check_link(loss, outputs[index], self.outputs.names[index])
         return total
+
+
+def _told_once(told: set[Any], function: Callable[..., Any], *args: Any) -> Any:
+    with telling_once(told):
+        return function(*args)
 
 
 _METRICS = (METRICS, WEIGHTED_METRICS)
@@ -302,18 +315,19 @@ class CompiledMetrics:
         metrics: `compile`'s argument.
         weighted_metrics: `compile`'s argument.
         output_names: the structure of the outputs' names, if known.
-        loss: `compile`'s argument.
+        loss: the loss beside them.
     """
 
     def __init__(
         self,
         metrics: Any,
         weighted_metrics: Any,
-        output_names: Any = None,
-        loss: Any = None,
+        output_names: Any,
+        loss: CompiledLoss,
     ) -> None:
         self.specs = (metrics, weighted_metrics)
-        self.outputs = Outputs(output_names, loss)
+        self.outputs = Outputs(output_names, loss.spec)
+        self._told = loss.told
         for argument, spec in zip(_METRICS, self.specs, strict=True):
             _check_metrics(argument.name, spec)
             if self.outputs.known:
@@ -321,6 +335,7 @@ class CompiledMetrics:
         self._bound: list[tuple[int, str, Any, bool]] | None = None
         self._pending: list[tuple[Any, Any, Any]] = []
         self._can_wait = False
+        self._broadcasts = False
         if not metrics and not weighted_metrics:
             self._bound = []
 
@@ -347,6 +362,7 @@ class CompiledMetrics:
                         metric.name = name  # as in Keras; callbacks look it up
                     name = self._log_name(prefix, name, weighted)
                     self._bound.append((index, name, metric, weighted))
+        self._broadcasts = any(map(may_broadcast, targets, outputs))
         self._can_wait = not several and all(
             getattr(metric, "batchable", False) for _, _, metric, _ in self._bound
         )
@@ -405,6 +421,14 @@ class CompiledMetrics:
         targets, outputs, weights = self.outputs.flat(y_true, y_pred, sample_weight)
         if self._bound is None:
             self.bind(targets, outputs)
+        if self._broadcasts:
+            _told_once(self._told, self._update_all, targets, outputs, weights)
+        else:
+            self._update_all(targets, outputs, weights)
+
+    def _update_all(
+        self, targets: list[Any], outputs: list[Any], weights: list[Any]
+    ) -> None:
         for index, _, metric, weighted in self._bound or ():
             weight = weights[index] if weighted else None
             update_metric(metric, targets[index], outputs[index], weight)

@@ -138,7 +138,7 @@ class Trainer(Layer):
         """
         compiled_loss = CompiledLoss(loss, loss_weights, self._output_names())
         compiled_metrics = CompiledMetrics(
-            metrics, weighted_metrics, self._output_names(), loss
+            metrics, weighted_metrics, self._output_names(), compiled_loss
         )
         chosen = optimizers.get(optimizer)
         scaled = auto_scale_loss and self.dtype_policy.name == "mixed_float16"

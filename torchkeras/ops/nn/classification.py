@@ -8,7 +8,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from torchkeras._core import config
 from torchkeras._core.convert import as_floating, as_tensor
 from torchkeras._core.dtypes import result_type, to_torch_dtype
 from torchkeras._core.errors import (
@@ -18,6 +17,11 @@ from torchkeras._core.errors import (
     positive_integer,
 )
 from torchkeras._core.operation import Array, operation
+from torchkeras._core.probabilities import (
+    NO_CLASS,
+    log_loss,
+    normalized_probabilities,
+)
 from torchkeras._core.symbolic import KerasTensor
 
 __all__ = [
@@ -29,9 +33,6 @@ __all__ = [
     "one_hot",
     "sparse_categorical_crossentropy",
 ]
-
-#: The `ignore_index` of torch that no label can be; its own default, -100, can.
-_NO_CLASS = -(2**31)
 
 
 def _is_class(
@@ -143,11 +144,6 @@ def _check_same_shape(owner: str, target: Tensor, output: Tensor) -> None:
         )
 
 
-def _clipped(probabilities: Tensor) -> Tensor:
-    low = config.epsilon()
-    return probabilities.clamp(low, 1.0 - low)
-
-
 @operation("nn")
 def binary_crossentropy(
     target: Array, output: Array, from_logits: bool = False
@@ -174,11 +170,9 @@ def binary_crossentropy(
     target = target.to(output.dtype)
     if from_logits:
         return F.binary_cross_entropy_with_logits(output, target, reduction="none")
-    # Half precision has nothing between `1 - epsilon` and 1. And torch's kernel of this
-    # sum refuses to run under autocast.
-    p = _clipped(output.to(torch.promote_types(output.dtype, torch.float32)))
-    values = target * torch.log(p) + (1.0 - target) * torch.log1p(-p)
-    return -values.to(output.dtype)
+    # Half precision has nothing between `1 - epsilon` and 1.
+    p = output.to(torch.promote_types(output.dtype, torch.float32))
+    return log_loss(target, p).to(output.dtype)
 
 
 @operation("nn")
@@ -219,7 +213,7 @@ def _log_probabilities(output: Tensor, from_logits: bool, axis: int) -> Tensor:
     output = as_floating(output)
     if from_logits:
         return torch.log_softmax(output, axis)
-    return torch.log(_clipped(output / output.sum(axis, keepdim=True)))
+    return torch.log(normalized_probabilities(output, axis))
 
 
 @operation("nn")
@@ -260,7 +254,7 @@ def sparse_categorical_crossentropy(
         scores = scores.movedim(axis, 1)
     try:
         return F.nll_loss(
-            scores, target.long(), ignore_index=_NO_CLASS, reduction="none"
+            scores, target.long(), ignore_index=NO_CLASS, reduction="none"
         )
     except IndexError as error:
         raise ValueError(

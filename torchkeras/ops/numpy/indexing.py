@@ -16,7 +16,12 @@ from torch import Tensor
 from torchkeras._core import tree
 from torchkeras._core.convert import as_tensor
 from torchkeras._core.dtypes import result_type, to_torch_dtype
-from torchkeras._core.errors import invalid_argument, one_of, positive_integer
+from torchkeras._core.errors import (
+    counted_axis,
+    invalid_argument,
+    one_of,
+    positive_integer,
+)
 from torchkeras._core.operation import Array, Arrays, Operand, as_tensors, operation
 from torchkeras._core.symbolic import (
     KerasTensor,
@@ -51,14 +56,6 @@ __all__ = [
 def _ordered(x: Tensor) -> Tensor:
     """Return booleans as numbers: torch doesn't order them on every device."""
     return x.to(torch.uint8) if x.dtype == torch.bool else x
-
-
-def _axis(owner: str, axis: int, ndim: int) -> int:
-    """Return an axis counted from the first one."""
-    if not -ndim <= axis < ndim:
-        expected = f"an integer in [{-ndim}, {ndim})"
-        raise ValueError(invalid_argument(owner, "axis", expected, axis))
-    return axis % ndim
 
 
 def _require_vector(owner: str, name: str, x: Tensor, hint: str = "") -> None:
@@ -343,7 +340,7 @@ def take(x: Array, indices: Operand, axis: int | None = None) -> Tensor:
     indices = indices.value if isinstance(indices, WeightView) else indices
     if axis is None:
         x, axis = x.flatten(), 0
-    axis = _axis("take", axis, x.ndim)
+    axis = counted_axis("take", axis, x.ndim)
     taken = x.index_select(axis, _from_front(indices.flatten(), x.shape[axis]))
     return taken.reshape(x.shape[:axis] + indices.shape + x.shape[axis + 1 :])
 
@@ -374,7 +371,7 @@ def take_along_axis(x: Array, indices: Array, axis: int | None = None) -> Tensor
         expected = f"an array with {x.ndim} axes, as `x` has"
         message = invalid_argument("take_along_axis", "indices", expected, indices)
         raise ValueError(message)
-    size = x.shape[_axis("take_along_axis", axis, x.ndim)]
+    size = x.shape[counted_axis("take_along_axis", axis, x.ndim)]
     return x.take_along_dim(_from_front(indices, size), axis)
 
 
@@ -479,7 +476,7 @@ def _infer_unique(
     shape: list[int | None] = [size]
     inverse = x.static_shape
     if axis is not None:
-        place = _axis("unique", axis, x.ndim)
+        place = counted_axis("unique", axis, x.ndim)
         shape = [size if i == place else s for i, s in enumerate(x.static_shape)]
         inverse = inverse[place : place + 1]
     outputs = [KerasTensor(shape, x.static_dtype)]
@@ -526,7 +523,7 @@ def unique(
     """
     if size is not None:
         positive_integer("unique", "size", size)
-    place = 0 if axis is None else _axis("unique", axis, x.ndim)
+    place = 0 if axis is None else counted_axis("unique", axis, x.ndim)
     found: Any = torch.unique(
         x,
         sorted=sorted,

@@ -14,7 +14,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from torchkeras._core.convert import as_tensor
-from torchkeras._core.errors import invalid_argument, one_of, positive_integer
+from torchkeras._core.errors import (
+    counted_axis,
+    invalid_argument,
+    one_of,
+    positive_integer,
+)
 from torchkeras._core.operation import Array, Arrays, Operand, operation
 from torchkeras._core.symbolic import (
     KerasTensor,
@@ -70,14 +75,6 @@ def _parts(owner: str, name: str, xs: Any) -> list[Tensor]:
     if not parts:
         raise ValueError(invalid_argument(owner, name, "a list of arrays", xs))
     return parts
-
-
-def _axis(owner: str, axis: int, ndim: int, name: str = "axis") -> int:
-    """Return an axis counted from the first one."""
-    if not -ndim <= axis < ndim:
-        expected = f"an integer in [{-ndim}, {ndim})"
-        raise ValueError(invalid_argument(owner, name, expected, axis))
-    return axis % ndim
 
 
 def _require_axes(owner: str, x: Tensor, least: int, name: str = "x") -> None:
@@ -276,7 +273,7 @@ def dstack(xs: Arrays) -> Tensor:
 
 def _split(owner: str, x: Tensor, where: Any, axis: int) -> list[Tensor]:
     where = _plain(where)
-    axis = _axis(owner, axis, x.ndim)
+    axis = counted_axis(owner, axis, x.ndim)
     if not isinstance(where, list):
         where = positive_integer(owner, "indices_or_sections", where)
         if x.shape[axis] % where:
@@ -290,7 +287,7 @@ def _split(owner: str, x: Tensor, where: Any, axis: int) -> list[Tensor]:
 def _infer_parts(owner: str, x: KerasTensor, where: Any, axis: int) -> Any:
     """Infer the shapes of the parts of a symbolic tensor."""
     where = _plain(where)
-    axis = _axis(owner, axis, x.ndim)
+    axis = counted_axis(owner, axis, x.ndim)
     if x.static_shape[axis] is not None:
         return infer_outputs(_split, (owner, x, where, axis), {})
     if not isinstance(where, list):
@@ -328,7 +325,7 @@ def split(x: Array, indices_or_sections: Cuts, axis: int = 0) -> list[Tensor]:
 
 
 def _infer_array_split(x: Any, indices_or_sections: int, axis: int = 0) -> Any:
-    axis = _axis("array_split", axis, x.ndim)
+    axis = counted_axis("array_split", axis, x.ndim)
     if x.static_shape[axis] is not None:
         return _on_meta(array_split, x, indices_or_sections, axis)
     return _infer_parts("array_split", x, indices_or_sections, axis)
@@ -348,7 +345,9 @@ def array_split(x: Array, indices_or_sections: int, axis: int = 0) -> list[Tenso
         [tensor([1, 2], dtype=torch.int32), tensor([3], dtype=torch.int32)]
     """
     count = positive_integer("array_split", "indices_or_sections", indices_or_sections)
-    return list(torch.tensor_split(x, count, dim=_axis("array_split", axis, x.ndim)))
+    return list(
+        torch.tensor_split(x, count, dim=counted_axis("array_split", axis, x.ndim))
+    )
 
 
 def _infer_hsplit(x: Any, indices_or_sections: Cuts) -> Any:
@@ -537,9 +536,9 @@ def expand_dims(x: Array, axis: int | Sequence[int]) -> Tensor:
         torch.Size([1, 2, 1])
     """
     if isinstance(axis, int):
-        return x.unsqueeze(_axis("expand_dims", axis, x.ndim + 1))
+        return x.unsqueeze(counted_axis("expand_dims", axis, x.ndim + 1))
     ndim = x.ndim + len(axis)
-    places = sorted(_axis("expand_dims", place, ndim) for place in axis)
+    places = sorted(counted_axis("expand_dims", place, ndim) for place in axis)
     if len(set(places)) < len(places):
         expected = "different axes"
         raise ValueError(invalid_argument("expand_dims", "axis", expected, axis))
@@ -551,7 +550,7 @@ def expand_dims(x: Array, axis: int | Sequence[int]) -> Tensor:
 def _squeezed(shape: Sequence[Any], axis: int | Sequence[int]) -> tuple[int, ...]:
     """Return the axes to drop, after a look at their sizes."""
     axes = (axis,) if isinstance(axis, int) else axis
-    places = tuple(_axis("squeeze", place, len(shape)) for place in axes)
+    places = tuple(counted_axis("squeeze", place, len(shape)) for place in axes)
     if any(shape[place] != 1 for place in places):
         expected = f"axes of size 1 of the shape {tuple(shape)}"
         raise ValueError(invalid_argument("squeeze", "axis", expected, axis))
@@ -695,7 +694,7 @@ def rot90(array: Array, k: int = 1, axes: Sequence[int] = (0, 1)) -> Tensor:
                 [1, 3]], dtype=torch.int32)
     """
     _require_axes("rot90", array, 2, "array")
-    plane = [_axis("rot90", axis, array.ndim, "axes") for axis in axes]
+    plane = [counted_axis("rot90", axis, array.ndim, "axes") for axis in axes]
     if len(plane) != 2 or plane[0] == plane[1]:
         raise ValueError(invalid_argument("rot90", "axes", "two different axes", axes))
     return torch.rot90(array, k, plane)
@@ -753,7 +752,7 @@ def _infer_repeat(x: Any, repeats: Any, axis: int | None = None) -> Any:
     if isinstance(counts, int) or isinstance(repeats, SymbolicNumber):
         return _on_meta(repeat, x, repeats if counts is None else counts, axis)
     flat = _on_meta(ravel if axis is None else torch.clone, as_tensor(x))
-    place = _axis("repeat", axis or 0, flat.ndim)
+    place = counted_axis("repeat", axis or 0, flat.ndim)
     size = flat.static_shape[place]
     if counts is not None and size not in (None, len(counts)):
         expected = f"one number, or {size} as there are values"
@@ -851,8 +850,8 @@ def diagonal(x: Array, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tenso
         tensor([1, 4], dtype=torch.int32)
     """
     _require_axes("diagonal", x, 2)
-    row = _axis("diagonal", axis1, x.ndim, "axis1")
-    if row == _axis("diagonal", axis2, x.ndim, "axis2"):
+    row = counted_axis("diagonal", axis1, x.ndim, "axis1")
+    if row == counted_axis("diagonal", axis2, x.ndim, "axis2"):
         expected = f"another axis than `axis1`, {axis1}"
         raise ValueError(invalid_argument("diagonal", "axis2", expected, axis2))
     return torch.diagonal(x, offset, axis1, axis2)
