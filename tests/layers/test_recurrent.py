@@ -10,7 +10,7 @@ from torch import nn
 
 from torchkeras import Input, Sequential, layers
 from torchkeras._core import tree
-from torchkeras.layers import recurrent
+from torchkeras.layers.recurrent import rnn
 
 FUSED = [
     (layers.SimpleRNN, {}, nn.RNN),
@@ -166,7 +166,7 @@ def test_right_padding_is_no_special_case(cls, sequences, monkeypatch):
     layer = cls(4, return_sequences=sequences, return_state=True)
     x, mask = torch.randn(4, 6, 3), lengths_mask(6, 3, 0, 1)
     looked = layer(x, mask=mask)
-    monkeypatch.setattr(recurrent, "_is_right_padded", lambda mask: False)
+    monkeypatch.setattr(rnn, "_is_right_padded", lambda mask: False)
     torch.testing.assert_close(layer(x, mask=mask), looked)
 
 

@@ -4,12 +4,6 @@ from typing import TYPE_CHECKING
 
 from torchkeras._core.input_spec import InputSpec
 from torchkeras._core.missing import explain_missing
-from torchkeras.layers._cells import (
-    GRUCell,
-    LSTMCell,
-    SimpleRNNCell,
-    StackedRNNCells,
-)
 from torchkeras.layers.activation import (
     ELU,
     Activation,
@@ -45,6 +39,7 @@ from torchkeras.layers.core import (
     Input,
     InputLayer,
     Masking,
+    Rescaling,
 )
 from torchkeras.layers.einsum import EinsumDense
 from torchkeras.layers.function import Lambda
@@ -104,8 +99,16 @@ from torchkeras.layers.pooling import (
     MaxPooling2D,
     MaxPooling3D,
 )
-from torchkeras.layers.preprocessing import Rescaling
-from torchkeras.layers.recurrent import GRU, LSTM, RNN, SimpleRNN
+from torchkeras.layers.recurrent import (
+    GRU,
+    LSTM,
+    RNN,
+    GRUCell,
+    LSTMCell,
+    SimpleRNN,
+    SimpleRNNCell,
+    StackedRNNCells,
+)
 from torchkeras.layers.regularization import (
     ActivityRegularization,
     AlphaDropout,

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from torchkeras import activations, constraints, initializers, regularizers
+from torchkeras import activations
 from torchkeras._core.errors import number_in
 from torchkeras._core.input_spec import InputSpec
 from torchkeras._core.variable import Variable
@@ -173,9 +173,7 @@ class PReLU(_Elementwise):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.alpha_initializer = initializers.get(alpha_initializer)
-        self.alpha_regularizer = regularizers.get(alpha_regularizer)
-        self.alpha_constraint = constraints.get(alpha_constraint)
+        self.keep_weight_options(locals(), "alpha")
         single = isinstance(shared_axes, int)
         self.shared_axes = [shared_axes] if single else shared_axes
 

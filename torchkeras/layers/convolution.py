@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from torchkeras import activations, constraints, initializers, regularizers
+from torchkeras import activations
 from torchkeras._core.config import standardize_data_format
 from torchkeras._core.errors import one_of, positive_integer
 from torchkeras._core.variable import CONVOLUTION
@@ -130,9 +130,7 @@ class ConvolutionLayer(WindowLayer):
         )
         self.activation = activations.get(activation)
         self.use_bias = use_bias
-        self.bias_initializer = initializers.get(bias_initializer)
-        self.bias_regularizer = regularizers.get(bias_regularizer)
-        self.bias_constraint = constraints.get(bias_constraint)
+        self.keep_weight_options(locals(), "bias")
         self._causal_pads = None
         self._set_layout()
 
@@ -205,14 +203,7 @@ class ConvolutionLayer(WindowLayer):
 
     def _show_bias(self, module: nn.Module) -> None:
         if self.use_bias:
-            self.show_weight(
-                "bias",
-                module,
-                "bias",
-                self.bias_initializer,
-                regularizer=self.bias_regularizer,
-                constraint=self.bias_constraint,
-            )
+            self.show_weight("bias", module, "bias")
 
     def call(self, inputs: Tensor) -> Tensor:
         if self._causal_pads is not None:
@@ -279,9 +270,7 @@ class _Conv(ConvolutionLayer):
         owner = type(self).__name__
         self.filters = positive_integer(owner, "filters", filters)
         self.groups = positive_integer(owner, "groups", groups)
-        self.kernel_initializer = initializers.get(kernel_initializer)
-        self.kernel_regularizer = regularizers.get(kernel_regularizer)
-        self.kernel_constraint = constraints.get(kernel_constraint)
+        self.keep_weight_options(locals(), "kernel")
         if self.filters % self.groups:
             raise ValueError(
                 f"{owner}: `filters` must be a multiple of `groups`, got "
@@ -295,15 +284,7 @@ class _Conv(ConvolutionLayer):
             channels, self.filters, self.groups, self.use_bias
         )
         self._causal_pads = self._pads_before()
-        self.show_weight(
-            "kernel",
-            self.conv,
-            "weight",
-            self.kernel_initializer,
-            CONVOLUTION,
-            self.kernel_regularizer,
-            self.kernel_constraint,
-        )
+        self.show_weight("kernel", self.conv, "weight", layout=CONVOLUTION)
         self._show_bias(self.conv)
 
     def _pads_before(self) -> tuple[int, ...] | None:

@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from torchkeras import constraints, initializers, regularizers
 from torchkeras._core.errors import positive_integer
 from torchkeras._core.variable import CONVOLUTION, Layout
 from torchkeras.layers._windows import with_defaults
@@ -77,23 +76,16 @@ class _DepthwiseConv(ConvolutionLayer):
         self.depth_multiplier = positive_integer(
             owner, "depth_multiplier", depth_multiplier
         )
-        self.depthwise_initializer = initializers.get(depthwise_initializer)
-        self.depthwise_regularizer = regularizers.get(depthwise_regularizer)
-        self.depthwise_constraint = constraints.get(depthwise_constraint)
+        self.keep_weight_options(locals(), "depthwise")
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         channels = self._channels_of(input_shape)
         self.conv = self._make_module(
             channels, channels * self.depth_multiplier, channels, self.use_bias
         )
+        layout = _depthwise(self.depth_multiplier)
         self.show_weight(
-            "kernel",
-            self.conv,
-            "weight",
-            self.depthwise_initializer,
-            _depthwise(self.depth_multiplier),
-            self.depthwise_regularizer,
-            self.depthwise_constraint,
+            "kernel", self.conv, "weight", layout=layout, options="depthwise"
         )
         self._show_bias(self.conv)
 
@@ -245,12 +237,7 @@ class _SeparableConv(ConvolutionLayer):
         self.depth_multiplier = positive_integer(
             owner, "depth_multiplier", depth_multiplier
         )
-        self.depthwise_initializer = initializers.get(depthwise_initializer)
-        self.pointwise_initializer = initializers.get(pointwise_initializer)
-        self.depthwise_regularizer = regularizers.get(depthwise_regularizer)
-        self.pointwise_regularizer = regularizers.get(pointwise_regularizer)
-        self.depthwise_constraint = constraints.get(depthwise_constraint)
-        self.pointwise_constraint = constraints.get(pointwise_constraint)
+        self.keep_weight_options(locals(), "depthwise", "pointwise")
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         channels = self._channels_of(input_shape)
@@ -258,24 +245,13 @@ class _SeparableConv(ConvolutionLayer):
         depthwise = self._make_module(channels, inner, channels, use_bias=False)
         pointwise = self._make_pointwise(inner, self.filters, self.use_bias)
         self.conv = _Steps(depthwise, pointwise)
-        self.show_weight(
-            "depthwise_kernel",
-            depthwise,
-            "weight",
-            self.depthwise_initializer,
-            _depthwise(self.depth_multiplier),
-            self.depthwise_regularizer,
-            self.depthwise_constraint,
-        )
-        self.show_weight(
-            "pointwise_kernel",
-            pointwise,
-            "weight",
-            self.pointwise_initializer,
-            CONVOLUTION,
-            self.pointwise_regularizer,
-            self.pointwise_constraint,
-        )
+        for name, module, layout in (
+            ("depthwise", depthwise, _depthwise(self.depth_multiplier)),
+            ("pointwise", pointwise, CONVOLUTION),
+        ):
+            self.show_weight(
+                f"{name}_kernel", module, "weight", layout=layout, options=name
+            )
         self._show_bias(pointwise)
 
 

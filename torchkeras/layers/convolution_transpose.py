@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from torchkeras import constraints, initializers, regularizers
 from torchkeras._core.errors import positive_integer
 from torchkeras._core.variable import CONVOLUTION
 from torchkeras._core.windows import standardize_sizes
@@ -120,9 +119,7 @@ class _ConvTranspose(ConvolutionLayer):
                     f"axis, got output_padding={self.output_padding} and "
                     f"strides={self.strides}."
                 )
-        self.kernel_initializer = initializers.get(kernel_initializer)
-        self.kernel_regularizer = regularizers.get(kernel_regularizer)
-        self.kernel_constraint = constraints.get(kernel_constraint)
+        self.keep_weight_options(locals(), "kernel")
         self._refuse_strides_with_dilation()
 
     def _check_window(self, shape: tuple[int | None, ...]) -> None:
@@ -150,15 +147,7 @@ class _ConvTranspose(ConvolutionLayer):
             self.conv.cut = tuple(max(-n, 0) for n in more)
         if self._channels_last:
             keep_channels_last(self.conv.weight)
-        self.show_weight(
-            "kernel",
-            self.conv,
-            "weight",
-            self.kernel_initializer,
-            CONVOLUTION,
-            self.kernel_regularizer,
-            self.kernel_constraint,
-        )
+        self.show_weight("kernel", self.conv, "weight", layout=CONVOLUTION)
         self._show_bias(self.conv)
 
     def _cuts(self, axis: int) -> tuple[int, int]:

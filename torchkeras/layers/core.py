@@ -1,4 +1,4 @@
-"""`Dense`, `Embedding`, `Masking`, `Identity`, and the inputs of a model."""
+"""`Dense`, `Embedding`, `Masking`, `Identity`, `Rescaling`, the inputs of a model."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from torchkeras import activations, constraints, initializers, regularizers
-from torchkeras._core.dtypes import standardize_dtype
+from torchkeras import activations
+from torchkeras._core import config
+from torchkeras._core.dtypes import DTYPES, standardize_dtype
 from torchkeras._core.errors import invalid_argument, positive_integer
 from torchkeras._core.input_spec import InputSpec
 from torchkeras._core.naming import auto_name
@@ -76,12 +77,7 @@ class Dense(Layer):
         self.units = positive_integer("Dense", "units", units)
         self.activation = activations.get(activation)
         self.use_bias = use_bias
-        self.kernel_initializer = initializers.get(kernel_initializer)
-        self.bias_initializer = initializers.get(bias_initializer)
-        self.kernel_regularizer = regularizers.get(kernel_regularizer)
-        self.bias_regularizer = regularizers.get(bias_regularizer)
-        self.kernel_constraint = constraints.get(kernel_constraint)
-        self.bias_constraint = constraints.get(bias_constraint)
+        self.keep_weight_options(locals(), "kernel", "bias")
         self.input_spec = InputSpec(min_ndim=2)
         self.supports_masking = True
 
@@ -90,24 +86,9 @@ class Dense(Layer):
         self.linear = empty_module(
             self, nn.Linear, inputs, self.units, bias=self.use_bias
         )
-        self.show_weight(
-            "kernel",
-            self.linear,
-            "weight",
-            self.kernel_initializer,
-            TRANSPOSED,
-            self.kernel_regularizer,
-            self.kernel_constraint,
-        )
+        self.show_weight("kernel", self.linear, "weight", layout=TRANSPOSED)
         if self.use_bias:
-            self.show_weight(
-                "bias",
-                self.linear,
-                "bias",
-                self.bias_initializer,
-                regularizer=self.bias_regularizer,
-                constraint=self.bias_constraint,
-            )
+            self.show_weight("bias", self.linear, "bias")
         self.input_spec = InputSpec(min_ndim=2, axes={-1: inputs})
 
     def call(self, inputs: Tensor) -> Tensor:
@@ -167,9 +148,7 @@ class Embedding(Layer):
         super().__init__(autocast=False, **kwargs)
         self.input_dim = positive_integer("Embedding", "input_dim", input_dim)
         self.output_dim = positive_integer("Embedding", "output_dim", output_dim)
-        self.embeddings_initializer = initializers.get(embeddings_initializer)
-        self.embeddings_regularizer = regularizers.get(embeddings_regularizer)
-        self.embeddings_constraint = constraints.get(embeddings_constraint)
+        self.keep_weight_options(locals(), "embeddings")
         self.mask_zero = mask_zero
         self.supports_masking = mask_zero
         # A table needs no input to be made: its sizes are arguments.
@@ -183,14 +162,7 @@ class Embedding(Layer):
         self.embedding = empty_module(
             self, nn.Embedding, self.input_dim, self.output_dim
         )
-        self.show_weight(
-            "embeddings",
-            self.embedding,
-            "weight",
-            self.embeddings_initializer,
-            regularizer=self.embeddings_regularizer,
-            constraint=self.embeddings_constraint,
-        )
+        self.show_weight("embeddings", self.embedding, "weight")
 
     def _choose_path(self) -> None:
         super()._choose_path()
@@ -297,6 +269,55 @@ class Identity(Layer):
 
     def call(self, inputs: Any) -> Any:
         return inputs
+
+
+@layers.register()
+class Rescaling(Layer):
+    """Multiplies inputs by a scale and adds an offset; integers become floats.
+
+    Args:
+        scale: a number, or one per channel.
+        offset: a number, or one per channel.
+
+    Shape:
+        Any, and the same for the outputs.
+
+    Example:
+        >>> Rescaling(1 / 127.5, offset=-1.0)(torch.tensor([0, 255], dtype=torch.uint8))
+        tensor([-1.,  1.])
+    """
+
+    casts_integers = True
+
+    def __init__(self, scale: Any, offset: Any = 0.0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.scale = scale
+        self.offset = offset
+        self.supports_masking = True
+        self._set_constant("_scale", scale)
+        self._set_constant("_offset", offset)
+        self._shifts = bool(np.any(_as_array(offset)))
+
+    def _set_constant(self, name: str, value: Any) -> None:
+        """Keep one number as it is, several as a buffer that moves with the layer."""
+        array = _as_array(value)
+        if array.ndim == 0:
+            setattr(self, name, float(array))
+            return
+        if name == "_scale" and config.image_data_format() == "channels_first":
+            array = array.reshape(array.shape + (1,) * (3 - array.ndim))
+        values = torch.as_tensor(array, dtype=DTYPES[self.compute_dtype])
+        self.register_buffer(name, values.to(config.default_device()), persistent=False)
+
+    def call(self, inputs: Tensor) -> Tensor:
+        outputs = inputs * self._scale
+        return outputs + self._offset if self._shifts else outputs
+
+
+def _as_array(value: Any) -> np.ndarray:
+    if isinstance(value, Tensor):
+        value = value.detach().cpu()
+    return np.asarray(value, dtype="float64")
 
 
 @layers.register()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from torchkeras import activations, constraints, initializers, regularizers
+from torchkeras import activations, initializers
 from torchkeras._core.errors import invalid_argument
 from torchkeras._core.input_spec import InputSpec
 from torchkeras._core.variable import Variable
@@ -80,12 +81,7 @@ class EinsumDense(Layer):
         self.partial_output_shape = tuple(sizes)
         self.activation = activations.get(activation)
         self.bias_axes = bias_axes
-        self.kernel_initializer = initializers.get(kernel_initializer)
-        self.bias_initializer = initializers.get(bias_initializer)
-        self.kernel_regularizer = regularizers.get(kernel_regularizer)
-        self.bias_regularizer = regularizers.get(bias_regularizer)
-        self.kernel_constraint = constraints.get(kernel_constraint)
-        self.bias_constraint = constraints.get(bias_constraint)
+        self.keep_weight_options(locals(), "kernel", "bias")
         self._check_letters()
 
     def _check_letters(self) -> None:
@@ -124,6 +120,12 @@ class EinsumDense(Layer):
         sizes = self._sizes_from(input_shape)
         kernel_shape = self._known(sizes, self._kernel, input_shape)
         bias_shape = self._bias_shape(sizes, input_shape)
+        self._make_weights(kernel_shape, bias_shape)
+        self.input_spec = InputSpec(ndim=len(input_shape))
+
+    def _make_weights(
+        self, kernel_shape: tuple[int, ...], bias_shape: tuple[int, ...] | None
+    ) -> None:
         self.kernel = self.add_weight(
             kernel_shape,
             self._with_fans(self.kernel_initializer),
@@ -141,7 +143,6 @@ class EinsumDense(Layer):
                 constraint=self.bias_constraint,
                 name="bias",
             )
-        self.input_spec = InputSpec(ndim=len(input_shape))
 
     def _bias_shape(
         self, sizes: dict[str, int | None], shape: tuple[int | None, ...]
@@ -192,12 +193,12 @@ class EinsumDense(Layer):
             initializer.input_axes is not None and initializer.output_axes is not None
         ):
             return initializer
-        places = {True: [], False: []}
+        places: dict[bool, list[int]] = {False: [], True: []}
         for place, letter in enumerate(self._kernel):
             places[letter in self._outputs].append(place)
-        config = initializer.get_config()
-        axes = {"input_axes": places[False], "output_axes": places[True]}
-        return type(initializer).from_config({**config, **axes})
+        aware = copy.copy(initializer)
+        aware.input_axes, aware.output_axes = map(tuple, places.values())
+        return aware
 
     def call(self, inputs: Tensor) -> Tensor:
         outputs = torch.einsum(self.equation, inputs, self.kernel)

@@ -45,6 +45,12 @@ layers = Registry("layer", "keras.layers")
 #: Arguments of every layer, in the order of Keras's configs.
 _COMMON = ("name", "trainable", "dtype")
 _NOTE = "Raised by layer"
+#: What can be said of a weight, and how what is given becomes a function.
+_WEIGHT_OPTIONS: dict[str, Callable[[Any], Any]] = {
+    "initializer": initializers.get,
+    "regularizer": regularizers.get,
+    "constraint": constraints.get,
+}
 #: Attributes of a layer that torch or this module keeps, and no user.
 _OWN = frozenset(
     {*vars(nn.Module()), "_captured", "_views", "_losses", "_nodes", "_containers"}
@@ -635,15 +641,28 @@ class Layer(nn.Module):
             if self.built:
                 self._choose_path()
 
+    def keep_weight_options(self, arguments: Mapping[str, Any], *prefixes: str) -> None:
+        """Keep what a constructor is told of weights: how they begin, stay small, fit.
+
+        Args:
+            arguments: the constructor's arguments by name, as ``locals()`` has them.
+            *prefixes: what stands before ``_initializer``, ``_regularizer`` and
+                ``_constraint`` in those arguments, and in the attributes made of them.
+        """
+        for kind, get in _WEIGHT_OPTIONS.items():
+            for prefix in prefixes:
+                name = f"{prefix}_{kind}"
+                if name in arguments:
+                    setattr(self, name, get(arguments[name]))
+
     def show_weight(
         self,
         name: str,
         module: nn.Module,
         tensors: str | tuple[str, ...],
-        initializer: Callable[..., Tensor],
+        initializer: Callable[..., Tensor] | None = None,
         layout: Layout = IDENTITY,
-        regularizer: Any = None,
-        constraint: Any = None,
+        options: str | None = None,
     ) -> WeightView:
         """Fill tensors of a torch module by an initializer and show them as a weight.
 
@@ -651,19 +670,27 @@ class Layer(nn.Module):
             name: Keras's name, which becomes an attribute of the layer.
             module: the torch module that owns the tensors.
             tensors: the names of the tensors in `module`.
-            initializer: gives the first value, in Keras's layout.
+            initializer: gives the first value, in Keras's layout; that of the options
+                by default.
             layout: how the tensors make up Keras's weight.
-            regularizer: a penalty added to the loss.
-            constraint: a projection applied after each update.
+            options: the prefix of the options that `keep_weight_options` kept for it;
+                `name` by default.
 
         Returns:
             The view, which `weights`, files and `summary` use.
         """
         names = (tensors,) if isinstance(tensors, str) else tensors
-        view = WeightView(module, names, layout, name, regularizer, constraint)
+        options = name if options is None else options
+        view = WeightView(module, names, layout, name)
+        view.regularizer = getattr(self, f"{options}_regularizer", None)
+        view.constraint = getattr(self, f"{options}_constraint", None)
+        if initializer is None:
+            initialize = getattr(self, f"{options}_initializer")
+        else:
+            initialize = initializer
         view.declared_trainable = view.trainable
         with torch.no_grad():
-            view.assign(initializer(view.shape, dtype=view.dtype))
+            view.assign(initialize(view.shape, dtype=view.dtype))
         self._views[name] = view
         return view
 

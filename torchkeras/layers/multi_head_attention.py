@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import math
 from collections.abc import Callable, Sequence
+from string import ascii_lowercase
 from typing import Any, ClassVar
 
 import torch
@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from torchkeras import constraints, initializers, regularizers
+from torchkeras import regularizers
 from torchkeras._core.errors import (
     describe,
     invalid_argument,
@@ -25,6 +25,7 @@ from torchkeras._core.registry import serialize_object
 from torchkeras._core.variable import Layout
 from torchkeras.layers._masks import all_of, as_mask, causal_mask, penalty
 from torchkeras.layers.attention import kernel_drops
+from torchkeras.layers.einsum import EinsumDense
 from torchkeras.layers.layer import Layer, empty_module, layers
 from torchkeras.layers.regularization import Dropout
 
@@ -35,25 +36,34 @@ def _projection_to_keras(weight: Tensor, inputs: Sequence[int], outputs: Any) ->
     return shown.permute(*range(rank, shown.ndim), *range(rank))
 
 
-class Projection(Layer):
+#: What the projections are told of their weights as the layer is.
+_PASSED_ON = (
+    "kernel_initializer",
+    "bias_initializer",
+    "kernel_regularizer",
+    "bias_regularizer",
+    "kernel_constraint",
+    "bias_constraint",
+)
+
+
+class Projection(EinsumDense):
     """A linear map of the last axes of its inputs onto other axes, such as heads.
+
+    It is an `EinsumDense` whose weights are those of an `nn.Linear`, which is faster
+    and is what torch's tools look for.
 
     Args:
         axes: how many axes of the inputs are mapped.
         outputs: the sizes of the axes that take their place.
         activation: a function of the outputs.
         use_bias: whether a bias is added.
-        kernel_initializer: gives the first kernel.
-        bias_initializer: gives the first bias.
-        kernel_regularizer: a penalty on the kernel.
-        bias_regularizer: a penalty on the bias.
-        kernel_constraint: a projection of the kernel after each update.
-        bias_constraint: a projection of the bias after each update.
+        **kwargs: the options of the weights, and those of every layer.
 
     Shape:
-        ``(batch, ..., *inputs)`` to ``(batch, ..., *outputs)``. The weights are those
-        of an `nn.Linear` in ``layer.linear``; ``layer.kernel`` shows them in the shape
-        ``(*inputs, *outputs)``.
+        ``(batch, ..., *inputs)`` to ``(batch, ..., *outputs)``. The weights are in
+        ``layer.linear``; ``layer.kernel`` shows them in the shape ``(*inputs,
+        *outputs)``.
 
     Example:
         >>> layer = Projection(1, (4, 2))
@@ -61,89 +71,54 @@ class Projection(Layer):
         (torch.Size([3, 5, 4, 2]), (6, 4, 2))
     """
 
-    casts_integers = True
-
     linear: nn.Linear
 
     def __init__(
         self,
         axes: int,
         outputs: Sequence[int],
-        activation: Callable[[Tensor], Tensor] | None = None,
+        activation: Any = None,
         use_bias: bool = True,
-        kernel_initializer: Any = "glorot_uniform",
-        bias_initializer: Any = "zeros",
-        kernel_regularizer: Any = None,
-        bias_regularizer: Any = None,
-        kernel_constraint: Any = None,
-        bias_constraint: Any = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
-        self.axes = axes
-        self.outputs = tuple(outputs)
-        self.activation = activation
-        self.use_bias = use_bias
-        self.kernel_initializer = initializers.get(kernel_initializer)
-        self.bias_initializer = initializers.get(bias_initializer)
-        self.kernel_regularizer = kernel_regularizer
-        self.bias_regularizer = bias_regularizer
-        self.kernel_constraint = kernel_constraint
-        self.bias_constraint = bias_constraint
+        first, last = ascii_lowercase[:axes], ascii_lowercase[axes:][: len(outputs)]
+        super().__init__(
+            f"...{first},{first}{last}->...{last}",
+            outputs,
+            activation,
+            last if use_bias else None,
+            **kwargs,
+        )
         self.supports_masking = True
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        outputs = self.outputs
-        inputs = tuple(size for size in input_shape[-self.axes :] if size is not None)
-        if len(inputs) < self.axes:
-            raise ValueError(
-                f"Layer '{self.name}': the sizes of the features must be known, got an "
-                f"input of shape {input_shape}."
-            )
-        self.linear = empty_module(
-            self, nn.Linear, math.prod(inputs), math.prod(outputs), bias=self.use_bias
-        )
-        self.show_weight(
-            "kernel",
-            self.linear,
-            "weight",
-            self._aware_initializer(),
-            Layout(
-                lambda t: _projection_to_keras(t, inputs, outputs),
-                lambda k: (k.reshape(math.prod(inputs), -1).t(),),
-            ),
-            self.kernel_regularizer,
-            self.kernel_constraint,
-        )
-        if self.use_bias:
-            self.show_weight(
-                "bias",
-                self.linear,
-                "bias",
-                self.bias_initializer,
-                Layout(lambda t: t.unflatten(0, outputs), lambda k: (k.flatten(),)),
-                self.bias_regularizer,
-                self.bias_constraint,
-            )
-        sizes = {axis - self.axes: size for axis, size in enumerate(inputs)}
+        super().build(input_shape)
+        axes = range(-len(self._inputs), 0)
+        sizes: Any = {axis: input_shape[axis] for axis in axes}
         self.input_spec = InputSpec(ndim=len(input_shape), axes=sizes)
 
-    def _aware_initializer(self) -> Any:
-        """Return the initializer, told which axes of the kernel are inputs."""
-        initializer = self.kernel_initializer
-        known = getattr(initializer, "input_axes", None) is not None
-        if known or not isinstance(initializer, initializers.VarianceScaling):
-            return initializer
-        aware = copy.copy(initializer)
-        rank = self.axes + len(self.outputs)
-        aware.input_axes = tuple(range(self.axes))
-        aware.output_axes = tuple(range(self.axes, rank))
-        return aware
+    def _make_weights(
+        self, kernel_shape: tuple[int, ...], bias_shape: tuple[int, ...] | None
+    ) -> None:
+        inputs = kernel_shape[: len(self._inputs)]
+        outputs = kernel_shape[len(self._inputs) :]
+        size, has_bias = math.prod(inputs), bias_shape is not None
+        self.linear = empty_module(
+            self, nn.Linear, size, math.prod(outputs), bias=has_bias
+        )
+        kernel = Layout(
+            lambda t: _projection_to_keras(t, inputs, outputs),
+            lambda k: (k.reshape(size, -1).t(),),
+        )
+        bias = Layout(lambda t: t.unflatten(0, outputs), lambda k: (k.flatten(),))
+        initializer = self._with_fans(self.kernel_initializer)
+        self.show_weight("kernel", self.linear, "weight", initializer, kernel)
+        if has_bias:
+            self.show_weight("bias", self.linear, "bias", layout=bias)
 
     def call(self, inputs: Tensor) -> Tensor:
-        outputs = self.linear(inputs.flatten(-self.axes))
-        outputs = outputs.unflatten(-1, self.outputs)
-        return outputs if self.activation is None else self.activation(outputs)
+        outputs = self.linear(inputs.flatten(-len(self._inputs)))
+        return self.activation(outputs.unflatten(-1, self.partial_output_shape))
 
 
 class _HeadedAttention(Layer):
@@ -160,57 +135,52 @@ class _HeadedAttention(Layer):
         "key_mask",
     )
 
+    dropout: float
+    use_bias: bool
+    use_gate: bool
+    sliding_window: Any
+    seed: int | None
     attention_axes: Any
 
+    #: The numbers of heads, and the sizes of a head: of the query, of key and value.
+    _heads: tuple[int, int]
+    _sizes: tuple[int, int]
+    _outputs: tuple[int, ...] | None
+    _dropout_layer: Dropout
+    _output_regularizer: Any
+    _only_flash: bool
+    _scale: float
+
     def __init__(
-        self,
-        heads: tuple[int, int],
-        sizes: tuple[int, int],
-        outputs: tuple[int, ...] | None,
-        attention_axes: tuple[int, ...] | None,
-        dropout: float,
-        use_bias: bool,
-        sliding_window: int | None,
-        flash_attention: bool | None,
-        kernel_initializer: Any,
-        bias_initializer: Any,
-        kernel_regularizer: Any,
-        bias_regularizer: Any,
-        activity_regularizer: Any,
-        kernel_constraint: Any,
-        bias_constraint: Any,
-        use_gate: bool,
-        seed: int | None,
-        **kwargs: Any,
+        self, heads: tuple[int, int], sizes: tuple[int, int], arguments: dict[str, Any]
     ) -> None:
-        super().__init__(**kwargs)
-        owner = type(self).__name__
-        self.dropout = number_in(owner, "dropout", dropout, 0.0, 1.0)
-        self.use_bias = use_bias
-        self.sliding_window: Any = sliding_window
-        if sliding_window is not None:
-            positive_integer(owner, "sliding_window", sliding_window)
-        if flash_attention and self.dropout > 0:
+        """Take the arguments of the constructor below, as ``locals()`` has them."""
+        super().__init__(**arguments["kwargs"])
+        owner, given = type(self).__name__, arguments.get
+        self.dropout = number_in(owner, "dropout", arguments["dropout"], 0.0, 1.0)
+        self.use_bias = arguments["use_bias"]
+        self.sliding_window = arguments["sliding_window"]
+        if self.sliding_window is not None:
+            positive_integer(owner, "sliding_window", self.sliding_window)
+        self._only_flash = bool(arguments["flash_attention"])
+        if self._only_flash and self.dropout > 0:
             raise ValueError(
                 f"{owner}: `flash_attention=True` goes without dropout, got dropout="
-                f"{dropout}. Leave one of them out."
+                f"{self.dropout}. Leave one of them out."
             )
-        self.kernel_initializer = initializers.get(kernel_initializer)
-        self.bias_initializer = initializers.get(bias_initializer)
-        self.kernel_regularizer = regularizers.get(kernel_regularizer)
-        self.bias_regularizer = regularizers.get(bias_regularizer)
-        self.kernel_constraint = constraints.get(kernel_constraint)
-        self.bias_constraint = constraints.get(bias_constraint)
-        self.use_gate = use_gate
-        self.seed = seed
+        self.keep_weight_options(arguments, "kernel", "bias")
+        self.use_gate = arguments["use_gate"]
+        self.seed = arguments["seed"]
         self.supports_masking = True
         self.input_spec = InputSpec(min_ndim=3)
-        self.attention_axes = attention_axes
-        self._heads, self._sizes, self._outputs = heads, sizes, outputs
-        self._dropout_layer = Dropout(self.dropout, seed=seed, dtype=self.dtype_policy)
+        axes = given("attention_axes")
+        self.attention_axes = _integers(owner, "attention_axes", axes)
+        self._outputs = _integers(owner, "output_shape", given("output_shape"), 1)
+        self._heads, self._sizes = heads, sizes
+        dropout = Dropout(self.dropout, seed=self.seed, dtype=self.dtype_policy)
+        self._dropout_layer = dropout
         # Keras gives it to the projections, not to the layer.
-        self._output_regularizer = regularizers.get(activity_regularizer)
-        self._only_flash = bool(flash_attention)
+        self._output_regularizer = regularizers.get(arguments["activity_regularizer"])
         self._scale = 1.0 / math.sqrt(sizes[0])
 
     # Building
@@ -258,12 +228,7 @@ class _HeadedAttention(Layer):
             outputs,
             activation,
             self.use_bias,
-            self.kernel_initializer,
-            self.bias_initializer,
-            self.kernel_regularizer,
-            self.bias_regularizer,
-            self.kernel_constraint,
-            self.bias_constraint,
+            **{option: getattr(self, option) for option in _PASSED_ON},
             activity_regularizer=self._output_regularizer,
             dtype=self.dtype_policy,
             name=name,
@@ -580,29 +545,9 @@ class MultiHeadAttention(_HeadedAttention):
         key_dim = positive_integer(owner, "key_dim", key_dim)
         if value_dim is not None:
             value_dim = positive_integer(owner, "value_dim", value_dim)
-        super().__init__(
-            (num_heads, num_heads),
-            (key_dim, value_dim or key_dim),
-            _integers(owner, "output_shape", output_shape, 1),
-            _integers(owner, "attention_axes", attention_axes),
-            dropout,
-            use_bias,
-            sliding_window,
-            flash_attention,
-            kernel_initializer,
-            bias_initializer,
-            kernel_regularizer,
-            bias_regularizer,
-            activity_regularizer,
-            kernel_constraint,
-            bias_constraint,
-            use_gate,
-            seed,
-            **kwargs,
-        )
-        self.num_heads = num_heads
-        self.key_dim = key_dim
-        self.value_dim = value_dim or key_dim
+        value_dim = value_dim or key_dim
+        super().__init__((num_heads, num_heads), (key_dim, value_dim), locals())
+        self.num_heads, self.key_dim, self.value_dim = num_heads, key_dim, value_dim
 
     @property
     def query_dense(self) -> Projection:
@@ -717,26 +662,7 @@ class GroupedQueryAttention(_HeadedAttention):
                 f"{owner}: `num_query_heads` must be a multiple of "
                 f"`num_key_value_heads`, got {heads} and {shared}."
             )
-        super().__init__(
-            (heads, shared),
-            (size, size),
-            None,
-            None,
-            dropout,
-            use_bias,
-            sliding_window,
-            flash_attention,
-            kernel_initializer,
-            bias_initializer,
-            kernel_regularizer,
-            bias_regularizer,
-            activity_regularizer,
-            kernel_constraint,
-            bias_constraint,
-            use_gate,
-            seed,
-            **kwargs,
-        )
+        super().__init__((heads, shared), (size, size), locals())
         self.head_dim = size
         self.num_query_heads = heads
         self.num_key_value_heads = shared

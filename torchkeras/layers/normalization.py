@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from torchkeras import constraints, initializers, regularizers
 from torchkeras._core import config
 from torchkeras._core.errors import invalid_argument, number_in
 from torchkeras._core.input_spec import InputSpec
@@ -154,12 +153,7 @@ class AffineNormalization(Layer):
         self.epsilon = number_in(type(self).__name__, "epsilon", epsilon, 0.0)
         self.center = center
         self.scale = scale
-        self.beta_initializer = initializers.get(beta_initializer)
-        self.gamma_initializer = initializers.get(gamma_initializer)
-        self.beta_regularizer = regularizers.get(beta_regularizer)
-        self.gamma_regularizer = regularizers.get(gamma_regularizer)
-        self.beta_constraint = constraints.get(beta_constraint)
-        self.gamma_constraint = constraints.get(gamma_constraint)
+        self.keep_weight_options(locals(), "beta", "gamma")
         self.supports_masking = True
 
     def _show_affine(self, norm: nn.Module) -> None:
@@ -171,14 +165,7 @@ class AffineNormalization(Layer):
             if not wanted:
                 norm.register_parameter(tensor, None)
                 continue
-            self.show_weight(
-                name,
-                norm,
-                tensor,
-                getattr(self, f"{name}_initializer"),
-                regularizer=getattr(self, f"{name}_regularizer"),
-                constraint=getattr(self, f"{name}_constraint"),
-            )
+            self.show_weight(name, norm, tensor)
 
 
 def positive_axes(name: str, axes: Sequence[int], rank: int) -> list[int]:
@@ -283,8 +270,7 @@ class BatchNormalization(AffineNormalization):
             )
         self.axis = int(axis)
         self.momentum = number_in(owner, "momentum", momentum, 0.0, 1.0)
-        self.moving_mean_initializer = initializers.get(moving_mean_initializer)
-        self.moving_variance_initializer = initializers.get(moving_variance_initializer)
+        self.keep_weight_options(locals(), "moving_mean", "moving_variance")
         self.renorm = renorm
         self.renorm_clipping = (renorm_clipping or {}) if renorm else renorm_clipping
         if renorm:
@@ -307,15 +293,8 @@ class BatchNormalization(AffineNormalization):
         )
         self.norm.num_batches_tracked.zero_()
         self._show_affine(self.norm)
-        self.show_weight(
-            "moving_mean", self.norm, "running_mean", self.moving_mean_initializer
-        )
-        self.show_weight(
-            "moving_variance",
-            self.norm,
-            "running_var",
-            self.moving_variance_initializer,
-        )
+        self.show_weight("moving_mean", self.norm, "running_mean")
+        self.show_weight("moving_variance", self.norm, "running_var")
         if self.renorm:
             self._build_correction(size)
         self.input_spec = InputSpec(ndim=rank, axes={axis: size})

@@ -15,9 +15,9 @@ from torchkeras._core import tree
 from torchkeras._core.errors import invalid_argument, one_of
 from torchkeras._core.input_spec import InputSpec
 from torchkeras._core.registry import serialize_object
-from torchkeras.layers._cells import prefix_paths
 from torchkeras.layers.layer import Layer, layers
-from torchkeras.layers.recurrent import RNN, shape_of_sequences
+from torchkeras.layers.recurrent.cells import prefix_paths
+from torchkeras.layers.recurrent.rnn import RNN, shape_of_sequences
 
 _MERGE_MODES = ("sum", "mul", "concat", "ave", None)
 

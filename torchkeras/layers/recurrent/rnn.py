@@ -1,4 +1,4 @@
-"""Recurrent layers, the cells they repeat, and `RNN` for cells of your own."""
+"""`RNN`: a cell, of your own too, repeated over the steps of sequences."""
 
 from __future__ import annotations
 
@@ -11,15 +11,13 @@ import torch
 from torch import Tensor
 
 from torchkeras._core import tree
-from torchkeras._core.errors import one_of
 from torchkeras._core.input_spec import InputSpec
 from torchkeras._core.registry import serialize_object
 from torchkeras._core.variable import Variable
-from torchkeras.layers._cells import (
+from torchkeras.layers._masks import as_step_mask
+from torchkeras.layers.layer import Layer, layers
+from torchkeras.layers.recurrent.cells import (
     Cell,
-    GRUCell,
-    LSTMCell,
-    SimpleRNNCell,
     StackedRNNCells,
     check_cell,
     first_states,
@@ -27,8 +25,6 @@ from torchkeras.layers._cells import (
     prefix_paths,
     reset_masks,
 )
-from torchkeras.layers._masks import as_step_mask
-from torchkeras.layers.layer import Layer, layers
 
 
 @layers.register()
@@ -58,6 +54,7 @@ class RNN(Layer):
         ValueError: for a cell without `call` or `state_size`.
 
     Example:
+        >>> from torchkeras.layers.recurrent.cells import GRUCell
         >>> layer = RNN(GRUCell(4), return_sequences=True, return_state=True)
         >>> outputs, state = layer(torch.ones(2, 5, 3))
         >>> outputs.shape, state.shape
@@ -67,7 +64,15 @@ class RNN(Layer):
     casts_integers = True
     _makes_mask = False
 
+    cell: Any
+    return_sequences: bool
+    return_state: bool
+    go_backwards: bool
+    stateful: bool
+    unroll: bool
+    zero_output_for_mask: bool
     state_size: list[Any]
+    _state_structure: Any
 
     def __init__(
         self,
@@ -451,298 +456,3 @@ def _take_steps(tensor: Tensor, steps: Tensor) -> Tensor:
 
 def _choose(keep: Tensor, new: Tensor, old: Tensor) -> Tensor:
     return torch.where(keep.view(-1, *[1] * (new.ndim - 1)), new, old)
-
-
-def _checked_cudnn(layer: Layer, use_cudnn: Any) -> bool | str:
-    owner = type(layer).__name__
-    return one_of(owner, "use_cudnn", use_cudnn, ("auto", True, False))
-
-
-class _CellLayer(RNN):
-    """A layer that makes its own cell and passes its attributes on."""
-
-    def __init__(self, cell: Cell, **kwargs: Any) -> None:
-        super().__init__(cell, **kwargs)
-        self.input_spec = InputSpec(ndim=3)
-
-    def __getattr__(self, name: str) -> Any:
-        try:
-            return super().__getattr__(name)
-        except AttributeError:
-            cell = self.__dict__.get("_modules", {}).get("cell")
-            if cell is None or name.startswith("_"):
-                raise
-            return getattr(cell, name)
-
-    def get_config(self) -> dict[str, Any]:
-        config, cell = super().get_config(), self.cell.get_config()
-        del config["cell"]
-        config.pop("use_cudnn", None)  # as in Keras
-        own = ("name", "trainable", "dtype")
-        config = {k: cell.get(k, v) if k not in own else v for k, v in config.items()}
-        return {**config, "zero_output_for_mask": self.zero_output_for_mask}
-
-
-@layers.register()
-class SimpleRNN(_CellLayer):
-    """A fully connected layer that also reads its last output.
-
-    Args:
-        units: the size of the outputs and of the states.
-        activation: a name or a function, for the outputs.
-        use_bias: whether biases are added.
-        kernel_initializer: gives the first kernel, of shape ``(inputs, units)``.
-        recurrent_initializer: gives the first ``(units, units)`` recurrent kernel.
-        bias_initializer: gives the first bias.
-        kernel_regularizer: a penalty on the kernel.
-        recurrent_regularizer: a penalty on the recurrent kernel.
-        bias_regularizer: a penalty on the bias.
-        activity_regularizer: a penalty on the outputs.
-        kernel_constraint: a projection of the kernel after each update.
-        recurrent_constraint: a projection of the recurrent kernel after each update.
-        bias_constraint: a projection of the bias after each update.
-        dropout: the part of the inputs that is dropped in training, the same at all
-            steps of a sequence.
-        recurrent_dropout: the part of the last output that is dropped so.
-        return_sequences: whether to return the outputs of all steps, not only the last.
-        return_state: whether to return the last states after the outputs.
-        go_backwards: whether to read the sequences from their end.
-        stateful: whether a batch begins with the states at the end of the one before.
-        unroll: accepted; torch chooses how it runs.
-        seed: an integer that starts a random generator of the layer's own.
-        **kwargs: those of `RNN` and `Layer`.
-
-    Shape:
-        ``(batch, time, inputs)`` to ``(batch, units)``, or ``(batch, time, units)``
-        with `return_sequences`; then each state, with `return_state`. Also called with
-        ``initial_state=[...]`` and ``mask=`` of shape ``(batch, time)``. The weights
-        are those of an `nn.RNN` in ``layer.rnn``.
-
-    Raises:
-        ValueError: when `units` is not positive or a rate is outside ``[0, 1]``.
-
-    Example:
-        >>> SimpleRNN(4)(torch.ones(2, 5, 3)).shape
-        torch.Size([2, 4])
-    """
-
-    def __init__(
-        self,
-        units: int,
-        activation: Any = "tanh",
-        use_bias: bool = True,
-        kernel_initializer: Any = "glorot_uniform",
-        recurrent_initializer: Any = "orthogonal",
-        bias_initializer: Any = "zeros",
-        kernel_regularizer: Any = None,
-        recurrent_regularizer: Any = None,
-        bias_regularizer: Any = None,
-        activity_regularizer: Any = None,
-        kernel_constraint: Any = None,
-        recurrent_constraint: Any = None,
-        bias_constraint: Any = None,
-        dropout: float = 0.0,
-        recurrent_dropout: float = 0.0,
-        return_sequences: bool = False,
-        return_state: bool = False,
-        go_backwards: bool = False,
-        stateful: bool = False,
-        unroll: bool = False,
-        seed: int | None = None,
-        **kwargs: Any,
-    ) -> None:
-        cell = SimpleRNNCell(
-            units, activation, use_bias, kernel_initializer, recurrent_initializer,
-            bias_initializer, kernel_regularizer, recurrent_regularizer,
-            bias_regularizer, kernel_constraint, recurrent_constraint, bias_constraint,
-            dropout, recurrent_dropout, seed, dtype=kwargs.get("dtype"),
-            trainable=kwargs.get("trainable", True), name="simple_rnn_cell",
-        )  # fmt: skip
-        super().__init__(
-            cell, activity_regularizer=activity_regularizer,
-            return_sequences=return_sequences, return_state=return_state,
-            go_backwards=go_backwards, stateful=stateful, unroll=unroll, **kwargs,
-        )  # fmt: skip
-
-
-@layers.register()
-class LSTM(_CellLayer):
-    """Long short-term memory (Hochreiter and Schmidhuber 1997).
-
-    Args:
-        units: the size of the outputs and of the states.
-        activation: a name or a function, for the carry and the outputs.
-        recurrent_activation: a name or a function, for the gates.
-        use_bias: whether biases are added.
-        kernel_initializer: gives the first kernel, of shape ``(inputs, 4 * units)``.
-        recurrent_initializer: gives the first ``(units, 4 * units)`` recurrent kernel.
-        bias_initializer: gives the first bias.
-        unit_forget_bias: whether the bias of the forget gate begins at 1.
-        kernel_regularizer: a penalty on the kernel.
-        recurrent_regularizer: a penalty on the recurrent kernel.
-        bias_regularizer: a penalty on the bias.
-        activity_regularizer: a penalty on the outputs.
-        kernel_constraint: a projection of the kernel after each update.
-        recurrent_constraint: a projection of the recurrent kernel after each update.
-        bias_constraint: a projection of the bias after each update.
-        dropout: the part of the inputs that is dropped in training, the same at all
-            steps of a sequence.
-        recurrent_dropout: the part of the last output that is dropped so.
-        seed: an integer that starts a random generator of the layer's own.
-        return_sequences: whether to return the outputs of all steps, not only the last.
-        return_state: whether to return the last states after the outputs.
-        go_backwards: whether to read the sequences from their end.
-        stateful: whether a batch begins with the states at the end of the one before.
-        unroll: accepted; torch chooses how it runs.
-        use_cudnn: accepted; torch chooses, cuDNN on a GPU.
-        **kwargs: those of `RNN` and `Layer`.
-
-    Shape:
-        ``(batch, time, inputs)`` to ``(batch, units)``, or ``(batch, time, units)``
-        with `return_sequences`; then each state, with `return_state`. Also called with
-        ``initial_state=[...]`` and ``mask=`` of shape ``(batch, time)``. The weights
-        are those of an `nn.LSTM` in ``layer.lstm``.
-
-    Raises:
-        ValueError: when `units` is not positive or a rate is outside ``[0, 1]``.
-
-    Example:
-        >>> layer = LSTM(4, return_sequences=True, return_state=True)
-        >>> outputs, hidden, carry = layer(torch.ones(2, 5, 3))
-        >>> outputs.shape, hidden.shape, carry.shape
-        (torch.Size([2, 5, 4]), torch.Size([2, 4]), torch.Size([2, 4]))
-    """
-
-    def __init__(
-        self,
-        units: int,
-        activation: Any = "tanh",
-        recurrent_activation: Any = "sigmoid",
-        use_bias: bool = True,
-        kernel_initializer: Any = "glorot_uniform",
-        recurrent_initializer: Any = "orthogonal",
-        bias_initializer: Any = "zeros",
-        unit_forget_bias: bool = True,
-        kernel_regularizer: Any = None,
-        recurrent_regularizer: Any = None,
-        bias_regularizer: Any = None,
-        activity_regularizer: Any = None,
-        kernel_constraint: Any = None,
-        recurrent_constraint: Any = None,
-        bias_constraint: Any = None,
-        dropout: float = 0.0,
-        recurrent_dropout: float = 0.0,
-        seed: int | None = None,
-        return_sequences: bool = False,
-        return_state: bool = False,
-        go_backwards: bool = False,
-        stateful: bool = False,
-        unroll: bool = False,
-        use_cudnn: bool | str = "auto",
-        **kwargs: Any,
-    ) -> None:
-        cell = LSTMCell(
-            units, activation, recurrent_activation, use_bias, kernel_initializer,
-            recurrent_initializer, bias_initializer, unit_forget_bias,
-            kernel_regularizer, recurrent_regularizer, bias_regularizer,
-            kernel_constraint, recurrent_constraint, bias_constraint, dropout,
-            recurrent_dropout, seed, dtype=kwargs.get("dtype"),
-            trainable=kwargs.get("trainable", True), name="lstm_cell",
-        )  # fmt: skip
-        super().__init__(
-            cell, activity_regularizer=activity_regularizer,
-            return_sequences=return_sequences, return_state=return_state,
-            go_backwards=go_backwards, stateful=stateful, unroll=unroll, **kwargs,
-        )  # fmt: skip
-        self.use_cudnn = _checked_cudnn(self, use_cudnn)
-
-
-@layers.register()
-class GRU(_CellLayer):
-    """The gated recurrent unit (Cho et al. 2014).
-
-    Args:
-        units: the size of the outputs and of the states.
-        activation: a name or a function, for the new content.
-        recurrent_activation: a name or a function, for the gates.
-        use_bias: whether biases are added.
-        kernel_initializer: gives the first kernel, of shape ``(inputs, 3 * units)``.
-        recurrent_initializer: gives the first ``(units, 3 * units)`` recurrent kernel.
-        bias_initializer: gives the first bias.
-        kernel_regularizer: a penalty on the kernel.
-        recurrent_regularizer: a penalty on the recurrent kernel.
-        bias_regularizer: a penalty on the bias.
-        activity_regularizer: a penalty on the outputs.
-        kernel_constraint: a projection of the kernel after each update.
-        recurrent_constraint: a projection of the recurrent kernel after each update.
-        bias_constraint: a projection of the bias after each update.
-        dropout: the part of the inputs that is dropped in training, the same at all
-            steps of a sequence.
-        recurrent_dropout: the part of the last output that is dropped so.
-        seed: an integer that starts a random generator of the layer's own.
-        return_sequences: whether to return the outputs of all steps, not only the last.
-        return_state: whether to return the last states after the outputs.
-        go_backwards: whether to read the sequences from their end.
-        stateful: whether a batch begins with the states at the end of the one before.
-        unroll: accepted; torch chooses how it runs.
-        reset_after: whether the reset gate acts after the recurrent kernel, as torch's
-            and cuDNN's do, or before it.
-        use_cudnn: accepted; torch chooses, cuDNN on a GPU.
-        **kwargs: those of `RNN` and `Layer`.
-
-    Shape:
-        ``(batch, time, inputs)`` to ``(batch, units)``, or ``(batch, time, units)``
-        with `return_sequences`; then each state, with `return_state`. Also called with
-        ``initial_state=[...]`` and ``mask=`` of shape ``(batch, time)``. The weights
-        are those of an `nn.GRU` in ``layer.gru``.
-
-    Raises:
-        ValueError: when `units` is not positive or a rate is outside ``[0, 1]``.
-
-    Example:
-        >>> GRU(4, return_sequences=True)(torch.ones(2, 5, 3)).shape
-        torch.Size([2, 5, 4])
-    """
-
-    def __init__(
-        self,
-        units: int,
-        activation: Any = "tanh",
-        recurrent_activation: Any = "sigmoid",
-        use_bias: bool = True,
-        kernel_initializer: Any = "glorot_uniform",
-        recurrent_initializer: Any = "orthogonal",
-        bias_initializer: Any = "zeros",
-        kernel_regularizer: Any = None,
-        recurrent_regularizer: Any = None,
-        bias_regularizer: Any = None,
-        activity_regularizer: Any = None,
-        kernel_constraint: Any = None,
-        recurrent_constraint: Any = None,
-        bias_constraint: Any = None,
-        dropout: float = 0.0,
-        recurrent_dropout: float = 0.0,
-        seed: int | None = None,
-        return_sequences: bool = False,
-        return_state: bool = False,
-        go_backwards: bool = False,
-        stateful: bool = False,
-        unroll: bool = False,
-        reset_after: bool = True,
-        use_cudnn: bool | str = "auto",
-        **kwargs: Any,
-    ) -> None:
-        cell = GRUCell(
-            units, activation, recurrent_activation, use_bias, kernel_initializer,
-            recurrent_initializer, bias_initializer, kernel_regularizer,
-            recurrent_regularizer, bias_regularizer, kernel_constraint,
-            recurrent_constraint, bias_constraint, dropout, recurrent_dropout,
-            reset_after, seed, dtype=kwargs.get("dtype"),
-            trainable=kwargs.get("trainable", True), name="gru_cell",
-        )  # fmt: skip
-        super().__init__(
-            cell, activity_regularizer=activity_regularizer,
-            return_sequences=return_sequences, return_state=return_state,
-            go_backwards=go_backwards, stateful=stateful, unroll=unroll, **kwargs,
-        )  # fmt: skip
-        self.use_cudnn = _checked_cudnn(self, use_cudnn)

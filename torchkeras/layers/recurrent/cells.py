@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from torchkeras import activations, constraints, initializers, regularizers
+from torchkeras import activations
 from torchkeras._core import tree
 from torchkeras._core.dtypes import DTYPES
 from torchkeras._core.errors import (
@@ -94,52 +94,37 @@ class Cell(RandomLayer):
     #: Whether Keras has both of torch's biases.
     _has_two_biases: bool = False
 
+    units: int
+    activation: Callable[[Tensor], Tensor]
+    use_bias: bool
+    dropout: float
+    recurrent_dropout: float
     state_size: int | list[int]
     output_size: int
 
-    def __init__(
-        self,
-        units: int,
-        activation: Any,
-        use_bias: bool,
-        kernel_initializer: Any,
-        recurrent_initializer: Any,
-        bias_initializer: Any,
-        kernel_regularizer: Any,
-        recurrent_regularizer: Any,
-        bias_regularizer: Any,
-        kernel_constraint: Any,
-        recurrent_constraint: Any,
-        bias_constraint: Any,
-        dropout: float,
-        recurrent_dropout: float,
-        seed: int | None,
-        **kwargs: Any,
-    ) -> None:
-        kwargs.pop("implementation", None)  # Keras 2's: the numbers are the same
-        super().__init__(seed, **kwargs)
+    _tables: _Tables
+    _dropout_masks: list[Tensor] | None
+    _recurrent_dropout_masks: list[Tensor] | None
+
+    def __init__(self, arguments: dict[str, Any]) -> None:
+        """Take the arguments of the constructor below, as ``locals()`` has them."""
+        keywords = dict(arguments["kwargs"])
+        keywords.pop("implementation", None)  # Keras 2's: the numbers are the same
+        super().__init__(arguments["seed"], **keywords)
         owner = type(self).__name__.removesuffix("Cell")
-        self.units = positive_integer(owner, "units", units)
-        self.activation = activations.get(activation)
-        self.use_bias = use_bias
-        self.kernel_initializer = initializers.get(kernel_initializer)
-        self.recurrent_initializer = initializers.get(recurrent_initializer)
-        self.bias_initializer = initializers.get(bias_initializer)
-        self.kernel_regularizer = regularizers.get(kernel_regularizer)
-        self.recurrent_regularizer = regularizers.get(recurrent_regularizer)
-        self.bias_regularizer = regularizers.get(bias_regularizer)
-        self.kernel_constraint = constraints.get(kernel_constraint)
-        self.recurrent_constraint = constraints.get(recurrent_constraint)
-        self.bias_constraint = constraints.get(bias_constraint)
-        self.dropout = number_in(owner, "dropout", dropout, 0, 1)
-        self.recurrent_dropout = number_in(
-            owner, "recurrent_dropout", recurrent_dropout, 0, 1
-        )
+        self.units = positive_integer(owner, "units", arguments["units"])
+        self.activation = activations.get(arguments["activation"])
+        self.use_bias = arguments["use_bias"]
+        self.keep_weight_options(arguments, "kernel", "recurrent", "bias")
+        rates = {
+            name: number_in(owner, name, arguments[name], 0, 1)
+            for name in ("dropout", "recurrent_dropout")
+        }
+        self.dropout, self.recurrent_dropout = rates.values()
         self.output_size = self.units
         sizes = [self.units] * self._num_states
         self.state_size = sizes if self._num_states > 1 else self.units
-        self._dropout_masks: list[Tensor] | None = None
-        self._recurrent_dropout_masks: list[Tensor] | None = None
+        self._dropout_masks = self._recurrent_dropout_masks = None
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         module = empty_module(
@@ -154,33 +139,23 @@ class Cell(RandomLayer):
             _freeze_second_bias(module)
         setattr(self, self._noun, module)
         self._tables = _Tables(module)
-        self.show_weight(
-            "kernel",
-            module,
-            "weight_ih_l0",
-            self.kernel_initializer,
-            self._kernel_layout,
-            self.kernel_regularizer,
-            self.kernel_constraint,
-        )
+        layout = self._kernel_layout
+        self.show_weight("kernel", module, "weight_ih_l0", layout=layout)
         self.show_weight(
             "recurrent_kernel",
             module,
             "weight_hh_l0",
-            self.recurrent_initializer,
-            self._kernel_layout,
-            self.recurrent_regularizer,
-            self.recurrent_constraint,
+            layout=layout,
+            options="recurrent",
         )
         if self.use_bias:
+            both = ("bias_ih_l0", "bias_hh_l0")
             self.show_weight(
                 "bias",
                 module,
-                ("bias_ih_l0", "bias_hh_l0") if self._has_two_biases else "bias_ih_l0",
+                both if self._has_two_biases else both[0],
                 self._initial_bias,
                 self._bias_layout,
-                self.bias_regularizer,
-                self.bias_constraint,
             )
 
     def _initial_bias(self, shape: Sequence[int], dtype: Any = None) -> Tensor:
@@ -410,12 +385,7 @@ class SimpleRNNCell(Cell):
         seed: int | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-            units, activation, use_bias, kernel_initializer, recurrent_initializer,
-            bias_initializer, kernel_regularizer, recurrent_regularizer,
-            bias_regularizer, kernel_constraint, recurrent_constraint, bias_constraint,
-            dropout, recurrent_dropout, seed, **kwargs,
-        )  # fmt: skip
+        super().__init__(locals())
 
     @property
     def _kernel_function(self) -> Callable[..., Any] | None:
@@ -453,6 +423,8 @@ class LSTMCell(Cell):
     _num_states = 2
 
     lstm: nn.LSTM
+    recurrent_activation: Callable[[Tensor], Tensor]
+    unit_forget_bias: bool
 
     def __init__(
         self,
@@ -475,12 +447,7 @@ class LSTMCell(Cell):
         seed: int | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-            units, activation, use_bias, kernel_initializer, recurrent_initializer,
-            bias_initializer, kernel_regularizer, recurrent_regularizer,
-            bias_regularizer, kernel_constraint, recurrent_constraint, bias_constraint,
-            dropout, recurrent_dropout, seed, **kwargs,
-        )  # fmt: skip
+        super().__init__(locals())
         self.recurrent_activation = activations.get(recurrent_activation)
         self.unit_forget_bias = unit_forget_bias
 
@@ -550,6 +517,8 @@ class GRUCell(Cell):
     _kernel_layout = _SWAPPED_TRANSPOSED
 
     gru: nn.GRU
+    recurrent_activation: Callable[[Tensor], Tensor]
+    reset_after: bool
 
     def __init__(
         self,
@@ -572,12 +541,7 @@ class GRUCell(Cell):
         seed: int | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-            units, activation, use_bias, kernel_initializer, recurrent_initializer,
-            bias_initializer, kernel_regularizer, recurrent_regularizer,
-            bias_regularizer, kernel_constraint, recurrent_constraint, bias_constraint,
-            dropout, recurrent_dropout, seed, **kwargs,
-        )  # fmt: skip
+        super().__init__(locals())
         self.recurrent_activation = activations.get(recurrent_activation)
         self.reset_after = reset_after
         self._has_two_biases = reset_after
@@ -622,6 +586,8 @@ class StackedRNNCells(Layer):
     """
 
     casts_integers = True
+
+    cells: Any
 
     def __init__(self, cells: Sequence[Any], **kwargs: Any) -> None:
         super().__init__(**kwargs)
