@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from torchkeras._core import torch_private
 from torchkeras._core.config import default_device
 from torchkeras._core.dtypes import standardize_dtype, to_torch_dtype
 from torchkeras._core.errors import invalid_argument, number_in, positive_integer
@@ -353,7 +354,7 @@ def gamma(shape: Shape, alpha: Array, dtype: Any = None, seed: Seed = None) -> T
     _require("gamma", "alpha", "positive", alpha, alpha > 0)
     if alpha.device.type != "meta":
         generator = generator_of(seed, alpha.device)
-        alpha = torch.ops.aten._standard_gamma(alpha, generator=generator)
+        alpha = torch_private.standard_gamma(alpha, generator=generator)
     return alpha.to(dtype)
 
 
@@ -388,7 +389,7 @@ def beta(
         both = torch.stack([alpha, beta], dim=-1)
         generator = generator_of(seed, alpha.device)
         # As torch.distributions does, which takes no generator.
-        alpha = torch.ops.aten._sample_dirichlet(both, generator=generator)[..., 0]
+        alpha = torch_private.sample_dirichlet(both, generator=generator)[..., 0]
     return alpha.to(dtype)
 
 

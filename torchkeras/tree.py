@@ -12,8 +12,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from torch.utils import _pytree
-
+from torchkeras._core import tree as pytrees
 from torchkeras._core.errors import describe, invalid_argument
 from torchkeras._core.missing import explain_missing
 
@@ -46,7 +45,7 @@ def is_nested(structure: Any) -> bool:
         >>> is_nested({"a": 1}), is_nested(1), is_nested(None)
         (True, False, False)
     """
-    return not _pytree.tree_is_leaf(structure)
+    return not pytrees.tree_is_leaf(structure)
 
 
 def flatten(structure: Any) -> list[Any]:
@@ -108,7 +107,7 @@ def map_structure(
             f"the same places, got the leaves {describe(leaves)}."
         )
 
-    return _pytree.tree_map(apply, *structures)
+    return pytrees.tree_map(apply, *structures)
 
 
 def map_structure_up_to(
@@ -130,7 +129,7 @@ def map_structure_up_to(
         [2, [3]]
     """
     _first("map_structure_up_to", func, structures)
-    return _pytree.tree_map(
+    return pytrees.tree_map(
         lambda _, *parts: func(*parts), shallow_structure, *structures
     )
 
@@ -157,16 +156,16 @@ def pack_sequence_as(structure: Any, flat_sequence: Iterable[Any]) -> Any:
             invalid_argument(owner, "flat_sequence", expected, flat_sequence)
         )
     leaves = list(flat_sequence)
-    spec = _pytree.tree_structure(structure)
+    spec = pytrees.tree_structure(structure)
     if len(leaves) != spec.num_leaves:
         raise ValueError(
             f"{owner}: `flat_sequence` must have {spec.num_leaves} leaves, as "
             f"`structure` has, got {len(leaves)}."
         )
     # The leaf at each place, in the order of the walk, tells where it goes.
-    places = flatten(_pytree.tree_unflatten(range(len(leaves)), spec))
+    places = flatten(pytrees.tree_unflatten(range(len(leaves)), spec))
     by_place = dict(zip(places, leaves, strict=True))
-    return _pytree.tree_unflatten([by_place[i] for i in range(len(leaves))], spec)
+    return pytrees.tree_unflatten([by_place[i] for i in range(len(leaves))], spec)
 
 
 def traverse(func: Callable[[Any], Any], structure: Any, top_down: bool = True) -> Any:
@@ -204,8 +203,8 @@ def traverse(func: Callable[[Any], Any], structure: Any, top_down: bool = True) 
             return part
         keyed = list(_children(part))
         visited = {place: visit(child) for place, _, child in keyed}
-        spec = _pytree.tree_structure(part, is_leaf=lambda x: x is not part)
-        return _pytree.tree_unflatten([visited[i] for i in range(len(keyed))], spec)
+        spec = pytrees.tree_structure(part, is_leaf=lambda x: x is not part)
+        return pytrees.tree_unflatten([visited[i] for i in range(len(keyed))], spec)
 
     def replaced(replacement: Any) -> Any:
         return None if replacement is MAP_TO_NONE else replacement
@@ -243,7 +242,7 @@ def assert_same_structure(a: Any, b: Any, check_types: Any = None) -> None:
             raise ValueError(f"{describe(right)} stands in place of {describe(left)}.")
 
     try:
-        _pytree.tree_map_(check, a, b)
+        pytrees.tree_map_(check, a, b)
     except ValueError as error:
         raise ValueError(
             "The structures are not nested alike: expected two of the same containers, "
@@ -301,7 +300,7 @@ def map_shape_structure(func: Callable[[Any], Any], structure: Any) -> Any:
         {'x': 2, 'y': [3, 1]}
     """
     _require_callable("map_shape_structure", func)
-    return _pytree.tree_map(func, structure, is_leaf=_is_shape)
+    return pytrees.tree_map(func, structure, is_leaf=_is_shape)
 
 
 def _is_shape(value: Any) -> bool:
@@ -312,7 +311,7 @@ def _is_shape(value: Any) -> bool:
 
 def _children(structure: Any) -> Iterator[tuple[int, Any, Any]]:
     """Yield the place, the key and the value of what is directly in a structure."""
-    keyed, _ = _pytree.tree_flatten_with_path(
+    keyed, _ = pytrees.tree_flatten_with_path(
         structure, is_leaf=lambda x: x is not structure
     )
     children = [
@@ -325,7 +324,7 @@ def _children(structure: Any) -> Iterator[tuple[int, Any, Any]]:
 
 
 def _key(entry: Any, place: int) -> Any:
-    return entry.key if isinstance(entry, _pytree.MappingKey) else place
+    return entry.key if isinstance(entry, pytrees.MappingKey) else place
 
 
 def _walk(structure: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:

@@ -3,6 +3,7 @@
 import copy
 import gc
 import io
+import operator
 import weakref
 
 import numpy as np
@@ -14,7 +15,7 @@ from torch import fx, nn
 import torchkeras
 from tests.parity.functional_models import MODELS, several_outputs
 from torchkeras import KerasTensor, layers, ops
-from torchkeras._core import tree
+from torchkeras._core import symbolic, tree
 from torchkeras.layers import Dense, Input
 from torchkeras.models import Functional, Model, Sequential, clone_model, load_model
 
@@ -237,8 +238,8 @@ def test_any_torch_function_and_tensor_method():
     model = Model(inputs, outputs)
     x = torch.randn(3, 4, 6)
     made = model(x)
-    for symbolic, tensor in zip(outputs, made, strict=True):
-        assert symbolic.shape[1:] == tensor.shape[1:]
+    for expected, tensor in zip(outputs, made, strict=True):
+        assert expected.shape[1:] == tensor.shape[1:]
     torch.testing.assert_close(made[3], x.reshape(3, -1))
     torch.testing.assert_close(made[5], x.mT @ x)
     torch.testing.assert_close(made[8], x.amax(1))
@@ -297,69 +298,6 @@ def test_inputs_by_position_by_name_and_in_their_structure():
     for inputs in ((wide, deep), {"deep": deep, "wide": wide}):
         for own, reference in zip(model(inputs), expected, strict=True):
             assert torch.equal(own, reference)
-
-
-def _difference(structure, trained=None):
-    """Return a model that subtracts "a" from "z", of inputs in a structure."""
-    made = {name: Input((2,), name=name) for name in ("z", "a")}
-    outputs = layers.Subtract()([made["z"], made["a"]])
-    return Model(structure(made), outputs if trained is None else trained(outputs))
-
-
-STRUCTURES = {
-    "a dict": lambda t: {"z": t["z"], "a": t["a"]},
-    "a dict in another order": lambda t: {"a": t["a"], "z": t["z"]},
-    "a list of a dict": lambda t: [{"z": t["z"], "a": t["a"]}],
-    "a dict of dicts": lambda t: {"z": {"z": t["z"]}, "a": {"a": t["a"]}},
-}
-
-
-@pytest.mark.parametrize("structure", STRUCTURES)
-def test_inputs_with_names_are_never_taken_by_position(structure):
-    one, zero = np.ones((1, 2), "float32"), np.zeros((1, 2), "float32")
-    identity = layers.Dense(2, use_bias=False, kernel_initializer="identity")
-    model = _difference(STRUCTURES[structure], identity)
-    model.compile("sgd", "mse")
-    for given in ({"z": one, "a": zero}, {"a": zero, "z": one}):
-        given = STRUCTURES[structure](given)
-        np.testing.assert_array_equal(model(given).detach(), [[1, 1]])
-        np.testing.assert_array_equal(model.predict(given, verbose=0), [[1, 1]])
-        assert model.evaluate(given, np.ones((1, 2)), verbose=0) == 0
-    for given in ([one, zero], (one, zero)):
-        for use in (
-            model,
-            lambda x: model.predict(x, verbose=0),
-            lambda x: model.fit(x, np.ones((1, 2)), verbose=0),
-        ):
-            with pytest.raises(
-                ValueError, match=r"names \['a', 'z'\], got \['.*without"
-            ):
-                use(given)
-
-
-def test_inputs_in_a_list_are_taken_in_their_order():
-    one, zero = np.ones((1, 2), "float32"), np.zeros((1, 2), "float32")
-    for kind in (list, tuple, lambda view: view):
-        model = _difference(lambda tensors, kind=kind: kind(tensors.values()))
-        np.testing.assert_array_equal(model([one, zero]), [[1, 1]])
-        np.testing.assert_array_equal(model((one, zero)), [[1, 1]])
-        np.testing.assert_array_equal(model({"a": zero, "z": one}), [[1, 1]])
-
-
-def test_a_dict_of_one_input_needs_no_names():
-    only = Input((2,), name="only")
-    model = Model({"only": only}, layers.Identity()(only))
-    one = np.ones((1, 2), "float32")
-    for given in (one, [one], {"only": one}):
-        np.testing.assert_array_equal(model(given), one)
-
-
-def test_the_names_inside_a_list_are_checked():
-    model = _difference(STRUCTURES["a list of a dict"])
-    with pytest.raises(
-        ValueError, match=r"the inputs are \['a', 'z'\].*\['a'\] are miss"
-    ):
-        model([{"z": np.ones((1, 2)), "b": np.ones((1, 2))}])
 
 
 @pytest.mark.parametrize("as_dict", [True, False])
@@ -769,3 +707,31 @@ def test_a_subclass_that_passes_a_graph_on_is_functional():
         assert model(torch.ones(2, 4)).shape == (2, 3)
         assert copy.deepcopy(model)(torch.ones(2, 4)).shape == (2, 3)
         assert "dense" in model.code
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+@pytest.mark.parametrize("function", symbolic._OPERATORS_OF_NUMPY.values())
+def test_arrays_on_either_side_of_operators(function, side):
+    logical = function in (operator.and_, operator.or_, operator.xor)
+    dtype = "int32" if logical else "float32"
+    array = np.random.default_rng(0).integers(1, 4, (3, 3)).astype(dtype)
+    x = np.random.default_rng(1).integers(1, 4, (5, 3, 3)).astype(dtype)
+
+    def apply(tensor):
+        sides = (array, tensor) if side == "left" else (tensor, array)
+        return function(*sides)
+
+    inputs = Input((3, 3), dtype=dtype)
+    outputs = apply(inputs)
+    assert outputs.history.op is function
+    model = Model(inputs, outputs)
+    result = model(torch.as_tensor(x))
+    np.testing.assert_allclose(result, apply(x), rtol=1e-6)
+    assert result.dtype == getattr(torch, outputs.dtype)
+
+
+def test_operators_of_numpy_are_all_of_two_operands():
+    single = {operator.neg, operator.abs, operator.invert, operator.getitem}
+    assert (
+        set(symbolic._OPERATORS_OF_NUMPY.values()) == set(symbolic.OPERATORS) - single
+    )

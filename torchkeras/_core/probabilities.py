@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from torchkeras._core import config
+from torchkeras._core.torch_private import version_of
 
 #: The `ignore_index` of torch that no label can be; its own default, -100, can.
 NO_CLASS = -(2**31)
@@ -58,7 +59,7 @@ def remember_logits(output: Any, logits: Tensor, link: str) -> None:
     if not torch.compiler.is_compiling():
         if output.is_inference() or logits.is_inference():
             return
-        versions = output._version, logits._version
+        versions = version_of(output), version_of(logits)
     output._keras_logits = logits, link, versions
 
 
@@ -71,7 +72,7 @@ def logits_of(output: Any, link: str) -> Tensor | None:
     if own_link != link or (
         versions is not None
         and not torch.compiler.is_compiling()
-        and versions != (output._version, logits._version)
+        and versions != (version_of(output), version_of(logits))
     ):
         return None
     return logits

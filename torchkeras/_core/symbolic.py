@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import operator
-import sys
 import threading
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
@@ -247,6 +246,14 @@ class KerasTensor:
     def __float__(self) -> float:
         raise TypeError(self._refusal("a number"))
 
+    def __array_ufunc__(
+        self, ufunc: Any, method: str, *args: Any, **kwargs: Any
+    ) -> Any:
+        operator_ = _OPERATORS_OF_NUMPY.get(ufunc.__name__)
+        if operator_ is None or method != "__call__" or kwargs:
+            return self.__array__()
+        return call_symbolic(operator_, _operands(args), {})
+
     def __array__(self, *_: Any, **__: Any) -> Any:
         raise TypeError(
             f"A NumPy function needs the values of the symbolic tensor '{self.name}' "
@@ -303,21 +310,16 @@ class _ModuleCall:
     @classmethod
     def running(cls) -> _ModuleCall | None:
         """Return the outermost call that is under way now, None where there is none."""
-        found: dict[str, Any] | None = None
-        frame = sys._getframe(1)
-        while frame is not None:
-            if frame.f_code is _CALL_OF_MODULES:
-                values = frame.f_locals
-                if symbolic_leaves((values["args"], values["kwargs"])):
-                    found = values
-            frame = frame.f_back
+        found: tuple[nn.Module, tuple[Any, ...], dict[str, Any]] | None = None
+        for call in torch_private.module_calls(_REACH):
+            if symbolic_leaves(call[1:]):
+                found = call
         if found is None:
             context.module_call = None  # over, so that nothing is kept alive by it
             return None
         last = context.module_call
-        if last is None or last.kwargs is not found["kwargs"]:
-            last = cls(found["self"], found["args"], found["kwargs"])
-            context.module_call = last
+        if last is None or last.kwargs is not found[2]:
+            last = context.module_call = cls(*found)
         return last
 
     def count(self) -> int:
@@ -347,7 +349,9 @@ class _ModuleCall:
         return [output._ordinal for output in again].index(tensor._ordinal)
 
 
-_CALL_OF_MODULES = nn.Module._call_impl.__code__
+#: How many frames may lie between the call of a module and what is done in it, or the
+#: call of another one: torch's own functions and the library take ten at most.
+_REACH = 32
 
 
 class SymbolicNumber(KerasTensor):
@@ -364,10 +368,44 @@ class SymbolicNumber(KerasTensor):
 
 def _operator(function: Callable[..., Any], reflected: bool) -> Callable[..., Any]:
     def apply(self: KerasTensor, *others: Any) -> Any:
-        args = (self, *others)
+        args = _operands((self, *others))
         return call_symbolic(function, args[::-1] if reflected else args, {})
 
     return apply
+
+
+def _operands(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return NumPy's arrays as tensors of their dtype, its numbers as Python's."""
+    return tuple(
+        torch.as_tensor(value)
+        if isinstance(value, np.ndarray)
+        else value.item()
+        if isinstance(value, np.generic)
+        else value
+        for value in values
+    )
+
+
+#: NumPy's names of operators, which it calls where its array stands on the left.
+_OPERATORS_OF_NUMPY: dict[str, Callable[..., Any]] = {
+    "add": operator.add,
+    "subtract": operator.sub,
+    "multiply": operator.mul,
+    "divide": operator.truediv,
+    "floor_divide": operator.floordiv,
+    "remainder": operator.mod,
+    "power": operator.pow,
+    "matmul": operator.matmul,
+    "bitwise_and": operator.and_,
+    "bitwise_or": operator.or_,
+    "bitwise_xor": operator.xor,
+    "less": operator.lt,
+    "less_equal": operator.le,
+    "greater": operator.gt,
+    "greater_equal": operator.ge,
+    "equal": operator.eq,
+    "not_equal": operator.ne,
+}
 
 
 #: The special methods: the operator that each means, and whether it swaps its sides.

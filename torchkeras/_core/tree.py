@@ -7,6 +7,15 @@ from typing import Any
 
 from torch.utils import _pytree
 
+# For the public `tree`, which takes all that torch knows as a structure.
+MappingKey = _pytree.MappingKey
+tree_flatten_with_path = _pytree.tree_flatten_with_path
+tree_is_leaf = _pytree.tree_is_leaf
+tree_map = _pytree.tree_map
+tree_map_ = _pytree.tree_map_
+tree_structure = _pytree.tree_structure
+tree_unflatten = _pytree.tree_unflatten
+
 
 def flatten(structure: Any) -> list[Any]:
     """Return the leaves of a nested structure, in order.
@@ -59,6 +68,11 @@ def flatten_with_structure(structure: Any) -> tuple[list[Any], Any]:
 def unflatten(leaves: list[Any], structure: Any) -> Any:
     """Put leaves into the structure that `flatten_with_structure` returned."""
     return _pytree.tree_unflatten(leaves, structure)
+
+
+def flatten_with_path(structure: Any) -> list[tuple[Any, Any]]:
+    """Return the leaves, each after the keys and positions that lead to it."""
+    return _pytree.tree_flatten_with_path(structure)[0]
 
 
 def is_nested(structure: Any) -> bool:

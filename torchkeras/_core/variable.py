@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from torchkeras._core import torch_private
 from torchkeras._core.config import default_device
 from torchkeras._core.dtypes import standardize_dtype, to_torch_dtype
 from torchkeras._core.errors import invalid_argument, one_of
@@ -62,7 +63,7 @@ class Variable(nn.Parameter):
     """
 
     # As on nn.Parameter: operations return plain tensors, with no dispatch to pay for.
-    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore
+    __torch_function__ = torch_private.disabled_torch_function
 
     _name: str
     declared_trainable: bool
@@ -94,7 +95,7 @@ class Variable(nn.Parameter):
             raise ValueError(invalid_argument("Variable", "layout", expected, layout))
         data = _initial_value(initializer, shape, dtype)
         trainable = trainable and (data.is_floating_point() or data.is_complex())
-        self = torch.Tensor._make_subclass(cls, data, trainable)
+        self = torch_private.make_subclass(cls, data, trainable)
         self._name = name or auto_name("variable")
         self.path = self._name
         self.declared_trainable = trainable
@@ -194,7 +195,7 @@ def as_array(tensor: Tensor) -> np.ndarray:
 
 
 def _rebuild(data: Tensor, requires_grad: bool, state: dict[str, Any]) -> Variable:
-    self = torch.Tensor._make_subclass(Variable, data, requires_grad)
+    self = torch_private.make_subclass(Variable, data, requires_grad)
     for name, value in {"regularizer": None, "constraint": None, **state}.items():
         setattr(self, name, value)
     return self

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from torchkeras import activations
+from torchkeras._core import torch_private
 from torchkeras._core.config import standardize_data_format
 from torchkeras._core.errors import one_of, positive_integer
 from torchkeras._core.variable import CONVOLUTION
@@ -57,7 +58,7 @@ class _Conv1d(nn.Conv1d):
         )
 
 
-class _SamePadding(nn.modules.conv._ConvNd):
+class _SamePadding(torch_private.ConvNd):
     """Padding "same" that depends on the size of the inputs, or is asymmetric."""
 
     convolve: ClassVar[Callable[..., Tensor]]

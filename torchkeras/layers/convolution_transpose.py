@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from torchkeras._core import torch_private
 from torchkeras._core.errors import positive_integer
 from torchkeras._core.variable import CONVOLUTION
 from torchkeras._core.windows import standardize_sizes
@@ -36,7 +37,7 @@ class _ConvTranspose1d(nn.ConvTranspose1d):
         return tuple(int(side) for side in self.padding)
 
 
-class _CutAfter(nn.modules.conv._ConvTransposeNd):
+class _CutAfter(torch_private.ConvTransposeNd):
     """A transposed convolution that gives one element too many on some axes."""
 
     #: How many are cut off the end of each spatial axis.

@@ -12,14 +12,9 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.module import (
-    _global_backward_hooks,
-    _global_backward_pre_hooks,
-    _global_forward_hooks,
-)
 
 from torchkeras import activations, constraints, initializers, regularizers
-from torchkeras._core import config, dtypes, sharing, tree
+from torchkeras._core import config, dtypes, sharing, torch_private, tree
 from torchkeras._core.context import context
 from torchkeras._core.convert import as_array
 from torchkeras._core.errors import describe, did_you_mean
@@ -716,7 +711,7 @@ class Layer(nn.Module):
     def _own_weights(self) -> list[Any]:
         own: list[Any] = list(self._views.values())
         for holder in self._holders():
-            hidden = holder._non_persistent_buffers_set
+            hidden = torch_private.unsaved_buffers(holder)
             for name, tensor in {**holder._parameters, **holder._buffers}.items():
                 if tensor is None or name in hidden:
                     continue
@@ -1167,11 +1162,12 @@ def weights_of(module: nn.Module, covered: set[int]) -> Iterator[Any]:
                 covered.add(id(weight.module))
         yield from own
     elif id(module) not in covered and not isinstance(module, ContainedModules):
+        unsaved = torch_private.unsaved_buffers(module)
         for name in (*module._parameters, *module._buffers):
             tensor = getattr(module, name)
             if isinstance(tensor, Variable):
                 yield tensor
-            elif tensor is not None and name not in module._non_persistent_buffers_set:
+            elif tensor is not None and name not in unsaved:
                 view = WeightView(module, (name,), IDENTITY, name)
                 view.declared_trainable = name in module._parameters
                 yield view
@@ -1335,12 +1331,5 @@ def may_rectify_in_place(module: nn.Module, activation: Any) -> bool:
     return (
         activation is activations.relu
         and type(module) in FRESH_OUTPUT
-        and not (
-            module._forward_hooks
-            or module._backward_hooks
-            or module._backward_pre_hooks
-            or _global_forward_hooks
-            or _global_backward_hooks
-            or _global_backward_pre_hooks
-        )
+        and not torch_private.sees_outputs(module)
     )

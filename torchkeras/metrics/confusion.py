@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from torchkeras._core import config
+from torchkeras._core import config, torch_private
 from torchkeras._core.errors import (
     invalid_argument,
     number_in,
@@ -123,7 +123,7 @@ class ConfusionMetric(Metric):
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Add a batch."""
         counts = self.count(y_true, self.as_input(y_pred), sample_weight)
-        for state in self._defaults:
+        for state in torch_private.states_of(self):
             getattr(self, state).add_(getattr(counts, state))
 
     def count(
@@ -646,13 +646,13 @@ class AUC(ConfusionMetric):
                 f"{self.name}: outputs must be of shape (batch, labels) where "
                 f"`multi_label` is True, got {tuple(y_pred.shape)}."
             )
-        if not self._defaults:
+        if not torch_private.states_of(self):
             self._make_states(y_pred.shape[-1])
         if self.from_logits:
             y_pred = torch.sigmoid(y_pred)
         weights = None if self.multi_label else self._label_weights(y_pred)
         counts = self.count(y_true, y_pred, sample_weight, weights)
-        for state in self._defaults:
+        for state in torch_private.states_of(self):
             getattr(self, state).add_(getattr(counts, state))
 
     def _label_weights(self, like: Tensor) -> Tensor | None:
@@ -662,7 +662,7 @@ class AUC(ConfusionMetric):
 
     def result(self) -> Tensor:
         """Return the area; 0 before the first update."""
-        if not self._defaults:
+        if not torch_private.states_of(self):
             return torch.zeros((), dtype=self._state_dtype, device=self.device)
         if self.curve == "PR" and self.summation_method == "interpolation":
             areas = self._interpolated_pr()

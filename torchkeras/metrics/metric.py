@@ -11,6 +11,7 @@ import torchmetrics
 from torch import Tensor
 
 from torchkeras import initializers
+from torchkeras._core import torch_private
 from torchkeras._core.context import context
 from torchkeras._core.convert import as_tensor
 from torchkeras._core.dtypes import standardize_dtype, to_torch_dtype
@@ -144,10 +145,10 @@ class Metric(torchmetrics.Metric):
             >>> Metric().add_variable((2,), "ones").assign_add([1.0, 2.0]).numpy()
             array([2., 3.], dtype=float32)
         """
-        name = name or f"variable_{len(self._defaults)}"
+        name = name or f"variable_{len(torch_private.states_of(self))}"
         # The user's attribute, which holds the view, has the plain name as a rule.
         state = f"{name}_state"
-        while state in self._defaults:
+        while state in torch_private.states_of(self):
             state += "_"
         dtype = self._state_dtype if dtype is None else to_torch_dtype(dtype)
         value = initializers.get(initializer or "zeros")(tuple(shape), dtype=dtype)
@@ -170,7 +171,7 @@ class Metric(torchmetrics.Metric):
         """The states, and those of the metrics that this one holds."""
         views = [
             WeightView(self, (state,), IDENTITY, state.removesuffix("_state"))
-            for state in self._defaults
+            for state in torch_private.states_of(self)
         ]
         for child in self.children():
             if isinstance(child, Metric):

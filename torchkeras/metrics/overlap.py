@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from torchkeras._core import config
+from torchkeras._core import config, torch_private
 from torchkeras._core.convert import as_tensor
 from torchkeras._core.errors import invalid_argument, one_of, positive_integer
 from torchkeras.losses.shapes import as_target
@@ -85,7 +85,7 @@ class FBetaScore(Metric):
                 f"classes), got {tuple(y_true.shape)} and {tuple(y_pred.shape)}. Turn "
                 "labels into one-hot rows by `utils.to_categorical`."
             )
-        if not self._defaults:
+        if not torch_private.states_of(self):
             names = ("true_positives", "false_positives", "false_negatives")
             shape = () if self.average == "micro" else (y_pred.shape[-1],)
             self.add_zeros(*names, "intermediate_weights", shape=shape)
@@ -108,7 +108,7 @@ class FBetaScore(Metric):
 
     def result(self) -> Tensor:
         """Return the score, or one per class; 0 before the first update."""
-        if not self._defaults:
+        if not torch_private.states_of(self):
             return torch.zeros((), dtype=self._state_dtype, device=self.device)
         low, found = config.epsilon(), self.true_positives
         precision = found / (found + self.false_positives + low)

@@ -5,12 +5,11 @@ from __future__ import annotations
 import keyword
 import operator
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence, ValuesView
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
-from torch.utils import _pytree
 
 from torchkeras._core import tree
 from torchkeras._core.dtypes import DTYPES
@@ -55,10 +54,6 @@ class Graph:
     def __init__(
         self, inputs: Any, outputs: Any, terms: Sequence[KerasTensor] = ()
     ) -> None:
-        inputs, outputs = (
-            list(part) if isinstance(part, ValuesView) else part
-            for part in (inputs, outputs)
-        )
         for argument, value in (("inputs", inputs), ("outputs", outputs)):
             _require_symbolic(argument, value)
         inputs, outputs = _sorted(inputs), _sorted(outputs)
@@ -124,16 +119,27 @@ class Graph:
 
         Args:
             model: the model's name, for messages.
-            inputs: tensors in the structure the model was made with, in a dict by the
-                names of the inputs, or, where no dict is expected, in a list.
+            inputs: tensors in the structure the model was made with, in a list in its
+                order, or in a dict by the names of the inputs.
 
         Raises:
             ValueError: naming what is missing, or whose shape does not fit.
         """
         expected = self.input_structure
-        if isinstance(inputs, dict) and not isinstance(expected, dict):
-            expected = {tensor.name: tensor for tensor in self.inputs}
-        flat = _in_order(model, expected, inputs)
+        if isinstance(inputs, dict):
+            by_name = (
+                expected
+                if isinstance(expected, dict)
+                else {tensor.name: tensor for tensor in self.inputs}
+            )
+            if missing := sorted(set(by_name) - set(inputs)):
+                hint = "".join(did_you_mean(name, inputs) for name in missing)
+                raise ValueError(
+                    f"Model '{model}': the inputs are {sorted(by_name)}, got "
+                    f"{sorted(inputs)}, so {missing} are missing.{hint}"
+                )
+            inputs = {name: inputs[name] for name in by_name}
+        flat = tree.flatten(inputs)
         if len(flat) != len(self.inputs):
             names = [f"'{t.name}' of shape {t.shape}" for t in self.inputs]
             raise ValueError(
@@ -388,42 +394,6 @@ def _in_order_of_depth(
 # Inputs of a call
 
 
-def _in_order(model: str, expected: Any, given: Any) -> list[Any]:
-    """Return the leaves of the inputs given, in the order of those expected."""
-    if isinstance(expected, dict) and isinstance(given, dict):
-        if missing := sorted(set(expected) - set(given)):
-            hint = "".join(did_you_mean(name, given) for name in missing)
-            raise ValueError(
-                f"Model '{model}': the inputs are {sorted(expected)}, got "
-                f"{sorted(given)}, so {missing} are missing.{hint}"
-            )
-        parts = [(part, given[name]) for name, part in expected.items()]
-    elif (
-        isinstance(expected, (list, tuple))
-        and isinstance(given, (list, tuple))
-        and len(expected) == len(given)
-    ):
-        parts = list(zip(expected, given, strict=True))
-    elif names := _names_needed(expected):
-        # A list has no names, and the order of a dict says nothing.
-        raise ValueError(
-            f"Model '{model}': the inputs have the names {names}, got "
-            f"{[describe(leaf) for leaf in tree.flatten(given)]} without names. Pass a "
-            "dict by these names."
-        )
-    else:
-        return tree.flatten(given)
-    return [leaf for part in parts for leaf in _in_order(model, *part)]
-
-
-def _names_needed(expected: Any) -> list[str]:
-    """Return the keys of the first dict that several inputs are in."""
-    if isinstance(expected, dict) and len(tree.flatten(expected)) > 1:
-        return sorted(expected)
-    parts = expected if isinstance(expected, (list, tuple)) else ()
-    return next(filter(None, map(_names_needed, parts)), [])
-
-
 def _fitted(model: str, value: Any, expected: KerasTensor) -> Any:
     """Return an input in the dtype and of the rank that the graph was made for."""
     if value is None:
@@ -490,7 +460,7 @@ class _Emitter:
             made = self.graph.call_method(node.op.__name__, args, kwargs)
         else:
             made = self.graph.call_function(self._target(node), args, kwargs)
-        paths = _pytree.tree_flatten_with_path(node.structure)[0]
+        paths = tree.flatten_with_path(node.structure)
         for path, leaf in paths:
             if isinstance(leaf, KerasTensor):
                 value = made
@@ -583,7 +553,7 @@ def _with_values_bound(
 ) -> tuple[Callable[..., Any], tuple[fx.Node, ...]]:
     """Return a function of the tensors only, and these: functions cannot be written."""
     op = node.op
-    leaves, structure = _pytree.tree_flatten((node.args, node.kwargs))
+    leaves, structure = tree.flatten_with_structure((node.args, node.kwargs))
     slots = [i for i, leaf in enumerate(leaves) if isinstance(leaf, KerasTensor)]
     constants = [None if isinstance(leaf, KerasTensor) else leaf for leaf in leaves]
 
@@ -591,7 +561,7 @@ def _with_values_bound(
         filled = list(constants)
         for slot, tensor in zip(slots, tensors, strict=True):
             filled[slot] = tensor
-        args, kwargs = _pytree.tree_unflatten(filled, structure)
+        args, kwargs = tree.unflatten(filled, structure)
         return op(*args, **kwargs)
 
     call.__name__ = identifier(node.name)

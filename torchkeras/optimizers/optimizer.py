@@ -11,11 +11,8 @@ from typing import Any, ClassVar, TypedDict
 import numpy as np
 import torch
 from torch import Tensor, no_grad, optim
-from torch.optim.optimizer import (
-    _global_optimizer_post_hooks,
-    _global_optimizer_pre_hooks,
-)
 
+from torchkeras._core import torch_private
 from torchkeras._core.errors import (
     did_you_mean,
     invalid_argument,
@@ -488,14 +485,7 @@ class Optimizer(UserVariables):
 
     def _is_intercepted(self) -> bool:
         """Say whether someone watches or replaces the torch optimizer's own step."""
-        optimizer = self.torch
-        return bool(
-            optimizer._optimizer_step_pre_hooks
-            or optimizer._optimizer_step_post_hooks
-            or _global_optimizer_pre_hooks
-            or _global_optimizer_post_hooks
-            or "step" in optimizer.__dict__
-        )
+        return torch_private.is_hooked(self.torch) or "step" in self.torch.__dict__
 
     def _update_by_torch(self, gradients: Sequence[Tensor | None] | None) -> None:
         if gradients is not None:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from torchkeras import optimizers
-from torchkeras._core import config, tree
+from torchkeras._core import config, torch_private, tree
 from torchkeras._core.errors import count
 from torchkeras._core.registry import deserialize_object, serialize_object
 from torchkeras.callbacks import CallbackList, History
@@ -342,8 +342,6 @@ class Trainer(Layer):
     def _compile_gradients(self) -> Callable[..., tuple[Any, Tensor]]:
         """Return `_gradients` as one compiled graph, forward and backward."""
         parameters = _tensors_of(self.trainable_weights)
-        # Without this, dynamo leaves the backward pass to the autograd engine.
-        torch._dynamo.config.trace_autograd_ops = True
 
         def forward_and_backward(x: Any, y: Any, sample_weight: Any) -> Any:
             y_pred = self(x)
@@ -355,7 +353,8 @@ class Trainer(Layer):
         compiled = torch.compile(forward_and_backward)
 
         def gradients(x: Any, y: Any, sample_weight: Any) -> tuple[Any, Tensor]:
-            y_pred, loss, values = compiled(x, y, sample_weight)
+            with torch_private.backward_in_graph():  # the call compiles when it must
+                y_pred, loss, values = compiled(x, y, sample_weight)
             for parameter, value in zip(parameters, values, strict=True):
                 parameter.grad = value
             return y_pred, loss

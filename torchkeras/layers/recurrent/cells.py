@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from torchkeras import activations
-from torchkeras._core import tree
+from torchkeras._core import torch_private, tree
 from torchkeras._core.dtypes import DTYPES
 from torchkeras._core.errors import (
     invalid_argument,
@@ -331,7 +331,7 @@ def _freeze_second_bias(module: Any) -> None:
     second = module.bias_hh_l0.detach().zero_()
     del module.bias_hh_l0
     module.register_buffer("bias_hh_l0", second)
-    module._init_flat_weights()
+    torch_private.refresh_flat_weights(module)
     module.register_load_state_dict_post_hook(_fold_second_bias)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from torchkeras._core import tree
+from torchkeras._core import torch_private, tree
 from torchkeras._core.input_spec import InputSpec
 from torchkeras._core.registry import serialize_object
 from torchkeras._core.variable import Variable
@@ -443,8 +443,7 @@ def _fit(state: Any, sequences: Tensor) -> Any:
 
 def _is_right_padded(mask: Tensor) -> bool:
     """Say whether padding only follows the valid steps, where looking is free."""
-    hidden = torch.compiler.is_compiling() or torch._C._len_torch_dispatch_stack()
-    if hidden or mask.device.type != "cpu":
+    if torch_private.is_traced() or mask.device.type != "cpu":
         return False
     return not bool((mask[:, 1:] > mask[:, :-1]).any())
 
