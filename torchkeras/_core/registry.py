@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import math
 from collections.abc import Callable, Generator, Mapping
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
 
-from torchkeras._core import sharing
+from torchkeras._core import sharing, torch_functions
 from torchkeras._core.context import context
 from torchkeras._core.errors import UnsafeFileError, unknown_name
 from torchkeras._core.missing import STILL_TO_COME, is_in_keras
@@ -266,12 +267,8 @@ def serialize_object(value: Any) -> Any:
 def _serialize(value: Any) -> Any:
     if value is None or isinstance(value, (str, bool, int, float)):
         return value
-    if isinstance(value, torch.dtype):
-        return str(value).removeprefix("torch.")
-    if isinstance(value, slice) or value is Ellipsis:
-        return _serialize_index(value)
-    if isinstance(value, np.generic):
-        return value.item()
+    if isinstance(value, _ATOMS):
+        return _serialize_atom(value)
     if isinstance(value, (np.ndarray, torch.Tensor)):
         return _serialize_array(value)
     if isinstance(value, (list, tuple)):
@@ -289,23 +286,50 @@ def _serialize(value: Any) -> Any:
 
 
 def _serialize_array(value: Any) -> dict[str, Any]:
+    inner: dict[str, Any] = {"dtype": str(value.dtype).removeprefix("torch.")}
+    if "complex" in inner["dtype"]:  # pairs of numbers, on one more axis
+        tensor: torch.Tensor = torch.as_tensor(value)
+        inner["value"] = torch.view_as_real(tensor.detach().resolve_conj()).tolist()
+    else:
+        inner["value"] = value.tolist()
+    if 0 in value.shape:
+        inner["shape"] = list(value.shape)  # which an empty list does not show
     kind = "__tensor__" if torch.is_tensor(value) else "__numpy__"
-    dtype = str(value.dtype).removeprefix("torch.")
-    inner = {"value": value.tolist(), "dtype": dtype}
     return {"class_name": kind, "config": inner}
 
 
-def _read_tensor(config: dict[str, Any]) -> torch.Tensor:
-    if config["dtype"] == "bfloat16":  # which NumPy does not have
-        return torch.tensor(config["value"], dtype=torch.bfloat16)
-    return torch.tensor(np.array(config["value"], dtype=config["dtype"]))
+def _deserialize_tensor(inner: Mapping[str, Any]) -> torch.Tensor:
+    dtype = torch_functions.CONSTANTS[f"torch.{inner['dtype']}"]
+    if dtype.is_complex:
+        pairs = torch.tensor(inner["value"], dtype=dtype.to_real())
+        return torch.view_as_complex(pairs)
+    tensor = torch.tensor(inner["value"], dtype=dtype)
+    return tensor.reshape(inner["shape"]) if "shape" in inner else tensor
 
 
-def _serialize_index(value: Any) -> dict[str, Any]:
+def _deserialize_numpy(inner: Mapping[str, Any]) -> np.ndarray:
+    dtype = np.dtype(inner["dtype"])
+    if dtype.kind == "c":
+        return _deserialize_tensor(inner).numpy()
+    array = np.array(inner["value"], dtype=dtype)
+    return array.reshape(inner["shape"]) if "shape" in inner else array
+
+
+_ATOMS = (torch.dtype, slice, type(Ellipsis), np.generic, complex)
+
+
+def _serialize_atom(value: Any) -> Any:
+    if isinstance(value, torch.dtype):
+        return str(value).removeprefix("torch.")
+    if isinstance(value, np.generic):
+        return _serialize(value.item())
+    if isinstance(value, complex):
+        return {"class_name": "__complex__", "config": [value.real, value.imag]}
     if value is Ellipsis:
         return {"class_name": "__ellipsis__", "config": {}}
-    parts = {name: getattr(value, name) for name in ("start", "stop", "step")}
-    return {"class_name": "__slice__", "config": parts}
+    parts = ("start", "stop", "step")
+    inner = {name: _serialize(getattr(value, name)) for name in parts}
+    return {"class_name": "__slice__", "config": inner}
 
 
 #: Beside the config of a layer that was given a name like an automatic one.
@@ -339,6 +363,13 @@ def serialize_function(value: Any) -> Any:
     """Return the name of a built-in function, or the reference to a registered one."""
     if family := family_of(value):
         return family.canonical[value]
+    if (name := torch_functions.NAMES.get(value)) is not None:
+        return {
+            "module": torch_functions.MODULE,
+            "class_name": "function",
+            "config": name,
+            "registered_name": "function",
+        }
     if value.__name__ == "<lambda>":
         raise ValueError(
             "Cannot serialize a lambda function: its code would have to be stored in "
@@ -468,6 +499,8 @@ def _find_function(
 ) -> Any:
     name, module = config.get("config"), config.get("module")
     name = name if isinstance(name, str) else str(name)
+    if module == torch_functions.MODULE and name in torch_functions.BY_NAME:
+        return torch_functions.BY_NAME[name]
     for registry in _candidates(module, None):
         member = registry.entries.get(name)
         if callable(member) and not inspect.isclass(member):
@@ -501,12 +534,17 @@ def _refuse_code(_: Any) -> Any:
     )
 
 
+#: Floats that JSON has no form for.
+_SPELLED = {"inf": math.inf, "-inf": -math.inf, "nan": math.nan}
 _LITERALS: dict[str, Callable[[Any], Any]] = {
-    "__tensor__": _read_tensor,
-    "__numpy__": lambda c: np.array(c["value"], dtype=c["dtype"]),
+    "__tensor__": _deserialize_tensor,
+    "__numpy__": _deserialize_numpy,
     "__tuple__": lambda c: tuple(deserialize_object(c)),
     "__lambda__": _refuse_code,
     "__ellipsis__": lambda _: Ellipsis,
     "__slice__": lambda c: slice(c["start"], c["stop"], c["step"]),
     "__typespec__": lambda _: None,
+    "__torch__": lambda c: torch_functions.CONSTANTS[c],
+    "__complex__": lambda c: complex(*c),
+    "__float__": lambda c: _SPELLED[c],
 }

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, fx, nn
 
@@ -493,7 +494,10 @@ class _Emitter:
             return self._hold(leaf)
         if hasattr(leaf, "__array__") and getattr(leaf, "ndim", 0):
             return self._hold(torch.as_tensor(leaf))
-        return leaf
+        if isinstance(leaf, slice):
+            parts = (leaf.start, leaf.stop, leaf.step)
+            return slice(*(p if p is None else operator.index(p) for p in parts))
+        return leaf.item() if isinstance(leaf, np.generic) else leaf
 
     def _hold(self, tensor: Tensor) -> fx.Node:
         """Make a tensor in the graph an attribute of the model: a weight is trained."""

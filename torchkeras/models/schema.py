@@ -8,88 +8,29 @@ layer's call and the position among its outputs.
 from __future__ import annotations
 
 import importlib
+import operator
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from torchkeras._core import tree
-from torchkeras._core.errors import UnsafeFileError, unknown_name
+from torchkeras._core import torch_functions, tree
+from torchkeras._core.dtypes import DTYPES
+from torchkeras._core.errors import UnsafeFileError, describe, unknown_name
 from torchkeras._core.operation import Operation, operations
 from torchkeras._core.registry import deserialize_object, serialize_object
-from torchkeras._core.symbolic import OPERATORS, KerasTensor, Node
+from torchkeras._core.symbolic import (
+    OPERATORS,
+    KerasTensor,
+    Node,
+    call_symbolic,
+    infer_outputs,
+)
+from torchkeras._core.variable import WeightView
 from torchkeras.layers.layer import Layer, layers
 from torchkeras.models.graph import AddLoss, Graph
-
-#: The module that functions of torch are written under; Keras knows nothing like it.
-_TORCH = "torch"
-
-#: Functions of torch that a file may name, in the places where torch has them.
-_TORCH_FUNCTIONS: dict[str, tuple[Any, str]] = {
-    "torch": (
-        torch,
-        """
-        abs absolute acos acosh add addmm all amax amin any argmax argmin argsort asin
-        asinh atan atan2 atanh baddbmm bitwise_and bitwise_not bitwise_or bitwise_xor
-        bmm broadcast_to bucketize cat cdist ceil chunk clamp clip clone concat
-        concatenate conj cos cosh count_nonzero cross cummax cummin cumprod cumsum
-        deg2rad diag diag_embed diagonal diff div divide dot einsum eq erf erfc erfinv
-        exp exp2 expm1 eye_like flatten flip fliplr flipud floor floor_divide fmax fmin
-        fmod frac full_like gather ge gt hypot imag index_select inner isclose isfinite
-        isinf isnan kron ldexp le lerp log log10 log1p log2 log_softmax logaddexp
-        logical_and logical_not logical_or logical_xor logit logsumexp lt masked_fill
-        matmul max maximum mean median min minimum movedim moveaxis mul multiply
-        nan_to_num narrow ne neg negative norm normal ones_like outer permute pow prod
-        quantile rad2deg rand_like randn_like ravel real reciprocal relu remainder
-        repeat_interleave reshape roll rot90 round rsqrt scatter scatter_add select
-        selu sigmoid sign sin sinc sinh softmax sort split sqrt square squeeze stack std
-        std_mean sub subtract sum swapaxes swapdims take_along_dim tan tanh tensordot
-        threshold tile topk transpose tril triu true_divide trunc unbind unflatten
-        unsqueeze var var_mean vdot view_as_complex view_as_real vstack hstack dstack
-        where xlogy zeros_like
-        """,
-    ),
-    "torch.nn.functional": (
-        F,
-        """
-        adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d
-        adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d avg_pool1d
-        avg_pool2d avg_pool3d batch_norm bilinear celu conv1d conv2d conv3d
-        conv_transpose1d conv_transpose2d conv_transpose3d cosine_similarity dropout
-        dropout1d dropout2d dropout3d elu embedding fold gelu glu grid_sample
-        group_norm hardshrink hardsigmoid hardswish hardtanh instance_norm interpolate
-        layer_norm leaky_relu linear local_response_norm log_softmax logsigmoid
-        lp_pool1d lp_pool2d max_pool1d max_pool2d max_pool3d mish normalize one_hot pad
-        pairwise_distance pixel_shuffle pixel_unshuffle prelu relu relu6 rms_norm
-        scaled_dot_product_attention selu sigmoid silu softmax softmin softplus
-        softshrink softsign tanh tanhshrink threshold unfold
-        """,
-    ),
-    "torch.Tensor": (
-        Tensor,
-        """
-        abs add all amax amin any argmax argmin bool chunk clamp clone contiguous cos
-        cumprod cumsum detach div double exp expand expand_as flatten flip float gather
-        half index_select int log logsumexp long masked_fill matmul max mean median min
-        movedim mul narrow neg norm permute pow prod reciprocal relu repeat
-        repeat_interleave reshape reshape_as roll round rsqrt select sigmoid sign sin
-        size softmax sort split sqrt square squeeze std sub sum swapaxes swapdims t tan
-        tanh tile to topk transpose tril triu type_as unbind unflatten unfold unsqueeze
-        var view view_as where
-        """,
-    ),
-}
-_BY_NAME: dict[str, Callable[..., Any]] = {
-    f"{place}.{word}": getattr(owner, word)
-    for place, (owner, words) in _TORCH_FUNCTIONS.items()
-    for word in words.split()
-    if hasattr(owner, word)
-}
-_NAMES = {function: name for name, function in reversed(_BY_NAME.items())}
-#: Attributes of a tensor that are read, such as ``x.T``.
-_ATTRIBUTES = {"T", "mT", "H", "mH", "real", "imag"}
 
 
 def is_graph(config: Mapping[str, Any]) -> bool:
@@ -126,20 +67,11 @@ def serialize_graph(graph: Graph) -> dict[str, Any]:
         return {"class_name": "__keras_tensor__", "config": {**config, **history}}
 
     def calls(operation: Any) -> list[dict[str, Any]]:
-        found = []
-        for node in graph.nodes_of(operation):
-            args, kwargs = (
-                (node.args, node.kwargs)
-                if operation is not node
-                else _call_arguments(node)
-            )
-            if node.inputs:
-                args = [tree.map_structure(shown, value) for value in args]
-                kwargs = {k: tree.map_structure(shown, v) for k, v in kwargs.items()}
-                found.append(
-                    {"args": serialize_object(args), "kwargs": serialize_object(kwargs)}
-                )
-        return found
+        return [
+            _serialize_call(node, shown)
+            for node in graph.nodes_of(operation)
+            if node.inputs
+        ]
 
     return {
         "layers": [
@@ -173,10 +105,10 @@ def _serialize_operation(operation: Any) -> dict[str, Any]:
     if entry := getattr(op, "operation", None):
         module, name = entry.module, entry.class_name
         _, options = entry.split(operation.args, operation.kwargs)
-    elif op in OPERATORS:
-        module, name = "keras.src.ops.numpy", OPERATORS[op]
+    elif op in OPERATORS and (of_keras := _operator_name(operation)) is not None:
+        module, name = "keras.src.ops.numpy", of_keras
     else:
-        module, name = _TORCH, _torch_name(operation)
+        module, name = torch_functions.MODULE, _torch_name(operation)
     return {
         "module": module,
         "class_name": name,
@@ -185,30 +117,117 @@ def _serialize_operation(operation: Any) -> dict[str, Any]:
     }
 
 
+#: What Keras calls operators on integers; on booleans they are logical.
+_BITWISE = {
+    "LogicalNot": "BitwiseNot",
+    "LogicalAnd": "BitwiseAnd",
+    "LogicalOr": "BitwiseOr",
+    "LogicalXor": "BitwiseXor",
+}
+
+
+def _operator_name(node: Node) -> str | None:
+    """Return Keras's name of an operator; None if that gives another dtype."""
+    name = OPERATORS[node.op]
+    (made,) = node.outputs
+    if made.static_dtype != "bool":
+        name = _BITWISE.get(name, name)
+    if node.op is operator.getitem or all(
+        DTYPES[tensor.static_dtype].is_floating_point for tensor in (*node.inputs, made)
+    ):
+        return name
+    theirs = infer_outputs(_operations()[name].function, node.args, node.kwargs)
+    return name if theirs.static_dtype == made.static_dtype else None
+
+
 def _torch_name(node: Node) -> str:
     if node.op is getattr:
-        if node.args[1] in _ATTRIBUTES:
+        if node.args[1] in torch_functions.ATTRIBUTES:
             return "getattr"
-    elif node.op in _NAMES:
-        return _NAMES[node.op]
-    function = getattr(node.op, "__name__", repr(node.op))
+    elif node.op in torch_functions.NAMES:
+        return torch_functions.NAMES[node.op]
+    function = node.args[1] if node.op is getattr else _name_of_function(node.op)
     raise ValueError(
         f"The graph calls {function!r} (in '{node.name}'), which a file cannot name. "
-        "Use a function of `torchkeras.ops`, or call it in a layer of your own that is "
-        "registered by `register_keras_serializable`."
+        f"Use a function of `torchkeras.ops`, or {_WAYS_OUT}"
     )
 
 
-def _call_arguments(node: Node) -> tuple[Any, Any]:
-    """Return the arguments that Keras passes when it calls an operation: the tensors.
+_WAYS_OUT = (
+    "call it in a layer of your own that is registered by "
+    "`register_keras_serializable`; `save_weights` saves the weights of any model."
+)
 
-    What is left of an operation's arguments makes up its config.
-    """
-    entry = getattr(node.op, "operation", None)
-    if entry is None:
-        return node.args, node.kwargs
-    tensors, _ = entry.split(node.args, node.kwargs)
-    return entry.positional(tensors)
+
+def _name_of_function(function: Any) -> str:
+    return getattr(function, "__name__", repr(function))
+
+
+# The arguments of calls
+
+
+def _serialize_call(node: Node, shown: Callable[[Any], Any]) -> dict[str, Any]:
+    """Return the arguments of a call, in which `shown` names the symbolic tensors."""
+    args, kwargs = node.args, node.kwargs
+    of_torch = _is_of_torch(node.op)
+    if entry := getattr(node.op, "operation", None):
+        # Keras passes the tensors; what is left makes up the operation's config.
+        tensors, _ = entry.split(args, kwargs)
+        args, kwargs = entry.positional(tensors)
+    elif node.op is operator.getitem:
+        args = (args[0], _indices(args[1]))
+
+    def written(leaf: Any) -> Any:
+        if isinstance(leaf, (nn.Parameter, WeightView)) or (
+            isinstance(leaf, Tensor) and leaf.requires_grad
+        ):
+            raise ValueError(
+                f"'{node.name}' is called on a weight, {describe(leaf)}, which a file "
+                "cannot hold outside of a layer. Use the weight in a layer of your own "
+                "that is registered by `register_keras_serializable`; `save_weights` "
+                "saves the weights of any model."
+            )
+        return shown(leaf)
+
+    try:
+        args = [tree.map_structure(written, value) for value in args]
+        kwargs = {k: tree.map_structure(written, v) for k, v in kwargs.items()}
+        if of_torch:
+            args, kwargs = map(_as_torch_has_it, (args, kwargs))
+        return {"args": serialize_object(args), "kwargs": serialize_object(kwargs)}
+    except TypeError as error:
+        raise ValueError(
+            f"'{node.name}' is called on an argument that a file cannot hold: {error} "
+            f"Give it as a number or a tensor, or {_WAYS_OUT}"
+        ) from error
+
+
+def _is_of_torch(op: Any) -> bool:
+    is_operator = op in OPERATORS if not isinstance(op, nn.Module) else True
+    return not is_operator and not hasattr(op, "operation")
+
+
+def _as_torch_has_it(value: Any) -> Any:
+    """Return an argument of a function of torch so that it comes back as it is."""
+    if isinstance(value, dict):
+        return {key: _as_torch_has_it(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_as_torch_has_it(item) for item in value]
+    if isinstance(value, tuple):
+        items = [_as_torch_has_it(item) for item in value]
+        return {"class_name": "__tuple__", "config": items}
+    if isinstance(value, torch.device):
+        return str(value)
+    if isinstance(value, (torch.dtype, torch.memory_format, torch.layout)):
+        return {"class_name": "__torch__", "config": str(value)}
+    return value
+
+
+def _indices(key: Any) -> Any:
+    """Return an index in which no list stands: in a file a tuple is one."""
+    if isinstance(key, tuple):
+        return tuple(map(_indices, key))
+    return np.asarray(key) if isinstance(key, (list, range)) else key
 
 
 # From a config
@@ -275,11 +294,14 @@ class _Reader:
 
     def _call(self, name: str, op: Any, options: dict[str, Any], call: Any) -> None:
         args, kwargs = self._arguments(call)
-        entry = getattr(op, "operation", None)
-        if entry is not None and not isinstance(op, nn.Module):
-            outputs = entry.call(args, kwargs, options)
+        if isinstance(op, nn.Module):
+            outputs = op(*args, **_without_empty(kwargs))
+        elif entry := getattr(op, "operation", None):
+            outputs = entry.call(args, _without_empty(kwargs), options)
+        elif op in torch_functions.NAMES:
+            outputs = call_symbolic(op, args, kwargs)
         else:
-            outputs = op(*args, **options, **kwargs)
+            outputs = op(*args, **kwargs)
         leaves = [t for t in tree.flatten(outputs) if isinstance(t, KerasTensor)]
         if not isinstance(op, nn.Module):
             node = leaves[0].history
@@ -293,8 +315,7 @@ class _Reader:
         if isinstance(call, Mapping):
             args = tuple(self._revive(a) for a in call.get("args") or ())
             kwargs = {k: self._revive(v) for k, v in (call.get("kwargs") or {}).items()}
-            empty = [k for k, v in kwargs.items() if _is_empty(v)]
-            return args, {k: v for k, v in kwargs.items() if k not in empty}
+            return args, kwargs
         # Keras 2: a list of [layer, call, output, keyword arguments].
         tensors = [self._tensor(*entry[:3]) for entry in call]
         kwargs = {}
@@ -325,6 +346,8 @@ class _Reader:
         if isinstance(value, Mapping):
             if value.get("class_name") == "__keras_tensor__":
                 return self._tensor(*value["config"]["keras_history"])
+            if value.get("class_name") == "__tuple__":
+                return tuple(map(self._revive, value["config"]))
             if "class_name" not in value:
                 return {k: self._revive(v) for k, v in value.items()}
         if isinstance(value, (list, tuple)):
@@ -381,18 +404,21 @@ def _is_operation(
 ) -> bool:
     """Say whether an entry is a function: older files do not say where it is from."""
     if "module" in entry:
-        return module.startswith(("keras.src.ops.", "keras.ops")) or module == _TORCH
+        return (
+            module.startswith(("keras.src.ops.", "keras.ops"))
+            or module == torch_functions.MODULE
+        )
     return entry.get("class_name") in _operations() and "trainable" not in config
 
 
 def _function_of(entry: Mapping[str, Any], module: str) -> Callable[..., Any]:
     """Return the function that a config names, from the closed tables."""
     name = entry.get("class_name")
-    if module == _TORCH:
+    if module == torch_functions.MODULE:
         if name == "getattr":
             return _read_attribute
-        found = _BY_NAME.get(str(name))
-        known: Any = _BY_NAME
+        found = torch_functions.BY_NAME.get(str(name))
+        known: Any = torch_functions.BY_NAME
     else:
         if name == "GetItem":
             return _item
@@ -404,8 +430,10 @@ def _function_of(entry: Mapping[str, Any], module: str) -> Callable[..., Any]:
 
 
 def _read_attribute(tensor: Any, name: str) -> Any:
-    if name not in _ATTRIBUTES:
-        raise UnsafeFileError(unknown_name("attribute of a tensor", name, _ATTRIBUTES))
+    if name not in torch_functions.ATTRIBUTES:
+        raise UnsafeFileError(
+            unknown_name("attribute of a tensor", name, torch_functions.ATTRIBUTES)
+        )
     return getattr(tensor, name)
 
 
@@ -413,8 +441,13 @@ def _item(tensor: Any, key: Any) -> Any:
     return tensor[tuple(key) if isinstance(key, list) else key]
 
 
-def _is_empty(value: Any) -> bool:
-    return all(leaf is None for leaf in tree.flatten(value))
+def _without_empty(kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Leave out arguments that are None, such as masks that are not there."""
+    return {
+        name: value
+        for name, value in kwargs.items()
+        if any(leaf is not None for leaf in tree.flatten(value))
+    }
 
 
 def _histories(value: Any) -> Any:

@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 import h5py
 from torch import Tensor
 
+from torchkeras._core import torch_functions
 from torchkeras._core.errors import invalid_argument
 from torchkeras._core.registry import serialize_object
 from torchkeras.layers.layer import Layer, check_arguments
@@ -34,7 +35,7 @@ from torchkeras.saving.model_file import (
     WEIGHTS,
     open_model_file,
 )
-from torchkeras.saving.schema import check_config
+from torchkeras.saving.schema import ARRAYS, check_config
 from torchkeras.saving.writing import check_target, may_replace, replacing
 from torchkeras.version import __version__
 
@@ -99,9 +100,7 @@ def save_model(
         )
     _check_names(model)
     _check_constructors(model)
-    config = serialize_object(model)
-    if extension != ".safetensors":
-        _refuse_what_keras_lacks(extension, config)
+    config = _config_to_write(model, extension)
     compile_config = _compile_config(model) if include_optimizer else None
     with replacing(path) as temporary:
         _MODEL_WRITERS[extension](temporary, model, config, compile_config)
@@ -273,29 +272,61 @@ def _check_constructors(model: Any) -> None:
             check_arguments(cls, model.get_config())
 
 
+def _config_to_write(model: Any, extension: str) -> dict[str, Any]:
+    """Return a model's config, after the checks that reading it will make.
+
+    Raises:
+        ValueError: for what the file could not hold, or could not be read from it.
+    """
+    config = serialize_object(model)
+    if extension == ".safetensors":
+        config = strict_json.spelled(config)
+    else:
+        _refuse_what_keras_lacks(extension, config)
+    source = f"The config of the model '{model.name}'"
+    return check_config(
+        strict_json.parse(strict_json.dump(config, source), source), source
+    )
+
+
 def _refuse_what_keras_lacks(extension: str, config: Any) -> None:
     """Refuse parts of a graph that Keras has no name for, such as torch's functions."""
-    waiting = [config]
+    waiting = [(config, "")]
     while waiting:
-        part = waiting.pop()
+        part, owner = waiting.pop()
         if isinstance(part, Mapping):
-            if part.get("module") == "torch":
+            owner = part.get("name") or owner
+            if what := _lacking_in_keras(part, owner):
                 raise ValueError(
-                    f"Cannot save to a {extension} file: the model calls "
-                    f"{part['class_name']} (in '{part.get('name')}'), which Keras does "
-                    "not know. Use the function of `torchkeras.ops`, or save to "
-                    "`.safetensors`."
+                    f"Cannot save to a {extension} file: {what}. Or "
+                    "save to `.safetensors`, or the weights alone by `save_weights`."
                 )
-            if part.get("class_name") == "AddLoss" and "inbound_nodes" in part:
-                raise ValueError(
-                    f"Cannot save to a {extension} file: the loss has a term of "
-                    f"`model.add_loss` (in '{part.get('name')}'), which Keras has no "
-                    "form for. Call `add_loss` in a layer of your own, or save to "
-                    "`.safetensors`."
-                )
-            waiting.extend(part.values())
+            waiting.extend((value, owner) for value in part.values())
         elif isinstance(part, (list, tuple)):
-            waiting.extend(part)
+            waiting.extend((value, owner) for value in part)
+
+
+def _lacking_in_keras(part: Mapping[str, Any], owner: str) -> str | None:
+    """Say what a part of a config is that Keras has no form for, and what to do."""
+    name, inner = part.get("class_name"), part.get("config")
+    if part.get("module") == torch_functions.MODULE:
+        called = inner if name == "function" else name
+        return (
+            f"the model calls {called} (in '{owner}'), which Keras does not know. Use "
+            "the function of `torchkeras.ops`"
+        )
+    if name == "AddLoss" and "inbound_nodes" in part:
+        return (
+            f"the loss has a term of `model.add_loss` (in '{owner}'), which Keras has "
+            "no form for. Call `add_loss` in a layer of your own"
+        )
+    complex_array = isinstance(inner, Mapping) and "complex" in str(inner.get("dtype"))
+    if name == "__complex__" or (name in ARRAYS and complex_array):
+        return (
+            f"the config of '{owner}' has complex numbers, which Keras has no form "
+            "for. Make them of real ones in a layer of your own"
+        )
+    return None
 
 
 # What is saved

@@ -9,7 +9,8 @@ from torchkeras._core.dtypes import DTYPES
 from torchkeras._core.errors import CorruptFileError, UnsafeFileError
 from torchkeras.saving.limits import active, how_to_raise
 
-_LITERAL_ARRAYS = ("__numpy__", "__tensor__")
+#: Classes of a config that stand for arrays.
+ARRAYS = ("__numpy__", "__tensor__")
 
 
 def check_config(config: Any, source: str) -> dict[str, Any]:
@@ -73,7 +74,7 @@ def _check_object(node: Mapping[str, Any], source: str) -> None:
             "`load_weights`; or save it with a function registered by "
             "`register_keras_serializable`, and pass that in `custom_objects`."
         )
-    if name in _LITERAL_ARRAYS:
+    if name in ARRAYS:
         _check_array(name, inner, source)
 
 

@@ -45,12 +45,31 @@ def dump(value: Any, source: str) -> str:
     """Return JSON that `parse` takes.
 
     Raises:
-        ValueError: for values that JSON does not have.
+        ValueError: for values that JSON does not have, or more than `parse` takes.
     """
     try:
-        return json.dumps(value, allow_nan=False)
+        text = json.dumps(value, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{source} cannot be written as JSON: {error}") from None
+    if problem := _oversize(text.encode()):
+        raise ValueError(f"{source} could not be read again: the JSON {problem}")
+    return text
+
+
+def spelled(value: Any) -> Any:
+    """Return a config in which numbers that JSON lacks, such as infinity, are words.
+
+    Example:
+        >>> spelled([1.0, float("-inf")])
+        [1.0, {'class_name': '__float__', 'config': '-inf'}]
+    """
+    if isinstance(value, dict):
+        return {key: spelled(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [spelled(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return {"class_name": "__float__", "config": str(float(value))}
+    return value
 
 
 def _oversize(data: bytes) -> str | None:
