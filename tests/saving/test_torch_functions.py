@@ -218,6 +218,7 @@ IDIOMS = {
     "complex number": lambda x: (x * 2j).imag,
     "complex tensor": lambda x: (x * torch.tensor([1j, 2, 3, 4, 5, 6])).real,
     "complex array": lambda x: (x * np.array([1j, 2, 3, 4, 5, 6], "complex64")).real,
+    "complex array in ops": lambda x: ops.multiply(x, np.array([1j] * 6)).real,
     "bfloat16 tensor": lambda x: x + torch.ones(6, dtype=torch.bfloat16),
     "empty tensor": lambda x: torch.cat([x[0], torch.ones(0, 6)]),
     "array": lambda x: x * np.arange(6, dtype="float32"),

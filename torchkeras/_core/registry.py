@@ -310,7 +310,8 @@ def _deserialize_tensor(inner: Mapping[str, Any]) -> torch.Tensor:
 def _deserialize_numpy(inner: Mapping[str, Any]) -> np.ndarray:
     dtype = np.dtype(inner["dtype"])
     if dtype.kind == "c":
-        return _deserialize_tensor(inner).numpy()
+        real, imaginary = np.moveaxis(np.array(inner["value"], dtype="float64"), -1, 0)
+        return (real + 1j * imaginary).astype(dtype)
     array = np.array(inner["value"], dtype=dtype)
     return array.reshape(inner["shape"]) if "shape" in inner else array
 

@@ -597,6 +597,7 @@ _OF_TENSORS_THEMSELVES = frozenset(
     _accessors("__get__", "shape", "dtype", "ndim", "requires_grad", "grad", "is_leaf")
     | _accessors("__set__", "requires_grad", "grad")
     | {Tensor.requires_grad_, torch_private.has_compatible_shallow_copy_type}
+    | {Tensor.__array_wrap__}  # by which a product with an array becomes a tensor
 )
 
 
