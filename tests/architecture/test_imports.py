@@ -53,3 +53,20 @@ def test_names_of_operations_do_not_collide(name):
         for listed in getattr(file, "__all__", ()):
             if listed in package.__all__:
                 assert getattr(package, listed) is getattr(file, listed)
+
+
+@pytest.mark.parametrize("metrics", [[], ["accuracy"], ["mae"]])
+def test_training_imports_nothing_that_waits(metrics: list[str]) -> None:
+    code = (
+        "import sys, numpy as np, torchkeras as tk;"
+        "model = tk.Sequential([tk.Input((2,)), tk.layers.Dense(1, 'sigmoid')]);"
+        f"model.compile('sgd', 'binary_crossentropy', metrics={metrics});"
+        "before = set(sys.modules);"
+        "model.fit(np.ones((4, 2)), np.ones((4, 1)), verbose=2);"
+        "new = {name.split('.')[0] for name in set(sys.modules) - before};"
+        "print(new & {'scipy', 'torchmetrics', 'torchkeras'}, 'torchmetrics' in before)"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert result.stdout.split("\n")[-2] == f"set() {bool(metrics)}"

@@ -300,6 +300,69 @@ def test_inputs_by_position_by_name_and_in_their_structure():
             assert torch.equal(own, reference)
 
 
+def _difference(structure, trained=None):
+    """Return a model that subtracts "a" from "z", of inputs in a structure."""
+    made = {name: Input((2,), name=name) for name in ("z", "a")}
+    outputs = layers.Subtract()([made["z"], made["a"]])
+    return Model(structure(made), outputs if trained is None else trained(outputs))
+
+
+STRUCTURES = {
+    "a dict": lambda t: {"z": t["z"], "a": t["a"]},
+    "a dict in another order": lambda t: {"a": t["a"], "z": t["z"]},
+    "a list of a dict": lambda t: [{"z": t["z"], "a": t["a"]}],
+    "a dict of dicts": lambda t: {"z": {"z": t["z"]}, "a": {"a": t["a"]}},
+}
+
+
+@pytest.mark.parametrize("structure", STRUCTURES)
+def test_inputs_with_names_are_never_taken_by_position(structure):
+    one, zero = np.ones((1, 2), "float32"), np.zeros((1, 2), "float32")
+    identity = layers.Dense(2, use_bias=False, kernel_initializer="identity")
+    model = _difference(STRUCTURES[structure], identity)
+    model.compile("sgd", "mse")
+    for given in ({"z": one, "a": zero}, {"a": zero, "z": one}):
+        given = STRUCTURES[structure](given)
+        np.testing.assert_array_equal(model(given).detach(), [[1, 1]])
+        np.testing.assert_array_equal(model.predict(given, verbose=0), [[1, 1]])
+        assert model.evaluate(given, np.ones((1, 2)), verbose=0) == 0
+    for given in ([one, zero], (one, zero)):
+        for use in (
+            model,
+            lambda x: model.predict(x, verbose=0),
+            lambda x: model.fit(x, np.ones((1, 2)), verbose=0),
+        ):
+            with pytest.raises(
+                ValueError, match=r"names \['a', 'z'\], got \['.*without"
+            ):
+                use(given)
+
+
+def test_inputs_in_a_list_are_taken_in_their_order():
+    one, zero = np.ones((1, 2), "float32"), np.zeros((1, 2), "float32")
+    for kind in (list, tuple, lambda view: view):
+        model = _difference(lambda tensors, kind=kind: kind(tensors.values()))
+        np.testing.assert_array_equal(model([one, zero]), [[1, 1]])
+        np.testing.assert_array_equal(model((one, zero)), [[1, 1]])
+        np.testing.assert_array_equal(model({"a": zero, "z": one}), [[1, 1]])
+
+
+def test_a_dict_of_one_input_needs_no_names():
+    only = Input((2,), name="only")
+    model = Model({"only": only}, layers.Identity()(only))
+    one = np.ones((1, 2), "float32")
+    for given in (one, [one], {"only": one}):
+        np.testing.assert_array_equal(model(given), one)
+
+
+def test_the_names_inside_a_list_are_checked():
+    model = _difference(STRUCTURES["a list of a dict"])
+    with pytest.raises(
+        ValueError, match=r"the inputs are \['a', 'z'\].*\['a'\] are miss"
+    ):
+        model([{"z": np.ones((1, 2)), "b": np.ones((1, 2))}])
+
+
 @pytest.mark.parametrize("as_dict", [True, False])
 def test_inputs_that_are_not_used_are_named_once(as_dict):
     a, b = Input((3,), name="a"), Input((2,), name="b")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import keyword
 import operator
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, ValuesView
 from typing import Any
 
 import numpy as np
@@ -55,6 +55,10 @@ class Graph:
     def __init__(
         self, inputs: Any, outputs: Any, terms: Sequence[KerasTensor] = ()
     ) -> None:
+        inputs, outputs = (
+            list(part) if isinstance(part, ValuesView) else part
+            for part in (inputs, outputs)
+        )
         for argument, value in (("inputs", inputs), ("outputs", outputs)):
             _require_symbolic(argument, value)
         inputs, outputs = _sorted(inputs), _sorted(outputs)
@@ -120,27 +124,16 @@ class Graph:
 
         Args:
             model: the model's name, for messages.
-            inputs: tensors in the structure the model was made with, in a list in its
-                order, or in a dict by the names of the inputs.
+            inputs: tensors in the structure the model was made with, in a dict by the
+                names of the inputs, or, where no dict is expected, in a list.
 
         Raises:
             ValueError: naming what is missing, or whose shape does not fit.
         """
         expected = self.input_structure
-        if isinstance(inputs, dict):
-            by_name = (
-                expected
-                if isinstance(expected, dict)
-                else {tensor.name: tensor for tensor in self.inputs}
-            )
-            if missing := sorted(set(by_name) - set(inputs)):
-                hint = "".join(did_you_mean(name, inputs) for name in missing)
-                raise ValueError(
-                    f"Model '{model}': the inputs are {sorted(by_name)}, got "
-                    f"{sorted(inputs)}, so {missing} are missing.{hint}"
-                )
-            inputs = {name: inputs[name] for name in by_name}
-        flat = tree.flatten(inputs)
+        if isinstance(inputs, dict) and not isinstance(expected, dict):
+            expected = {tensor.name: tensor for tensor in self.inputs}
+        flat = _in_order(model, expected, inputs)
         if len(flat) != len(self.inputs):
             names = [f"'{t.name}' of shape {t.shape}" for t in self.inputs]
             raise ValueError(
@@ -393,6 +386,42 @@ def _in_order_of_depth(
 
 
 # Inputs of a call
+
+
+def _in_order(model: str, expected: Any, given: Any) -> list[Any]:
+    """Return the leaves of the inputs given, in the order of those expected."""
+    if isinstance(expected, dict) and isinstance(given, dict):
+        if missing := sorted(set(expected) - set(given)):
+            hint = "".join(did_you_mean(name, given) for name in missing)
+            raise ValueError(
+                f"Model '{model}': the inputs are {sorted(expected)}, got "
+                f"{sorted(given)}, so {missing} are missing.{hint}"
+            )
+        parts = [(part, given[name]) for name, part in expected.items()]
+    elif (
+        isinstance(expected, (list, tuple))
+        and isinstance(given, (list, tuple))
+        and len(expected) == len(given)
+    ):
+        parts = list(zip(expected, given, strict=True))
+    elif names := _names_needed(expected):
+        # A list has no names, and the order of a dict says nothing.
+        raise ValueError(
+            f"Model '{model}': the inputs have the names {names}, got "
+            f"{[describe(leaf) for leaf in tree.flatten(given)]} without names. Pass a "
+            "dict by these names."
+        )
+    else:
+        return tree.flatten(given)
+    return [leaf for part in parts for leaf in _in_order(model, *part)]
+
+
+def _names_needed(expected: Any) -> list[str]:
+    """Return the keys of the first dict that several inputs are in."""
+    if isinstance(expected, dict) and len(tree.flatten(expected)) > 1:
+        return sorted(expected)
+    parts = expected if isinstance(expected, (list, tuple)) else ()
+    return next(filter(None, map(_names_needed, parts)), [])
 
 
 def _fitted(model: str, value: Any, expected: KerasTensor) -> Any:

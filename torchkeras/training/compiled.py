@@ -325,6 +325,8 @@ class CompiledMetrics:
         output_names: Any,
         loss: CompiledLoss,
     ) -> None:
+        if metrics or weighted_metrics:
+            metrics_module()  # now, and not within the first step
         self.specs = (metrics, weighted_metrics)
         self.outputs = Outputs(output_names, loss.spec)
         self._told = loss.told
