@@ -9,7 +9,10 @@ import torch
 import torchmetrics
 from torch import nn
 from torch.nn.modules import module as modules
-from torch.optim import optimizer as optimizers
+from torch.optim.optimizer import (
+    register_optimizer_step_post_hook,
+    register_optimizer_step_pre_hook,
+)
 
 import torchkeras as tk
 from torchkeras import layers
@@ -237,8 +240,8 @@ def test_refresh_flat_weights():
     [
         lambda o: o.register_step_pre_hook(lambda *_: None),
         lambda o: o.register_step_post_hook(lambda *_: None),
-        lambda _: optimizers.register_optimizer_step_pre_hook(lambda *_: None),
-        lambda _: optimizers.register_optimizer_step_post_hook(lambda *_: None),
+        lambda _: register_optimizer_step_pre_hook(lambda *_: None),
+        lambda _: register_optimizer_step_post_hook(lambda *_: None),
     ],
 )
 def test_is_hooked(register):
