@@ -445,6 +445,49 @@ def test_symbolic_shapes():
     assert [[tuple(s.shape) for s in own] for own in states] == list(shapes[1:])
 
 
+# Arguments
+
+WEIGHT_OPTIONS = [
+    f"{weight}_{kind}"
+    for weight in ("kernel", "recurrent", "bias")
+    for kind in ("initializer", "regularizer", "constraint")
+]
+
+
+@pytest.mark.parametrize("cls", ALL)
+def test_cells_get_the_arguments_of_their_layer(cls):
+    values = dict.fromkeys(WEIGHT_OPTIONS[::3], "ones")
+    values |= dict.fromkeys(WEIGHT_OPTIONS[1::3], "l2")
+    values |= dict.fromkeys(WEIGHT_OPTIONS[2::3], "non_neg")
+    values |= {"activation": "relu", "use_bias": True, "seed": 3, "dropout": 0.1}
+    values |= {"recurrent_dropout": 0.2, "dtype": "float64", "trainable": False}
+    layer = cls(4, return_sequences=True, activity_regularizer="l1", **values)
+    cell = layer.cell
+    twin = type(cell)(4, name=cell.name, **values)
+    assert cell.get_config() == twin.get_config()
+    layer.build((2, 5, 3))
+    for weight in layer.weights:
+        assert not weight.trainable
+        assert weight.regularizer is getattr(
+            cell, f"{weight.name.removesuffix('_kernel')}_regularizer"
+        )
+    assert layer.return_sequences
+    assert layer.activity_regularizer is not None
+    assert cell.activity_regularizer is None
+
+
+@pytest.mark.parametrize("cls", ALL)
+def test_a_class_below_has_arguments_of_its_own(cls):
+    class Twice(cls):
+        def __init__(self, size, **kwargs):
+            super().__init__(2 * size, "relu", return_state=True, **kwargs)
+            self.size = size
+
+    layer = Twice(2, dropout=0.5, name="twice")
+    assert (layer.units, layer.cell.dropout, layer.name) == (4, 0.5, "twice")
+    assert layer(torch.ones(2, 5, 3))[0].shape == (2, 4)
+
+
 # Refusals
 
 

@@ -96,6 +96,9 @@ class ReLU(_Elementwise):
 class LeakyReLU(_Elementwise):
     """Rectified linear unit with a slope below zero.
 
+    Source: Maas et al. 2013, "Rectifier nonlinearities improve neural network
+    acoustic models".
+
     Args:
         negative_slope: the slope.
 
@@ -125,6 +128,8 @@ class LeakyReLU(_Elementwise):
 class ELU(_Elementwise):
     """Exponential linear unit: ``alpha * (exp(inputs) - 1)`` below zero.
 
+    Source: Clevert et al. 2015, https://arxiv.org/abs/1511.07289.
+
     Args:
         alpha: the limit for large negative inputs is ``-alpha``.
 
@@ -147,6 +152,8 @@ class ELU(_Elementwise):
 @layers.register()
 class PReLU(_Elementwise):
     """Rectified linear unit with slopes below zero that are learnt.
+
+    Source: He et al. 2015, https://arxiv.org/abs/1502.01852.
 
     Args:
         alpha_initializer: gives the first slopes.

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from torchkeras._core.errors import invalid_argument, number_in, one_of
+from torchkeras._core.variable import Variable
 from torchkeras.layers._masks import all_of, as_mask, as_tensors, causal_mask, penalty
 from torchkeras.layers.layer import Layer, layers
 from torchkeras.layers.regularization import Dropout
@@ -53,6 +54,15 @@ class Attention(Layer):
 
     casts_integers = True
     _makes_mask = False
+
+    use_scale: bool
+    score_mode: str
+    dropout: float
+    seed: int | None
+    #: Made where the arguments ask for them.
+    scale: Variable
+    concat_score_weight: Variable
+    _dropout_layer: Dropout
 
     def __init__(
         self,

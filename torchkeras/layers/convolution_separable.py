@@ -94,6 +94,8 @@ class _DepthwiseConv(ConvolutionLayer):
 class DepthwiseConv1D(_DepthwiseConv):
     """A convolution along one axis of each channel on its own.
 
+    Source: Howard et al. 2017, https://arxiv.org/abs/1704.04861.
+
     Args:
         kernel_size: the length of the window.
         strides: the distance between windows.
@@ -132,6 +134,8 @@ class DepthwiseConv1D(_DepthwiseConv):
 @layers.register()
 class DepthwiseConv2D(_DepthwiseConv):
     """A convolution over images of each channel on its own.
+
+    Source: Howard et al. 2017, https://arxiv.org/abs/1704.04861.
 
     Args:
         kernel_size: the height and width of the window.
@@ -259,6 +263,8 @@ class _SeparableConv(ConvolutionLayer):
 class SeparableConv1D(_SeparableConv):
     """A convolution of each channel along one axis, then one that mixes the channels.
 
+    Source: Chollet 2016, https://arxiv.org/abs/1610.02357.
+
     Args:
         filters: the number of output channels.
         kernel_size: the length of the window.
@@ -302,6 +308,8 @@ class SeparableConv1D(_SeparableConv):
 @layers.register("SeparableConvolution2D")
 class SeparableConv2D(_SeparableConv):
     """A convolution of each channel over images, then one that mixes the channels.
+
+    Source: Chollet 2016, https://arxiv.org/abs/1610.02357.
 
     Args:
         filters: the number of output channels.

@@ -171,6 +171,8 @@ class _ConvTranspose(ConvolutionLayer):
 class Conv1DTranspose(_ConvTranspose):
     """A transposed convolution along one axis, which makes sequences longer.
 
+    Source: Dumoulin and Visin 2016, https://arxiv.org/abs/1603.07285.
+
     Args:
         filters: the number of output channels.
         kernel_size: the length of the window.
@@ -211,6 +213,8 @@ class Conv1DTranspose(_ConvTranspose):
 @layers.register("Convolution2DTranspose")
 class Conv2DTranspose(_ConvTranspose):
     """A transposed convolution over images, which makes them larger.
+
+    Source: Dumoulin and Visin 2016, https://arxiv.org/abs/1603.07285.
 
     Args:
         filters: the number of output channels.
@@ -260,6 +264,8 @@ class Conv3DTranspose(_ConvTranspose):
     """A transposed convolution over volumes, which makes them larger.
 
     The arguments are those of `Conv2DTranspose`, with three sizes in place of two.
+
+    Source: Dumoulin and Visin 2016, https://arxiv.org/abs/1603.07285.
 
     Shape:
         ``(batch, depth, height, width, channels)`` to

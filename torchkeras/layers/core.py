@@ -289,6 +289,12 @@ class Rescaling(Layer):
 
     casts_integers = True
 
+    scale: Any
+    offset: Any
+    _scale: float | Tensor
+    _offset: float | Tensor
+    _shifts: bool
+
     def __init__(self, scale: Any, offset: Any = 0.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.scale = scale

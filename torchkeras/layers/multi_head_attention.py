@@ -146,7 +146,14 @@ class _HeadedAttention(Layer):
     _heads: tuple[int, int]
     _sizes: tuple[int, int]
     _outputs: tuple[int, ...] | None
+    _query_dense: Projection
+    _key_dense: Projection
+    _value_dense: Projection
+    _gate_dense: Projection
+    _output_dense: Projection
     _dropout_layer: Dropout
+    _heads_first: tuple[int, ...]
+    _heads_last: tuple[int, ...]
     _output_regularizer: Any
     _only_flash: bool
     _scale: float
@@ -518,6 +525,10 @@ class MultiHeadAttention(_HeadedAttention):
         torch.Size([3, 2, 5, 7])
     """
 
+    num_heads: int
+    key_dim: int
+    value_dim: int
+
     def __init__(
         self,
         num_heads: int,
@@ -632,6 +643,10 @@ class GroupedQueryAttention(_HeadedAttention):
         >>> [weight.shape for weight in layer.weights[::2]]
         [(8, 6, 4), (8, 2, 4), (8, 2, 4), (6, 4, 8)]
     """
+
+    head_dim: int
+    num_query_heads: int
+    num_key_value_heads: int
 
     def __init__(
         self,

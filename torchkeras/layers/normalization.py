@@ -405,6 +405,8 @@ def orders_to_end(
 class LayerNormalization(AffineNormalization):
     """Normalizes each sample by its own mean and variance.
 
+    Source: Ba et al. 2016, https://arxiv.org/abs/1607.06450.
+
     Args:
         axis: the axis, or axes, over which mean and variance are taken.
         epsilon: added to the variance.

@@ -312,6 +312,8 @@ class GlobalAveragePooling1D(_GlobalAveragePooling):
 
     Where a mask leaves out all of them, the mean is 0.
 
+    Source: Lin et al. 2013, https://arxiv.org/abs/1312.4400.
+
     Args:
         data_format: ``"channels_last"`` or ``"channels_first"``; the global setting by
             default.
@@ -353,6 +355,8 @@ class GlobalAveragePooling1D(_GlobalAveragePooling):
 class GlobalAveragePooling2D(_GlobalAveragePooling):
     """The mean over images.
 
+    Source: Lin et al. 2013, https://arxiv.org/abs/1312.4400.
+
     Args:
         data_format: ``"channels_last"`` or ``"channels_first"``; the global setting by
             default.
@@ -372,6 +376,8 @@ class GlobalAveragePooling2D(_GlobalAveragePooling):
 @layers.register("GlobalAvgPool3D")
 class GlobalAveragePooling3D(_GlobalAveragePooling):
     """The mean over volumes; see `GlobalAveragePooling2D`.
+
+    Source: Lin et al. 2013, https://arxiv.org/abs/1312.4400.
 
     Example:
         >>> GlobalAveragePooling3D()(torch.ones(2, 4, 4, 4, 3)).shape

@@ -192,6 +192,8 @@ class _SpatialDropout(Dropout):
 class SpatialDropout1D(_SpatialDropout):
     """Drops whole features of sequences in training.
 
+    Source: Tompson et al. 2014, https://arxiv.org/abs/1411.4280.
+
     Args:
         rate: the part that is dropped, from 0 to 1.
         seed: an integer that starts a random generator of the layer's own.
@@ -223,6 +225,8 @@ class SpatialDropout1D(_SpatialDropout):
 @layers.register()
 class SpatialDropout2D(_SpatialDropout):
     """Drops whole channels of images in training.
+
+    Source: Tompson et al. 2014, https://arxiv.org/abs/1411.4280.
 
     Args:
         rate: the part that is dropped, from 0 to 1.
@@ -259,6 +263,8 @@ class SpatialDropout2D(_SpatialDropout):
 class SpatialDropout3D(SpatialDropout2D):
     """Drops whole channels of volumes in training; see `SpatialDropout2D`.
 
+    Source: Tompson et al. 2014, https://arxiv.org/abs/1411.4280.
+
     Example:
         >>> SpatialDropout3D(0.5)(torch.ones(2, 4, 4, 4, 3)).shape
         torch.Size([2, 4, 4, 4, 3])
@@ -270,6 +276,9 @@ class SpatialDropout3D(SpatialDropout2D):
 @layers.register()
 class GaussianNoise(RandomLayer):
     """Adds random numbers from a normal distribution in training.
+
+    Source: Bishop 1995, "Training with noise is equivalent to Tikhonov
+    regularization".
 
     Args:
         stddev: the standard deviation, from 0 to 1.
@@ -301,6 +310,9 @@ class GaussianNoise(RandomLayer):
 @layers.register()
 class GaussianDropout(RandomLayer):
     """Multiplies by random numbers from a normal distribution of mean 1 in training.
+
+    Source: Srivastava et al. 2014, "Dropout: a simple way to prevent neural networks
+    from overfitting", section 10.
 
     Args:
         rate: as in `Dropout`: the standard deviation is ``sqrt(rate / (1 - rate))``.

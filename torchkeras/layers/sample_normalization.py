@@ -53,6 +53,8 @@ class _GroupNorm(nn.GroupNorm):
 class GroupNormalization(AffineNormalization):
     """Normalizes groups of channels of each sample by their mean and variance.
 
+    Source: Wu and He 2018, https://arxiv.org/abs/1803.08494.
+
     Args:
         groups: the number of groups; -1 for one per channel.
         axis: the axis of the channels.

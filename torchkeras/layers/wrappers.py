@@ -91,6 +91,10 @@ class TimeDistributed(Wrapper):
 
     _makes_mask = False
 
+    #: Whether `layer` mixes the rows of a batch in training, and between batches.
+    _has_batch_norm: bool
+    _has_states: bool
+
     def __init__(self, layer: Layer, **kwargs: Any) -> None:
         super().__init__(layer, **kwargs)
         self.supports_masking = True
@@ -168,6 +172,8 @@ class TimeDistributed(Wrapper):
 class Bidirectional(Layer):
     """Runs a recurrent layer in both directions and merges the outputs.
 
+    Source: Schuster and Paliwal 1997, "Bidirectional recurrent neural networks".
+
     Args:
         layer: a recurrent layer, of which copies are made.
         merge_mode: ``"concat"``, ``"sum"``, ``"mul"``, ``"ave"``, or None for a pair.
@@ -195,6 +201,11 @@ class Bidirectional(Layer):
 
     forward_layer: RNN
     backward_layer: RNN
+    merge_mode: str | None
+    stateful: bool
+    return_sequences: bool
+    return_state: bool
+    _initial_weights: list[Any] | None
 
     def __init__(
         self,

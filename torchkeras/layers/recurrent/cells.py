@@ -346,6 +346,8 @@ def _fold_second_bias(module: Any, _: Any) -> None:
 class SimpleRNNCell(Cell):
     """One step of `SimpleRNN`, whose arguments it takes.
 
+    Source: Elman 1990, "Finding structure in time".
+
     Shape:
         inputs ``(batch, inputs)`` and states ``[(batch, units)]`` to an output
         ``(batch, units)`` and new states. The weights are those of an `nn.RNN` in
@@ -401,6 +403,8 @@ class SimpleRNNCell(Cell):
 @layers.register()
 class LSTMCell(Cell):
     """One step of `LSTM`, whose arguments it takes.
+
+    Source: Hochreiter and Schmidhuber 1997, "Long short-term memory".
 
     Shape:
         inputs ``(batch, inputs)`` and states ``[(batch, units), (batch, units)]``, the
@@ -495,6 +499,8 @@ class LSTMCell(Cell):
 @layers.register()
 class GRUCell(Cell):
     """One step of `GRU`, whose arguments it takes.
+
+    Source: Cho et al. 2014, https://arxiv.org/abs/1406.1078.
 
     Shape:
         inputs ``(batch, inputs)`` and states ``[(batch, units)]`` to an output

@@ -65,6 +65,8 @@ class _CellLayer(RNN):
 class SimpleRNN(_CellLayer):
     """A fully connected layer that also reads its last output.
 
+    Source: Elman 1990, "Finding structure in time".
+
     Args:
         units: the size of the outputs and of the states.
         activation: a name or a function, for the outputs.
