@@ -85,10 +85,14 @@ class Attention(Layer):
         self._check_list("inputs", input_shape)
         if self.use_scale:
             self.scale = self.add_weight((), "ones", name="scale")
+        else:
+            self.leave_out("scale")
         if self.score_mode == "concat":
             self.concat_score_weight = self.add_weight(
                 (), "ones", name="concat_score_weight"
             )
+        else:
+            self.leave_out("concat_score_weight")
 
     def _check_list(self, argument: str, value: Any) -> None:
         if not isinstance(value, (list, tuple)) or len(value) not in (2, 3):
@@ -239,6 +243,8 @@ class AdditiveAttention(Attention):
             self.scale = self.add_weight(
                 (input_shape[0][-1],), "glorot_uniform", name="scale"
             )
+        else:
+            self.leave_out("scale")
 
     def _is_fused(self, rate: float) -> bool:
         return False

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from torchkeras import activations
+from torchkeras import activations, ops
 from torchkeras._core import torch_private
 from torchkeras._core.config import standardize_data_format
 from torchkeras._core.errors import one_of, positive_integer
@@ -103,6 +103,8 @@ class ConvolutionLayer(WindowLayer):
     paddings: ClassVar[tuple[str, ...]] = ("valid", "same")
 
     conv: Any
+    kernel: Any
+    bias: Any
     _causal_pads: tuple[int, ...] | None
 
     def __init__(
@@ -205,6 +207,8 @@ class ConvolutionLayer(WindowLayer):
     def _show_bias(self, module: nn.Module) -> None:
         if self.use_bias:
             self.show_weight("bias", module, "bias")
+        else:
+            self.leave_out("bias")
 
     def call(self, inputs: Tensor) -> Tensor:
         if self._causal_pads is not None:
@@ -233,6 +237,11 @@ class _Conv(ConvolutionLayer):
     """The base of `Conv1D` to `Conv3D`; `rank` is the number of spatial axes."""
 
     conv: nn.Conv1d | nn.Conv2d | nn.Conv3d
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        if "convolution_op" in vars(cls) and "call" not in vars(cls):
+            cls.call = _Conv._call_with_own_op
+        super().__init_subclass__(**kwargs)
 
     def __init__(
         self,
@@ -287,6 +296,30 @@ class _Conv(ConvolutionLayer):
         self._causal_pads = self._pads_before()
         self.show_weight("kernel", self.conv, "weight", layout=CONVOLUTION)
         self._show_bias(self.conv)
+
+    def convolution_op(self, inputs: Tensor, kernel: Tensor) -> Tensor:
+        """Convolve inputs by a kernel in Keras's layout, without bias and activation.
+
+        A subclass may override it, to change the kernel before it is used.
+        """
+        return ops.conv(
+            inputs,
+            kernel,
+            self.strides,
+            self.padding,
+            self.data_format,
+            self.dilation_rate,
+        )
+
+    def _call_with_own_op(self, inputs: Tensor) -> Tensor:
+        """Do what `call` does with a `convolution_op` that a subclass overrides."""
+        outputs = self.convolution_op(inputs, self.kernel.value)
+        if self.use_bias:
+            axis = -1 if self._channels_last else 1
+            shape = [1] * outputs.ndim
+            shape[axis] = -1
+            outputs = outputs + self.bias.value.to(outputs.dtype).view(shape)
+        return self.activation(outputs)
 
     def _pads_before(self) -> tuple[int, ...] | None:
         """Return the arguments of `F.pad` for padding "causal"."""

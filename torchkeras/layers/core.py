@@ -89,6 +89,8 @@ class Dense(Layer):
         self.show_weight("kernel", self.linear, "weight", layout=TRANSPOSED)
         if self.use_bias:
             self.show_weight("bias", self.linear, "bias")
+        else:
+            self.leave_out("bias")
         self.input_spec = InputSpec(min_ndim=2, axes={-1: inputs})
 
     def call(self, inputs: Tensor) -> Tensor:

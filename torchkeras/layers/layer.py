@@ -52,6 +52,27 @@ _OWN = frozenset(
 )
 
 
+def _name_first(add_weight: Callable[..., Variable]) -> Callable[..., Variable]:
+    """Take the arguments in Keras 2's order as well, where the name came first."""
+    order = ("name", "shape", "dtype", "initializer", "regularizer", "trainable")
+
+    @functools.wraps(add_weight)
+    def wrapped(self: Layer, *args: Any, **kwargs: Any) -> Variable:
+        if not args or not isinstance(args[0], str):
+            return add_weight(self, *args, **kwargs)
+        given = dict(zip(order, args, strict=False))
+        if len(args) > len(order) or given.keys() & kwargs.keys():
+            raise TypeError(
+                f"Layer '{self.name}' ({type(self).__name__}): `add_weight` takes each "
+                f"argument once, in the order (shape, initializer, dtype, ...), got "
+                f"{args} and {sorted(kwargs)}. Pass them by name: "
+                "`add_weight(shape=..., name=...)`."
+            )
+        return add_weight(self, **given, **kwargs)
+
+    return wrapped
+
+
 class Layer(nn.Module):
     """The base of all layers, and of your own.
 
@@ -472,6 +493,7 @@ class Layer(nn.Module):
 
     # Weights
 
+    @_name_first
     def add_weight(
         self,
         shape: tuple[int, ...] | None = None,
@@ -538,10 +560,7 @@ class Layer(nn.Module):
         elif context.call_stack and isinstance(value, nn.Module):
             self._refuse_in_call(f"the layer `self.{name}`")
         if isinstance(value, Variable) and "_parameters" in self.__dict__:
-            for table in (self._parameters, self._buffers):
-                for key in [k for k, v in table.items() if v is value]:
-                    del table[key]
-            self._register(name, value)
+            self._set_variable(name, value)
             return
         if self.__dict__.get("_containers"):
             self._release(name)
@@ -554,6 +573,16 @@ class Layer(nn.Module):
             self._contain(name, value)
             return
         super().__setattr__(name, value)
+
+    def _set_variable(self, name: str, variable: Variable) -> None:
+        for table in (self._parameters, self._buffers):
+            for key in [k for k, v in table.items() if v is variable]:
+                del table[key]
+        self._release(name)
+        # What stood there before, such as None until `build`, makes way.
+        for table in (self.__dict__, self._parameters, self._buffers):
+            table.pop(name, None)
+        self._register(name, variable)
 
     def __delattr__(self, name: str) -> None:
         self._release(name)
@@ -688,6 +717,10 @@ class Layer(nn.Module):
             view.assign(initialize(view.shape, dtype=view.dtype))
         self._views[name] = view
         return view
+
+    def leave_out(self, *names: str) -> None:
+        """Say that options leave these weights out: the attributes are None."""
+        self.__dict__.update(dict.fromkeys(names))
 
     def __getattr__(self, name: str) -> Any:
         # The module inside first: it is asked for in every call.
@@ -937,7 +970,7 @@ class Layer(nn.Module):
         """Add a term to the loss of the model, within `call`.
 
         Args:
-            loss: a scalar tensor, or several.
+            loss: a tensor, whose sum is added, or several.
 
         Raises:
             ValueError: for symbolic tensors.

@@ -115,6 +115,8 @@ class Projection(EinsumDense):
         self.show_weight("kernel", self.linear, "weight", initializer, kernel)
         if has_bias:
             self.show_weight("bias", self.linear, "bias", layout=bias)
+        else:
+            self.leave_out("bias")
 
     def call(self, inputs: Tensor) -> Tensor:
         outputs = self.linear(inputs.flatten(-len(self._inputs)))

@@ -164,6 +164,7 @@ class AffineNormalization(Layer):
         ):
             if not wanted:
                 norm.register_parameter(tensor, None)
+                self.leave_out(name)
                 continue
             self.show_weight(name, norm, tensor)
 

@@ -382,6 +382,7 @@ class Trainer(Layer):
             ValueError: when there is nothing to compute.
         """
         extra = self.losses if self._has_losses or self._regularized else ()
+        extra = [term.sum() if getattr(term, "ndim", 0) else term for term in extra]
         if self._compiled_loss.spec is None or (y is None and extra):
             if not extra:
                 raise ValueError(

@@ -157,6 +157,8 @@ class Cell(RandomLayer):
                 self._initial_bias,
                 self._bias_layout,
             )
+        else:
+            self.leave_out("bias")
 
     def _initial_bias(self, shape: Sequence[int], dtype: Any = None) -> Tensor:
         return self.bias_initializer(shape, dtype=dtype)
