@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -108,54 +108,68 @@ class TimeDistributed(Wrapper):
 
     def call(self, inputs: Any, mask: Any = None) -> Any:
         size = tree.flatten(inputs)[0].shape[:2]
-        known = [m for m in tree.flatten(mask) if m is not None]
-        for own in known:
-            _check_mask(self, own, size)
+        known: Sequence[Any] = () if mask is None else self._check_masks(mask, size)
         options = {}
         if known and (
             "mask" in self.layer._call_arguments or self.layer.supports_masking
         ):
             options["mask"] = mask
         if self._has_states or (self._has_batch_norm and self.training):
-            outputs, masks = self._step_by_step(inputs, options, size[1])
+            parts = self._step_by_step(inputs, options, size[1])
+            outputs = tree.map_structure(lambda *ys: torch.stack(ys, 1), *parts)
         else:
-            outputs, masks = self._all_at_once(inputs, options, size)
+            parts = [self._all_at_once(inputs, options)]
+            outputs = tree.map_structure(lambda y: y.unflatten(0, size), parts[0])
         if known:
-            self._mask_steps(known, tree.flatten(outputs), masks)
+            self._mask_steps(known, outputs, parts, size)
         return outputs
 
-    def _all_at_once(
-        self, inputs: Any, options: dict[str, Any], size: torch.Size
-    ) -> tuple[Any, list[Tensor | None]]:
-        """Return the outputs, and the masks that `layer` put on them."""
-        inputs, options = _map_tensors(lambda x: x.flatten(0, 1), [inputs, options])
-        outputs = self.layer(inputs, **options)
-        masks = [getattr(y, "_keras_mask", None) for y in tree.flatten(outputs)]
-        return _map_tensors(lambda y: y.unflatten(0, size), [outputs, masks])
+    def _all_at_once(self, inputs: Any, options: dict[str, Any]) -> Any:
+        inputs = tree.map_structure(lambda x: x.flatten(0, 1), inputs)
+        if options:
+            options = _map_tensors(lambda mask: mask.flatten(0, 1), options)
+        return self.layer(inputs, **options)
 
     def _step_by_step(
         self, inputs: Any, options: dict[str, Any], steps: int
-    ) -> tuple[Any, list[Tensor | None]]:
-        outputs, masks = [], []
+    ) -> list[Any]:
+        outputs = []
         for step in range(steps):
             now, now_options = _map_tensors(
                 operator.itemgetter((slice(None), step)), [inputs, options]
             )
             outputs.append(self.layer(now, **now_options))
-            leaves = tree.flatten(outputs[-1])
-            masks.append([getattr(y, "_keras_mask", None) for y in leaves])
-        return _stack_steps(*outputs), _stack_steps(*masks)
+        return outputs
+
+    def _check_masks(self, masks: Any, size: torch.Size) -> list[Any]:
+        """Return the masks that there are."""
+        known = [mask for mask in tree.flatten(masks) if mask is not None]
+        for mask in known:
+            if mask.shape[:2] != size:
+                raise ValueError(
+                    f"Layer '{self.name}' (TimeDistributed): `mask` must begin with "
+                    f"the axes (batch, time) of the input, {tuple(size)}, got a mask "
+                    f"of shape {tuple(mask.shape)}."
+                )
+        return known
 
     @staticmethod
     def _mask_steps(
-        known: list[Tensor], outputs: list[Tensor], masks: list[Tensor | None]
+        known: Sequence[Tensor], outputs: Any, parts: list[Any], size: torch.Size
     ) -> None:
-        # Where `layer` leaves no mask, a step counts of which anything was left in.
-        steps = [mask.bool().flatten(2).any(2) if mask.ndim > 2 else mask
-                 for mask in known]  # fmt: skip
+        """Put masks on the outputs: those of their parts, which `layer` gave."""
+        # Where it leaves no mask, a step counts of which anything was left in.
+        steps = [m.bool().flatten(2).any(2) if m.ndim > 2 else m for m in known]
         whole = functools.reduce(torch.logical_or, steps)
-        for output, mask in zip(outputs, masks, strict=True):
-            output._keras_mask = whole if mask is None else mask  # type: ignore
+        leaves = map(tree.flatten, (outputs, *parts))
+        for output, *pieces in zip(*leaves, strict=True):
+            masks: list[Any] = [getattr(p, "_keras_mask", None) for p in pieces]
+            if masks[0] is None:
+                output._keras_mask = whole
+            elif len(masks) == 1:
+                output._keras_mask = masks[0].unflatten(0, size)
+            else:
+                output._keras_mask = torch.stack(masks, 1)
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
         if previous_mask is None:
@@ -395,18 +409,3 @@ def _without_steps(shape: Any) -> Any:
 def _map_tensors(function: Callable[..., Any], structure: Any) -> Any:
     """Apply a function to the tensors of a structure, not to what stands for none."""
     return tree.map_structure(lambda x: None if x is None else function(x), structure)
-
-
-def _stack_steps(*steps: Any) -> Any:
-    return tree.map_structure(
-        lambda *ys: None if ys[0] is None else torch.stack(ys, 1), *steps
-    )
-
-
-def _check_mask(layer: Layer, mask: Tensor, size: torch.Size) -> None:
-    if mask.shape[:2] != size:
-        raise ValueError(
-            f"Layer '{layer.name}' (TimeDistributed): `mask` must begin with the axes "
-            f"(batch, time) of the input, {tuple(size)}, got a mask of shape "
-            f"{tuple(mask.shape)}."
-        )

@@ -285,7 +285,7 @@ class RNN(Layer):
     # States
 
     def _first_states(self, sequences: Tensor, initial_state: Any) -> list[Any]:
-        kept = self.states
+        kept = self.states if self.stateful else None
         if kept is not None:
             self._check_batch_size(sequences, kept)
         if initial_state is None:
