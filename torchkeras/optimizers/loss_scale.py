@@ -95,6 +95,10 @@ class LossScaleOptimizer(Optimizer):
         self._stages = self._make_stages()
         self.refresh()
 
+    def _unbind(self) -> None:
+        self.inner_optimizer._unbind()
+        super()._unbind()
+
     def _make_stages(self) -> list[Any]:
         return [self._unscale]
 

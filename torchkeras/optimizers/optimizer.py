@@ -348,6 +348,24 @@ class Optimizer(UserVariables):
             self._averages = Averages(self._optimized, momentum, frequency)
         self.refresh()
 
+    def bind(self, variables: Iterable[Weight]) -> None:
+        """Build over these weights, or anew where nothing was learned yet.
+
+        Raises:
+            ValueError: when steps were made, and some of the weights are new.
+        """
+        weights = list(variables)
+        if self.built and not self._iterations and self._unknown(weights) is not None:
+            self._unbind()
+        self._build_or_check(weights)
+
+    def _unbind(self) -> None:
+        """Forget the weights and the state that stands beside them."""
+        if not callable(self._rate):
+            self._rate = self._current_rate()
+        self.built = False
+        self._own_variables = []
+
     def _build_or_check(self, variables: Sequence[Weight]) -> None:
         # Not `build` alone: a user's own makes variables each time it is called.
         (self._check_known if self.built else self.build)(variables)
@@ -399,16 +417,23 @@ class Optimizer(UserVariables):
             foreach.mul_(decayed, factor)
         return grads
 
-    def _check_known(self, weights: Iterable[Weight]) -> None:
+    def _unknown(self, weights: Iterable[Weight]) -> Weight | None:
+        """Return a trainable weight that this optimizer was not built over."""
         known = {id(t) for t in self._optimized}
         for weight in weights:
             if any(id(t) not in known and t.requires_grad for t in tensors_of(weight)):
-                path = getattr(weight, "path", None) or tuple(weight.shape)
-                raise ValueError(
-                    f"Optimizer '{self.name}' was built over other weights than "
-                    f"{path}. Make a new optimizer for a new set of weights: after "
-                    "`trainable` was changed, `compile` again."
-                )
+                return weight
+        return None
+
+    def _check_known(self, weights: Iterable[Weight]) -> None:
+        weight = self._unknown(weights)
+        if weight is not None:
+            path = getattr(weight, "path", None) or tuple(weight.shape)
+            raise ValueError(
+                f"Optimizer '{self.name}' was built over other weights than {path}. "
+                "Make a new optimizer for a new set of weights: `compile` again after "
+                "layers were thawed, added, or built by a later call."
+            )
 
     def exclude_from_weight_decay(
         self,

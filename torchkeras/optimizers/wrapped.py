@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor
 from torchkeras._core.errors import unknown_name
 from torchkeras.optimizers.kernels import FUSED, fastest
 from torchkeras.optimizers.optimizer import Optimizer, optimizers
-from torchkeras.optimizers.variables import tensors_of
+from torchkeras.optimizers.variables import Weight, tensors_of
 
 Factory = Callable[..., torch.optim.Optimizer]
 
@@ -50,6 +51,8 @@ class TorchOptimizer(Optimizer):
             )
         given = isinstance(optimizer, torch.optim.Optimizer)
         self._factory = None if given else optimizer
+        #: The parameters that the model had when it got this optimizer, if it says so.
+        self._present: list[Tensor] | None = None
         super().__init__(_initial_rate(optimizer), name=name)
         if given:
             self.torch = optimizer
@@ -61,6 +64,10 @@ class TorchOptimizer(Optimizer):
             return self.torch
         params = [p for group in groups for p in group["params"]]
         return self._factory(params or [{"params": []}], **self._speed(params))
+
+    def made_beside(self, parameters: Iterable[Tensor]) -> None:
+        """Note the parameters that the model has now: later ones cannot be in it."""
+        self._present = list(parameters)
 
     def _speed(self, params: list[torch.Tensor]) -> dict[str, bool]:
         """Return torch's fastest code where the choice was left to us."""
@@ -81,6 +88,34 @@ class TorchOptimizer(Optimizer):
                 f"{len(wanted)} are not among its {len(held)}. Make it from "
                 "`model.parameters()` after the model is built, or pass the class."
             )
+        left_out = [
+            weight
+            for weight in self._weights
+            if any(t.requires_grad and id(t) not in held for t in tensors_of(weight))
+        ]
+        if left_out:
+            self._tell_of(left_out)
+
+    def _tell_of(self, left_out: list[Weight]) -> None:
+        """Refuse to leave out weights that came later; warn of others."""
+        name = type(self.torch).__name__
+        paths = [getattr(w, "path", None) or tuple(w.shape) for w in left_out[:4]]
+        more = ", ..." if len(left_out) > len(paths) else ""
+        listing = f"{len(left_out)} weight(s) ({', '.join(map(str, paths))}{more})"
+        present = None if self._present is None else {id(t) for t in self._present}
+        if present is not None and any(
+            id(t) not in present for weight in left_out for t in tensors_of(weight)
+        ):
+            raise ValueError(
+                f"The {name} given was made before all weights of the model were: it "
+                f"would never train {listing}. Build the model first, by a call on "
+                "data, or pass the class or a `functools.partial` of it."
+            )
+        warnings.warn(
+            f"The {name} given does not train {listing} of the model. Freeze them by "
+            "`trainable = False` if that is meant.",
+            stacklevel=2,
+        )
 
     def _groups(self) -> list[dict[str, Any]]:
         return [{"params": self._optimized}]

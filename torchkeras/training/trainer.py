@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import math
+import operator
 import warnings
 from collections.abc import Callable, Generator, Iterable, Mapping
 from typing import Any
@@ -83,6 +85,8 @@ class Trainer(Layer):
     train_function: Step | None
     test_function: Step | None
     predict_function: Step | None
+    _loss_modes: tuple[dict[str, bool], ...]
+    _trained_parameters: list[Tensor]
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -141,6 +145,8 @@ class Trainer(Layer):
             metrics, weighted_metrics, self._output_names(), compiled_loss
         )
         chosen = optimizers.get(optimizer)
+        if isinstance(chosen, optimizers.TorchOptimizer):
+            chosen.made_beside(self.parameters())
         scaled = auto_scale_loss and self.dtype_policy.name == "mixed_float16"
         if scaled and not isinstance(chosen, optimizers.LossScaleOptimizer):
             chosen = optimizers.LossScaleOptimizer(chosen)
@@ -171,6 +177,8 @@ class Trainer(Layer):
             _compiled_gradients=self._first_gradients,
             _regularized=True,  # some weights may be, until it is known
             _weights_ready=None,
+            _trained_parameters=[],
+            _loss_modes=_loss_modes(self.compute_loss),
             _freezing_seen=None,
             **_NO_FUNCTIONS,
         )
@@ -206,12 +214,12 @@ class Trainer(Layer):
         if self._freezing_seen is freezing and self._weights_ready is not None:
             return
         self.__dict__["_freezing_seen"] = freezing
-        trainable = self.trainable_weights
-        trained = [id(tensor) for tensor in _tensors_of(trainable)]
+        trainable = self._trained_weights()
+        trained = [id(tensor) for tensor in _trained_tensors(trainable)]
         if self._weights_ready == trained:
             return  # layers of another model were frozen
         if trainable:
-            self.optimizer.build(trainable)
+            self.optimizer.bind(trainable)
         else:
             warnings.warn(
                 f"The model '{self.name}' has no trainable weights: fit will change "
@@ -221,13 +229,53 @@ class Trainer(Layer):
         self.__dict__.update(
             _weights_ready=trained,
             _trains=bool(trainable),
-            _regularized=[w for w in trainable if w.regularizer is not None],
-            _constrained=[w for w in trainable if w.constraint is not None],
+            _trained_parameters=self._free_parameters(),
+            _regularized=[
+                w for w in self.trainable_weights if w.regularizer is not None
+            ],
+            _constrained=[
+                w for w in trainable if getattr(w, "constraint", None) is not None
+            ],
         )
         jit = self.jit_compile and bool(trainable)
         self.__dict__["_compiled_gradients"] = (
             self._compile_gradients() if jit else None
         )
+
+    def _free_parameters(self) -> list[Tensor]:
+        return [p for p in self.parameters() if p.requires_grad]
+
+    def _trained_weights(self) -> list[Any]:
+        """Return what is trained: the weights, then parameters that no weight shows.
+
+        Tools of torch (`weight_norm`, pruning, adapters) compute a weight from
+        parameters of their own, which are trained in its place.
+        """
+        held = {id(p) for p in self.parameters()}
+
+        def is_computed(weight: Any) -> bool:
+            return any(t.requires_grad and id(t) not in held for t in weight.tensors)
+
+        computed = {id(w): w for w in self.trainable_weights if is_computed(w)}
+        lost = [w for w in computed.values() if w.constraint is not None]
+        if lost:
+            raise ValueError(
+                f"The model '{self.name}': the weight {lost[0].path} has a constraint "
+                "and is computed from other parameters, so the constraint cannot be "
+                "assigned to it. Make its layer without the constraint."
+            )
+        whole = [w for w in self.weights if not is_computed(w)]
+        shown = {id(t) for w in whole for t in w.tensors}
+        hidden = [p for p in self._free_parameters() if id(p) not in shown]
+        return [w for w in self.trainable_weights if not is_computed(w)] + hidden
+
+    def _require_all_bound(self) -> None:
+        """Refuse to go on with weights that came within an epoch, untrained."""
+        now, bound = self._free_parameters(), self._trained_parameters
+        same = len(now) == len(bound) and all(map(operator.is_, now, bound))
+        if not same and not self._has_own_step:
+            self.__dict__["_freezing_seen"] = None
+            self._prepare_weights()
 
     # The steps
 
@@ -254,7 +302,7 @@ class Trainer(Layer):
         """Evaluate one batch and return logs."""
         x, y, sample_weight = unpack_x_y_sample_weight(data)
         y_pred = self(x)
-        loss = self.compute_loss(x, y, y_pred, sample_weight, training=False)
+        loss = self.compute_loss(x, y, y_pred, sample_weight, **self._loss_modes[0])
         self._loss_tracker.update_state(loss, _rows(x))
         return self.compute_metrics(x, y, y_pred, sample_weight)
 
@@ -327,7 +375,7 @@ class Trainer(Layer):
     def _gradients(self, x: Any, y: Any, sample_weight: Any) -> tuple[Any, Tensor]:
         """Return outputs and loss, and leave the gradients in ``.grad``."""
         y_pred = self(x)
-        loss = self.compute_loss(x, y, y_pred, sample_weight)
+        loss = self.compute_loss(x, y, y_pred, sample_weight, **self._loss_modes[1])
         if self._trains:
             self.optimizer.scale_loss(loss).backward()
         return y_pred, loss
@@ -341,11 +389,11 @@ class Trainer(Layer):
 
     def _compile_gradients(self) -> Callable[..., tuple[Any, Tensor]]:
         """Return `_gradients` as one compiled graph, forward and backward."""
-        parameters = _tensors_of(self.trainable_weights)
+        parameters = _trained_tensors(self._trained_weights())
 
         def forward_and_backward(x: Any, y: Any, sample_weight: Any) -> Any:
             y_pred = self(x)
-            loss = self.compute_loss(x, y, y_pred, sample_weight)
+            loss = self.compute_loss(x, y, y_pred, sample_weight, **self._loss_modes[1])
             scaled = self.optimizer.scale_loss(loss)
             gradients = torch.autograd.grad(scaled, parameters, allow_unused=True)
             return y_pred.detach(), loss.detach(), gradients
@@ -584,6 +632,8 @@ class Trainer(Layer):
             if self.stop_training and mode == "train":
                 break
         rows.end_epoch()
+        if mode == "train":
+            self._require_all_bound()
         return dict(sorted(as_numbers(logs).items())) if mode != "predict" else {}
 
     def evaluate(
@@ -846,13 +896,13 @@ class Trainer(Layer):
         """Build what is not built, bind the optimizer, and look at the targets."""
         if not self.built and self._is_ready_inside():
             self._finish_build({})
-        if not self.built:
+        if self.built:
+            self._check_keys(caller, batches)
+        if not self._is_built_inside():
             batch = first_batch(batches)
             self._build_on(batch[0])  # type: ignore[index]
             if isinstance(batches, ArrayBatches):
                 batches.device = self._device()
-        else:
-            self._check_keys(caller, batches)
         # Nothing tells of a parameter's `requires_grad`: look again.
         self.__dict__["_freezing_seen"] = None
         self._prepare_weights()
@@ -887,10 +937,21 @@ class Trainer(Layer):
             self._has_own_step and bool(inner) and all(layer.built for layer in inner)
         )
 
+    def _is_built_inside(self) -> bool:
+        """Say whether no layer that a step may call makes its weights only then."""
+        inside = (m.built for m in self.modules() if isinstance(m, Layer))
+        return self.built and (self._has_own_step or all(inside))
+
     def _build_on(self, x: Any) -> None:
         """Make the weights by a run on a batch, with nothing else changed."""
         with self._mode(False), torch.no_grad():
             self(x)
+        if not self._is_built_inside():  # a layer may be called in training alone
+            buffers = [(buffer, buffer.clone()) for buffer in self.buffers()]
+            with self._mode(True), torch.no_grad(), torch.random.fork_rng():
+                self(x)
+            for buffer, before in buffers:
+                buffer.copy_(before)
 
     @contextlib.contextmanager
     def _mode(self, training: bool) -> Generator[None]:
@@ -933,9 +994,19 @@ class Trainer(Layer):
         return made
 
 
-def _tensors_of(weights: list[Any]) -> list[Tensor]:
+def _loss_modes(compute_loss: Callable[..., Any]) -> tuple[dict[str, bool], ...]:
+    """Return the arguments that say the mode to `compute_loss`: outside, in training.
+
+    One that was written for a Keras before 3.3 does not take any.
+    """
+    parameters = inspect.signature(compute_loss).parameters.values()
+    takes = any(p.name == "training" or p.kind is p.VAR_KEYWORD for p in parameters)
+    return ({"training": False}, {"training": True}) if takes else ({}, {})
+
+
+def _trained_tensors(weights: list[Any]) -> list[Tensor]:
     """Return the tensors that weights are made of, those that are trained."""
-    tensors = [t for weight in weights for t in weight.tensors]
+    tensors = [t for weight in weights for t in getattr(weight, "tensors", (weight,))]
     return [tensor for tensor in dict.fromkeys(tensors) if tensor.requires_grad]
 
 
