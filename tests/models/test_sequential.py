@@ -392,3 +392,38 @@ def test_a_subclassed_model() -> None:
     assert [layer.name for layer in model.layers] == [model.dense.name]
     model.compile("sgd", "mse")
     model.fit(X.numpy(), np.ones((3, 4)), verbose=0)
+
+
+def test_building_is_linear_in_the_layers(monkeypatch):
+    """Adding a layer looks at that layer, not at those below it."""
+    looked_at = []
+    train = torch.nn.Module.train
+
+    def counted(module, mode=True):
+        looked_at.append(module)
+        return train(module, mode)
+
+    monkeypatch.setattr(torch.nn.Module, "train", counted)
+    counts = []
+    for number in (10, 20, 40):
+        looked_at.clear()
+        model = Sequential(
+            [layers.Input((4,)), *[layers.Dense(4) for _ in range(number)]]
+        )
+        counts.append(len(looked_at))
+        assert model.built
+    assert counts[2] - counts[1] == 2 * (counts[1] - counts[0])
+
+
+def test_a_layer_added_later_is_finished_like_the_first():
+    late = Sequential([layers.Input((4,)), layers.Dense(4)], trainable=False)
+    late.train()
+    late.add(layers.Dense(3, activity_regularizer="l2"))
+    assert late.layers[-1].training
+    assert not late.layers[-1].trainable_weights
+    assert late.get_build_config() == {"input_shape": (None, 4)}
+    late(torch.ones(2, 4))
+    assert len(late.losses) == 1
+    late.pop()
+    late(torch.ones(2, 4))
+    assert late.losses == []

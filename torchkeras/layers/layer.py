@@ -462,7 +462,12 @@ class Layer(nn.Module):
     def _choose_path(self) -> None:
         """Decide whether a call on one tensor can go straight to `call`."""
         inner = [m for m in self.modules() if isinstance(m, Layer)]
-        self._has_losses = any(
+        self._has_losses = False
+        self._choose_path_with(inner)
+
+    def _choose_path_with(self, inner: list[Layer]) -> None:
+        """Decide it anew when there are more layers inside."""
+        self._has_losses = self._has_losses or any(
             m._has_losses or m.activity_regularizer is not None for m in inner
         )
         if self.dtype_policy.is_mixed:

@@ -80,8 +80,9 @@ class Sequential(Model):
                 f"Sequential '{self.name}': only layers and torch modules can be "
                 f"added, got {describe(layer)}.{hint}"
             )
-        names = [name_of(own) for own in self.layers if isinstance(own, Layer)]
-        if isinstance(layer, Layer) and layer.name in names:
+        if isinstance(layer, Layer) and any(
+            isinstance(own, Layer) and own._name == layer._name for own in self.layers
+        ):
             raise ValueError(
                 f"Sequential '{self.name}': it has a layer named '{layer.name}' "
                 "already. Give each layer a name of its own."
@@ -92,6 +93,7 @@ class Sequential(Model):
         self.built = False
         try:
             self._extend(layer)
+            self._finish_with(layer)
         except Exception:
             self.pop()
             raise
@@ -161,6 +163,21 @@ class Sequential(Model):
         self.built = False
         for layer in self.layers:
             self._extend(layer)
+        if self._modules:
+            self._finish_build({"input_shape": tensor.shape})
+            self.__dict__["_weights_ready"] = None
+
+    def _finish_with(self, layer: nn.Module) -> None:
+        """Finish the build of one more layer, at no cost for those below it."""
+        if self.outputs is None:
+            return
+        self.built = True
+        self._build_shapes = {"input_shape": self.inputs[0].shape}  # type: ignore[index]
+        if not self._trainable:
+            self.trainable = False
+        layer.train(self.training)
+        self._choose_path_with([m for m in layer.modules() if isinstance(m, Layer)])
+        self.__dict__["_weights_ready"] = None
 
     def _forget_calls(self) -> None:
         """Let the layers forget the calls of an earlier build."""
@@ -186,9 +203,6 @@ class Sequential(Model):
             )
         self.outputs = [output]
         self._symbolic_outputs[layer] = output
-        if layer is next(reversed(self._modules.values())):
-            self._finish_build({"input_shape": self.inputs[0].shape})  # type: ignore[index]
-            self.__dict__["_weights_ready"] = None
 
     def build(self, input_shape: Any = None) -> None:
         """Make the weights of all layers for inputs of that shape.
@@ -210,8 +224,8 @@ class Sequential(Model):
         # Built by data: the next batch may have another number of rows.
         self.build((None, *args[0].shape[1:]))
 
-    def _choose_path(self) -> None:
-        super()._choose_path()
+    def _choose_path_with(self, inner: list[Layer]) -> None:
+        super()._choose_path_with(inner)
         first = next(iter(self._modules.values()), None)
         if isinstance(first, Layer) and first.built:
             self._plain_dtypes = first._plain_dtypes
