@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import warnings
 from collections.abc import Callable
 from typing import Any, cast
@@ -14,7 +15,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from torchkeras import layers, losses, optimizers
 from torchkeras.models import Model, Sequential
 from torchkeras.training.data import IterableBatches
-from torchkeras.training.validation import check_targets
+from torchkeras.training.validation import check_batch
 
 X = np.random.default_rng(0).normal(size=(10, 4)).astype("float32")
 Y = np.random.default_rng(1).normal(size=(10, 2)).astype("float32")
@@ -436,17 +437,22 @@ def test_dict_inputs_are_checked_by_key() -> None:  # A16
         model.fit({"a": X, "b": Y, "c": Y}, Y, verbose=0)
 
 
+def objective_of(model):
+    assert model._compiled is not None
+    return model._compiled.loss
+
+
 @pytest.mark.parametrize("labels", [LABELS + 1, LABELS - 1], ids=["high", "low"])
 def test_batches_for_an_accelerator_are_checked_on_the_host(labels) -> None:  # A9
     # A wrong index in a kernel of an accelerator would end its use in this process.
     model = classifier()
     batches = IterableBatches(iter([(X, labels)]), torch.device("meta"))
-    check_targets(model, batches, model._compiled_loss)
+    batches.check_with(functools.partial(check_batch, model, objective_of(model)))
     with pytest.raises(ValueError, match="sparse_categorical_crossentropy"):
         next(iter(batches))
     batches = IterableBatches(iter([(ids, ids)]), torch.device("meta"))
     model = embedder()
-    check_targets(model, batches, model._compiled_loss)
+    batches.check_with(functools.partial(check_batch, model, objective_of(model)))
     with pytest.raises(ValueError, match=r"'table'.*input_dim=5"):
         next(iter(batches))
 

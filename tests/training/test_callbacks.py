@@ -559,7 +559,7 @@ class Unreadable(Mapping[str, float]):
 
 def test_logs_are_not_read_where_the_step_looks_at_the_loss():
     model: Any = FakeModel()
-    model._guards_loss = True
+    model.guards_loss = True
     CallbackList(TerminateOnNaN(), model=model).on_train_batch_end(0, Unreadable())
 
 

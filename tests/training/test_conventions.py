@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from torchkeras import Sequential, layers, losses, ops
-from torchkeras.training.compiled import get_loss, get_metric, update_metric
 from torchkeras.training.conventions import takes_target_first
+from torchkeras.training.objective import get_loss, get_metric, update_metric
 
 
 class InputTarget(nn.Module):

@@ -13,7 +13,7 @@ from torchkeras import config, layers, losses, ops
 from torchkeras._core.errors import count
 from torchkeras.callbacks import Callback, LambdaCallback, ModelCheckpoint
 from torchkeras.models import Model, Sequential
-from torchkeras.training.data import as_tensors
+from torchkeras.training.arrays import as_tensors
 from torchkeras.utils import PyDataset
 
 # Tables

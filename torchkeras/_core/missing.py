@@ -130,7 +130,9 @@ class MissingModules(importlib.abc.MetaPathFinder):
         """Raise a ModuleNotFoundError for a module that Keras has."""
         package, _, namespace = fullname.partition(".")
         parent, _, name = namespace.rpartition(".")
-        if package == _PACKAGE and is_in_keras(parent, name):
+        here = Path(__file__).parents[1].joinpath(*namespace.split("."))
+        there_is_one = here.is_dir() or here.with_suffix(".py").is_file()
+        if package == _PACKAGE and is_in_keras(parent, name) and not there_is_one:
             message = f"There is no {fullname} yet. {STILL_TO_COME}"
             raise ModuleNotFoundError(message, name=fullname)
 

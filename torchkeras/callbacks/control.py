@@ -144,7 +144,7 @@ class TerminateOnNaN(Callback):
         self.raise_error = raise_error
 
     def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
-        guarded = getattr(self.model, "_guards_loss", False)
+        guarded = getattr(self.model, "guards_loss", False)
         if guarded and not self.model.stop_training:
             return  # the step has looked: no need to read the logs
         loss = None if logs is None else logs.get("loss")

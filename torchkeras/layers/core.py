@@ -99,7 +99,7 @@ class Dense(Layer):
         # Of a sequence it is a view, whose gradient would be copied whole three times.
         if may_rectify_in_place(linear, activation) and outputs.ndim == 2:
             return outputs.relu_()
-        return activation(outputs)
+        return outputs if activation is activations.linear else activation(outputs)
 
 
 @layers.register()

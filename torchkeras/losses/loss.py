@@ -221,7 +221,11 @@ def _weighted(values: Tensor, sample_weight: Any) -> tuple[Tensor, Tensor]:
     sample_weight = as_target(sample_weight, values).to(values.dtype)
     shapes = tuple(sample_weight.shape), tuple(values.shape)
     values, sample_weight = squeeze_or_expand_to_same_rank(values, sample_weight)
-    if sample_weight.ndim and sample_weight.shape[0] in (1, values.shape[0]):
+    if (
+        values.ndim
+        and sample_weight.ndim
+        and sample_weight.shape[0] in (1, values.shape[0])
+    ):
         sample_weight = append_axes(sample_weight, values.ndim)  # one for each sample
     try:
         return values * sample_weight, sample_weight

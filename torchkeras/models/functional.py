@@ -157,7 +157,7 @@ class Functional(Model):
         graph = self._graph
         parts = graph.input_structure, graph.output_structure
         self._make_graph(Graph(*parts, [*graph.terms, *terms]))
-        self.__dict__["_weights_ready"] = None  # of layers that are new, perhaps
+        self._forget_weights()
 
     # The graph of torch.fx
 

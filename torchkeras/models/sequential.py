@@ -16,7 +16,7 @@ from torchkeras.layers._masks import with_masks
 from torchkeras.layers.core import InputLayer
 from torchkeras.layers.layer import Layer, layers
 from torchkeras.models.model import Model, key_base, name_is_given, name_of
-from torchkeras.training.data import ArrayBatches
+from torchkeras.training.data import Batches
 
 #: Activations of at most this many bytes stay in a processor's cache while predicting.
 _CACHE_BYTES = 8 * 2**20
@@ -165,7 +165,7 @@ class Sequential(Model):
             self._extend(layer)
         if self._modules:
             self._finish_build({"input_shape": tensor.shape})
-            self.__dict__["_weights_ready"] = None
+            self._forget_weights()
 
     def _finish_with(self, layer: nn.Module) -> None:
         """Finish the build of one more layer, at no cost for those below it."""
@@ -177,7 +177,7 @@ class Sequential(Model):
             self.trainable = False
         layer.train(self.training)
         self._choose_path_with([m for m in layer.modules() if isinstance(m, Layer)])
-        self.__dict__["_weights_ready"] = None
+        self._forget_weights()
 
     def _forget_calls(self) -> None:
         """Let the layers forget the calls of an earlier build."""
@@ -235,7 +235,7 @@ class Sequential(Model):
             inputs = with_masks(inputs, mask)
         if inputs.ndim != self._rank:
             inputs = self._with_rank(inputs)
-        for layer in self._modules.values():
+        for layer in self.__dict__["_modules"].values():  # no container is among them
             inputs = layer(inputs)  # type: ignore[misc]
         return inputs
 
@@ -307,11 +307,15 @@ class Sequential(Model):
         """The layer that gets the inputs as they are."""
         return next(iter(self._modules.values()), None)
 
-    def _cached_rows(self, batches: ArrayBatches) -> int | None:
-        if batches.device.type != "cpu" or not all(
-            type(m).__module__.startswith(("torchkeras.", "torch."))
-            and not getattr(m, "stateful", False)
-            for m in self.modules()
+    def _samples_at_once(self, batches: Batches) -> int | None:
+        if (
+            batches.batch_size is None
+            or batches.device.type != "cpu"
+            or not all(
+                type(m).__module__.startswith(("torchkeras.", "torch."))
+                and not getattr(m, "stateful", False)
+                for m in self.modules()
+            )
         ):
             return None
         outputs = self._symbolic_outputs.values()

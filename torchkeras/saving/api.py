@@ -355,7 +355,7 @@ def _state(model: Any) -> dict[str, Tensor]:
     if not optimizer.built and model.trainable_weights:
         # Keras expects all variables, also before the first step.
         optimizer = type(optimizer).from_config(optimizer.get_config())
-        optimizer.build(model._trained_weights())
+        optimizer.build(model.trained_weights())
     taken: dict[str, int] = {}
     return {
         slots.unique_name(variable.name, taken): variable.value.detach()

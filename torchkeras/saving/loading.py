@@ -257,7 +257,7 @@ def _restore_optimizer(file: ModelFile, model: Any, state: Any, found: Match) ->
             names = {slot.path: entry.name for slot, entry in found.pairs}
             optimizer_state.restore(model, state, names)
             return
-        weights = model._trained_weights()
+        weights = model.trained_weights()
         if len(state) <= 2:
             # Saved before the first step: the count and the rate, nothing for weights.
             weights = None

@@ -94,7 +94,7 @@ def restore(model: Any, state: Any, names: Mapping[str, str]) -> None:
         ValueError: when it does not fit; nothing is changed then.
     """
     optimizer = model.optimizer
-    optimizer.build(model._trained_weights())
+    optimizer.build(model.trained_weights())
     kind = type(optimizer.torch).__name__
     if not isinstance(state, dict) or not isinstance(state.get("state"), dict):
         raise ValueError("it is of another form")

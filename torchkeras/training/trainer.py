@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import inspect
+import functools
 import math
-import operator
 import warnings
 from collections.abc import Callable, Generator, Iterable, Mapping
 from typing import Any
@@ -15,40 +14,30 @@ import torch
 from torch import Tensor
 
 from torchkeras import optimizers
-from torchkeras._core import config, torch_private, tree
+from torchkeras._core import config, tree
 from torchkeras._core.errors import count
 from torchkeras._core.registry import deserialize_object, serialize_object
 from torchkeras.callbacks import CallbackList, History
 from torchkeras.layers.layer import Layer
-from torchkeras.training.compiled import (
-    CompiledLoss,
-    CompiledMetrics,
-    Logs,
-    LossTracker,
-    as_numbers,
-    metrics_module,
-)
-from torchkeras.training.data import (
-    ArrayBatches,
-    Batches,
-    StepIterator,
-    as_batches,
+from torchkeras.training.arrays import (
     as_tensors,
-    check_fraction,
-    first_batch,
-    split_rows,
+    split_samples,
     to_device,
     unpack_x_y_sample_weight,
     weigh_classes,
 )
-from torchkeras.training.validation import check_keys, check_targets
+from torchkeras.training.compiled import Compiled, trained_weights
+from torchkeras.training.data import Batches, as_batches, check_fraction
+from torchkeras.training.logs import as_numbers
+from torchkeras.training.objective import (
+    CompiledLoss,
+    CompiledMetrics,
+    metrics_module,
+)
+from torchkeras.training.passes import Pass
+from torchkeras.training.validation import check_batch, check_keys
 
 Step = Callable[[Any], Any]
-
-#: What `make_train_function` and its kin make, before they did.
-_NO_FUNCTIONS: dict[str, Any] = dict.fromkeys(
-    ("train_function", "test_function", "predict_function")
-)
 
 #: What to do when the data of a training ends too early.
 _BEGIN_AGAIN = (
@@ -61,6 +50,7 @@ _STEPS = {
     "training": "steps_per_epoch",
     "validation": "validation_steps",
     "evaluation": "steps",
+    "prediction": "steps",
 }
 
 #: Whom `evaluate` and `predict` tell of their progress when nobody is to hear of it.
@@ -82,11 +72,12 @@ class Trainer(Layer):
     history: History | None
     run_eagerly: bool
     jit_compile: bool
+    steps_per_execution: int
+    #: What `make_train_function` and its kin made since `compile`.
     train_function: Step | None
     test_function: Step | None
     predict_function: Step | None
-    _loss_modes: tuple[dict[str, bool], ...]
-    _trained_parameters: list[Tensor]
+    _compiled: Compiled | None
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -95,8 +86,8 @@ class Trainer(Layer):
         self.history = None
         self.optimizer = None
         self.loss = None
-        self.__dict__.update(_NO_FUNCTIONS)
-        self.__dict__["_compile_arguments"] = None
+        self.train_function = self.test_function = self.predict_function = None
+        self._compiled = None
 
     # Binding
 
@@ -140,49 +131,35 @@ class Trainer(Layer):
             >>> model = Sequential([Dense(1)])
             >>> model.compile("sgd", "mse", metrics=["mae"])
         """
-        compiled_loss = CompiledLoss(loss, loss_weights, self._output_names())
-        compiled_metrics = CompiledMetrics(
-            metrics, weighted_metrics, self._output_names(), compiled_loss
-        )
+        names = self._output_names()
+        objective = CompiledLoss(loss, loss_weights, names)
+        measures = CompiledMetrics(metrics, weighted_metrics, names, objective)
         chosen = optimizers.get(optimizer)
         if isinstance(chosen, optimizers.TorchOptimizer):
             chosen.made_beside(self.parameters())
         scaled = auto_scale_loss and self.dtype_policy.name == "mixed_float16"
         if scaled and not isinstance(chosen, optimizers.LossScaleOptimizer):
             chosen = optimizers.LossScaleOptimizer(chosen)
-        # Set past nn.Module's bookkeeping: losses and metrics are modules, and theirs
-        # are not weights of the model.
-        self.__dict__.update(
-            optimizer=chosen,
-            loss=loss,
-            compiled=True,
-            run_eagerly=run_eagerly,
-            steps_per_execution=steps_per_execution,
-            jit_compile=jit_compile is True and not run_eagerly,
-            stop_training=False,
-            _compiled_loss=compiled_loss,
-            _compiled_metrics=compiled_metrics,
-            _loss_tracker=LossTracker(),
-            _compile_arguments={
-                "optimizer": chosen,
-                "loss": loss,
-                "loss_weights": loss_weights,
-                "metrics": metrics,
-                "weighted_metrics": weighted_metrics,
-                "run_eagerly": run_eagerly,
-                "steps_per_execution": steps_per_execution,
-                "jit_compile": bool(jit_compile is True),
-            },
-            _guards_loss=False,
-            _compiled_gradients=self._first_gradients,
-            _regularized=True,  # some weights may be, until it is known
-            _weights_ready=None,
-            _trained_parameters=[],
-            _loss_modes=_loss_modes(self.compute_loss),
-            _freezing_seen=None,
-            **_NO_FUNCTIONS,
-        )
-        self.__dict__["_logs"] = Logs(self.get_metrics_result)
+        arguments = {
+            "optimizer": chosen,
+            "loss": loss,
+            "loss_weights": loss_weights,
+            "metrics": metrics,
+            "weighted_metrics": weighted_metrics,
+            "run_eagerly": run_eagerly,
+            "steps_per_execution": steps_per_execution,
+            "jit_compile": jit_compile is True,
+        }
+        jit = jit_compile is True and not run_eagerly
+        # Set past nn.Module's bookkeeping: losses and optimizers may be modules, and
+        # theirs are not weights of the model.
+        self.__dict__.update(optimizer=chosen, loss=loss)
+        self.compiled = True
+        self.stop_training = False
+        self.run_eagerly, self.jit_compile = run_eagerly, jit
+        self.steps_per_execution = steps_per_execution
+        self.train_function = self.test_function = self.predict_function = None
+        self._compiled = Compiled(self, objective, measures, arguments, jit)
 
     def _output_names(self) -> Any:
         """Return the structure of the outputs with their names; None if unknown."""
@@ -190,7 +167,7 @@ class Trainer(Layer):
 
     def get_compile_config(self) -> dict[str, Any]:
         """Return what `compile` was called with, in Keras's JSON form."""
-        return serialize_object(self._compile_arguments) if self.compiled else {}
+        return serialize_object(self._compiled.arguments) if self._compiled else {}
 
     def compile_from_config(self, config: Mapping[str, Any]) -> None:
         """Compile as `get_compile_config` says."""
@@ -199,83 +176,24 @@ class Trainer(Layer):
         arguments = {k: deserialize_object(v) for k, v in config.items()}
         self.compile(**arguments)
         if self.built and self.trainable_weights:
-            self._prepare_weights()
+            self._require_compiled("compile_from_config").bind(self)
 
-    def _require_compiled(self, caller: str) -> None:
-        if not self.compiled:
+    def _require_compiled(self, caller: str) -> Compiled:
+        if self._compiled is None:
             raise RuntimeError(
                 f"{caller}: the model '{self.name}' is not compiled. Call "
                 "`model.compile(optimizer=..., loss=...)` first."
             )
+        return self._compiled
 
-    def _prepare_weights(self) -> None:
-        """Bind the optimizer to the weights, once they exist."""
-        freezing = Layer.last_freezing
-        if self._freezing_seen is freezing and self._weights_ready is not None:
-            return
-        self.__dict__["_freezing_seen"] = freezing
-        trainable = self._trained_weights()
-        trained = [id(tensor) for tensor in _trained_tensors(trainable)]
-        if self._weights_ready == trained:
-            return  # layers of another model were frozen
-        if trainable:
-            self.optimizer.bind(trainable)
-        else:
-            warnings.warn(
-                f"The model '{self.name}' has no trainable weights: fit will change "
-                "nothing. Set `trainable = True` on layers and compile again.",
-                stacklevel=3,
-            )
-        self.__dict__.update(
-            _weights_ready=trained,
-            _trains=bool(trainable),
-            _trained_parameters=self._free_parameters(),
-            _regularized=[
-                w for w in self.trainable_weights if w.regularizer is not None
-            ],
-            _constrained=[
-                w for w in trainable if getattr(w, "constraint", None) is not None
-            ],
-        )
-        jit = self.jit_compile and bool(trainable)
-        self.__dict__["_compiled_gradients"] = (
-            self._compile_gradients() if jit else None
-        )
+    def trained_weights(self) -> list[Any]:
+        """Return what the optimizer trains, in the order of its state in files."""
+        return trained_weights(self)
 
-    def _free_parameters(self) -> list[Tensor]:
-        return [p for p in self.parameters() if p.requires_grad]
-
-    def _trained_weights(self) -> list[Any]:
-        """Return what is trained: the weights, then parameters that no weight shows.
-
-        Tools of torch (`weight_norm`, pruning, adapters) compute a weight from
-        parameters of their own, which are trained in its place.
-        """
-        held = {id(p) for p in self.parameters()}
-
-        def is_computed(weight: Any) -> bool:
-            return any(t.requires_grad and id(t) not in held for t in weight.tensors)
-
-        computed = {id(w): w for w in self.trainable_weights if is_computed(w)}
-        lost = [w for w in computed.values() if w.constraint is not None]
-        if lost:
-            raise ValueError(
-                f"The model '{self.name}': the weight {lost[0].path} has a constraint "
-                "and is computed from other parameters, so the constraint cannot be "
-                "assigned to it. Make its layer without the constraint."
-            )
-        whole = [w for w in self.weights if not is_computed(w)]
-        shown = {id(t) for w in whole for t in w.tensors}
-        hidden = [p for p in self._free_parameters() if id(p) not in shown]
-        return [w for w in self.trainable_weights if not is_computed(w)] + hidden
-
-    def _require_all_bound(self) -> None:
-        """Refuse to go on with weights that came within an epoch, untrained."""
-        now, bound = self._free_parameters(), self._trained_parameters
-        same = len(now) == len(bound) and all(map(operator.is_, now, bound))
-        if not same and not self._has_own_step:
-            self.__dict__["_freezing_seen"] = None
-            self._prepare_weights()
+    def _forget_weights(self) -> None:
+        """Bind the optimizer anew before the next step: layers came or went."""
+        if self._compiled is not None:
+            self._compiled.forget_weights()
 
     # The steps
 
@@ -285,25 +203,36 @@ class Trainer(Layer):
         Args:
             data: ``x``, ``(x, y)`` or ``(x, y, sample_weight)``.
         """
+        compiled = self._compiled or self._require_compiled("train_step")
         x, y, sample_weight = unpack_x_y_sample_weight(data)
-        gradients = self._compiled_gradients or self._gradients
-        y_pred, loss = gradients(x, y, sample_weight)
-        self._loss_tracker.update_state(loss, _rows(x))
-        if self._guards_loss and not torch.isfinite(loss):
+        gradients = compiled.gradients or self._first_gradients(x)
+        y_pred, loss = gradients(self, x, y, sample_weight)
+        compiled.tracker.update_state(loss, _num_samples(x))
+        if compiled.guards_loss and not torch.isfinite(loss):
             self.stop_training = True  # before the update, so weights stay finite
-        elif self._trains:
+        elif compiled.trains:
             self.optimizer.step()
-            for weight in self._constrained:
+            for weight in compiled.constrained:
                 weight.assign(weight.constraint(weight.value.detach()))
         self.optimizer.zero_grad()
         return self.compute_metrics(x, y, y_pred, sample_weight)
 
+    def _first_gradients(self, x: Any) -> Any:
+        """Prepare a step that no `fit` has prepared, and return what computes it."""
+        if not self.built:
+            self._build_on(x)
+        compiled = self._require_compiled("train_step")
+        compiled.bind(self)
+        return compiled.gradients
+
     def test_step(self, data: Any) -> Mapping[str, Any]:
         """Evaluate one batch and return logs."""
+        compiled = self._compiled or self._require_compiled("test_step")
         x, y, sample_weight = unpack_x_y_sample_weight(data)
         y_pred = self(x)
-        loss = self.compute_loss(x, y, y_pred, sample_weight, **self._loss_modes[0])
-        self._loss_tracker.update_state(loss, _rows(x))
+        mode = compiled.loss_modes[False]
+        loss = self.compute_loss(x, y, y_pred, sample_weight, **mode)
+        compiled.tracker.update_state(loss, _num_samples(x))
         return self.compute_metrics(x, y, y_pred, sample_weight)
 
     def predict_step(self, data: Any) -> Any:
@@ -372,43 +301,6 @@ class Trainer(Layer):
             base.make_train_function,
         )
 
-    def _gradients(self, x: Any, y: Any, sample_weight: Any) -> tuple[Any, Tensor]:
-        """Return outputs and loss, and leave the gradients in ``.grad``."""
-        y_pred = self(x)
-        loss = self.compute_loss(x, y, y_pred, sample_weight, **self._loss_modes[1])
-        if self._trains:
-            self.optimizer.scale_loss(loss).backward()
-        return y_pred, loss
-
-    def _first_gradients(self, x: Any, y: Any, sample_weight: Any) -> Any:
-        """Stand in for `_gradients` in a step that no `fit` has prepared."""
-        if not self.built:
-            self._build_on(x)
-        self._prepare_weights()
-        return (self._compiled_gradients or self._gradients)(x, y, sample_weight)
-
-    def _compile_gradients(self) -> Callable[..., tuple[Any, Tensor]]:
-        """Return `_gradients` as one compiled graph, forward and backward."""
-        parameters = _trained_tensors(self._trained_weights())
-
-        def forward_and_backward(x: Any, y: Any, sample_weight: Any) -> Any:
-            y_pred = self(x)
-            loss = self.compute_loss(x, y, y_pred, sample_weight, **self._loss_modes[1])
-            scaled = self.optimizer.scale_loss(loss)
-            gradients = torch.autograd.grad(scaled, parameters, allow_unused=True)
-            return y_pred.detach(), loss.detach(), gradients
-
-        compiled = torch.compile(forward_and_backward)
-
-        def gradients(x: Any, y: Any, sample_weight: Any) -> tuple[Any, Tensor]:
-            with torch_private.backward_in_graph():  # the call compiles when it must
-                y_pred, loss, values = compiled(x, y, sample_weight)
-            for parameter, value in zip(parameters, values, strict=True):
-                parameter.grad = value
-            return y_pred, loss
-
-        return gradients
-
     def compute_loss(
         self,
         x: Any = None,
@@ -429,9 +321,11 @@ class Trainer(Layer):
         Raises:
             ValueError: when there is nothing to compute.
         """
-        extra = self.losses if self._has_losses or self._regularized else ()
-        extra = [term.sum() if getattr(term, "ndim", 0) else term for term in extra]
-        if self._compiled_loss.spec is None or (y is None and extra):
+        compiled = self._compiled or self._require_compiled("compute_loss")
+        extra = self.losses if self._has_losses or compiled.has_penalties else ()
+        if extra:
+            extra = [term.sum() if getattr(term, "ndim", 0) else term for term in extra]
+        if compiled.loss.spec is None or (y is None and extra):
             if not extra:
                 raise ValueError(
                     f"The model '{self.name}' has no loss to compute: give `loss` to "
@@ -442,7 +336,7 @@ class Trainer(Layer):
             raise ValueError(
                 "The loss needs targets, got y=None. Pass `y`, or batches of (x, y)."
             )
-        loss = self._compiled_loss(y, y_pred, sample_weight)
+        loss = compiled.loss(y, y_pred, sample_weight)
         for term in extra:
             loss = loss + term
         return loss
@@ -451,30 +345,23 @@ class Trainer(Layer):
         self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None
     ) -> Mapping[str, Any]:
         """Update the metrics by a batch and return logs, which compute when read."""
-        self._compiled_metrics.update_state(y, y_pred, sample_weight)
-        return self._logs.expire()
+        compiled = self._compiled or self._require_compiled("compute_metrics")
+        compiled.metrics.update_state(y, y_pred, sample_weight)
+        return compiled.logs.expire()
 
     def get_metrics_result(self) -> dict[str, Any]:
         """Return the value of the loss and of each metric, by name."""
-        trackers = [self._loss_tracker, *self._compiled_loss.trackers]
-        results = {t.name: t.result() for t in trackers}
-        metrics = self._compiled_metrics.result()
-        # Keras knows metrics of several outputs by no name, and sorts them.
-        several = bool(self._compiled_loss.trackers)
-        results.update(sorted(metrics.items()) if several else metrics)
-        for metric in self._own_metrics():
-            results[metric.name] = metric.result()
-        return results
+        results = self._require_compiled("get_metrics_result").results()
+        return results | {m.name: m.result() for m in self._own_metrics()}
 
     @property
     def metrics(self) -> list[Any]:
         """The loss tracker, `compile`'s metrics as one, and the model's own."""
-        if not self.compiled:
+        compiled = self._compiled
+        if compiled is None:
             return self._own_metrics()
-        trackers = [self._loss_tracker, *self._compiled_loss.trackers]
-        compiled = self._compiled_metrics
-        bound = [compiled] if any(compiled.specs) else []
-        return [*trackers, *bound, *self._own_metrics()]
+        bound = [compiled.metrics] if any(compiled.metrics.specs) else []
+        return [*compiled.trackers, *bound, *self._own_metrics()]
 
     def _own_metrics(self) -> list[Any]:
         """Metrics that were assigned to attributes of the model or of its layers."""
@@ -487,12 +374,9 @@ class Trainer(Layer):
 
     def reset_metrics(self) -> None:
         """Begin the loss and all metrics again."""
-        for tracker in (self._loss_tracker, *self._compiled_loss.trackers):
-            tracker.reset_state()
-        self._compiled_metrics.reset_state()
         for metric in self._own_metrics():
             metric.reset_state()
-        self._logs.expire()
+        self._require_compiled("reset_metrics").reset()
 
     # Whole data sets
 
@@ -545,95 +429,106 @@ class Trainer(Layer):
             ValueError: for data that cannot be used; nothing was changed then.
         """
         self._require_compiled("fit")
-        planned = _planned_epochs(initial_epoch, epochs)
-        validation_freq = _frequency(validation_freq)
-        fraction = check_fraction(validation_split, x)
-        batch_size, steps_per_epoch, validation_steps, validation_batch_size = _counts(
-            "fit",
-            batch_size=batch_size,
-            steps_per_epoch=steps_per_epoch,
-            validation_steps=validation_steps,
-            validation_batch_size=validation_batch_size,
-        )
-        batches = self._batches(
-            "fit", x, y, sample_weight, batch_size, bool(shuffle), planned.start
-        )
-        self._require_rows("fit", batches, "training", steps_per_epoch)
-        validation = self._validation_batches(
-            validation_data, validation_batch_size or batch_size, validation_steps
-        )
-        if validation is None and fraction:
-            batches, validation = batches.split(fraction)  # type: ignore[union-attr]
-        if class_weight is not None:
-            batches = batches.weigh(class_weight)
-        _resize(batches, batch_size, steps_per_epoch)
-        _resize(validation, validation_batch_size or batch_size, validation_steps)
-        self._prepare("fit", batches, validation)
-        steps_per_epoch = _limited_steps(steps_per_epoch, batches)
-        callback_list = self._callback_list(
-            callbacks, verbose, epochs=planned.stop, add_history=True,
-            steps=steps_per_epoch or batches.num_batches,
+        planned, is_due = _planned_epochs(initial_epoch, epochs), _due(validation_freq)
+        data, validation = self._data_of_fit(
+            x, y, sample_weight, class_weight, batch_size, steps_per_epoch,
+            shuffle, planned.start, validation_split, validation_data,
+            validation_batch_size, validation_steps,
         )  # fmt: skip
-        validation_steps = _limited_steps(validation_steps, validation)
-        rows, warned = None, False
-        self.stop_training = False
+        self._prepare("fit", data, validation)
+        events = self._callback_list(
+            callbacks, verbose, data, epochs=planned.stop, add_history=True
+        )
         logs: dict[str, Any] = {}
-        try:
-            callback_list.on_train_begin()
+        self.stop_training = warned = False
+        with self._until_trained():
+            events.on_train_begin()
             for epoch in planned:
                 self.reset_metrics()
                 self.optimizer.refresh()
-                callback_list.on_epoch_begin(epoch)
-                rows = _rows_of(batches, steps_per_epoch, batches.restarts, rows)
+                events.on_epoch_begin(epoch)
                 self.train()
-                trained = self._run_epoch(
-                    "train", self._function_of("train"), rows, callback_list
-                )
-                if _ended(rows, steps_per_epoch, _BEGIN_AGAIN):
+                trained = self._run_epoch("train", data, events)
+                if data.ended_early(_BEGIN_AGAIN):
                     self.stop_training = True
                     if not trained:
                         break  # a used-up generator gives no epoch to record
                 logs = trained
                 warned = warned or _warn_if_nan(logs, epoch)
-                if validation is not None and _is_due(validation_freq, epoch):
+                if validation is not None and is_due(epoch):
                     self.eval()
                     self.reset_metrics()
-                    results = self._run_test(
-                        validation, validation_steps, callback_list
-                    )
+                    results = self._run_test(validation, events)
                     logs.update({f"val_{k}": v for k, v in results.items()})
-                callback_list.on_epoch_end(epoch, logs)
+                events.on_epoch_end(epoch, logs)
                 if self.stop_training:
                     break
-            callback_list.on_train_end(logs)
-        finally:
-            self.eval()
-            self._guard_loss(False)
+            events.on_train_end(logs)
         self.optimizer.finalize_variable_values(self.trainable_weights)
         return self.history  # type: ignore[return-value]
 
+    def _data_of_fit(
+        self, x: Any, y: Any, sample_weight: Any, class_weight: Any,
+        batch_size: Any, steps: Any, shuffle: bool, epoch: int,
+        fraction: float, validation_data: Any, validation_batch_size: Any,
+        validation_steps: Any,
+    ) -> tuple[Pass, Pass | None]:  # fmt: skip
+        """Return what `fit` trains on and what it validates on, all of it checked."""
+        fraction = check_fraction(fraction, x)
+        batch_size, steps, validation_steps, validation_batch_size = _counts(
+            "fit",
+            batch_size=batch_size,
+            steps_per_epoch=steps,
+            validation_steps=validation_steps,
+            validation_batch_size=validation_batch_size,
+        )
+        validation_batch_size = validation_batch_size or batch_size
+        batches = self._batches(
+            "fit", "training", x, y, sample_weight, batch_size, steps, shuffle, epoch
+        )
+        validation = None
+        if validation_data is not None:
+            validation = self._batches(
+                "fit", "validation", *unpack_x_y_sample_weight(validation_data),
+                batch_size=validation_batch_size, steps=validation_steps,
+            )  # fmt: skip
+        elif fraction:
+            batches, validation = batches.split(fraction)
+        if class_weight is not None:
+            batches = batches.weigh(class_weight)
+        data = Pass(batches, batch_size, steps, goes_on=True)
+        if validation is None:
+            return data, None
+        return data, Pass(validation, validation_batch_size, validation_steps)
+
+    @contextlib.contextmanager
+    def _until_trained(self) -> Generator[None]:
+        """Leave the model in inference mode, however the training ends."""
+        try:
+            yield
+        finally:
+            self.eval()
+            self._require_compiled("fit").guards_loss = False
+
     def _run_epoch(
-        self,
-        mode: str,
-        step: Step,
-        rows: Batches | StepIterator,
-        callbacks: CallbackList,
+        self, mode: str, data: Pass, events: CallbackList, step: Step | None = None
     ) -> dict[str, Any]:
         """Run a step on every batch; the only loop over batches there is."""
-        begin, end = callbacks.batch_hooks(mode)
+        step = step or self._function_of(mode)
+        begin, end = events.batch_hooks(mode)
         logs: Any = {}
-        rows.begin_epoch()
-        for index, data in enumerate(rows):
+        data.batches.begin_epoch()
+        for index, batch in enumerate(data):
             for hook in begin:
                 hook(index, {})
-            logs = step([data])
+            logs = step([batch])
             for hook in end:
                 hook(index, logs)
             if self.stop_training and mode == "train":
                 break
-        rows.end_epoch()
-        if mode == "train":
-            self._require_all_bound()
+        data.batches.end_epoch()
+        if mode == "train" and not self._has_own_step:
+            self._require_compiled("fit").bind_what_came(self)
         return dict(sorted(as_numbers(logs).items())) if mode != "predict" else {}
 
     def evaluate(
@@ -667,32 +562,27 @@ class Trainer(Layer):
         self._require_compiled("evaluate")
         _refuse_keywords("evaluate", kwargs)
         batch_size, steps = _counts("evaluate", batch_size=batch_size, steps=steps)
-        batches = self._batches("evaluate", x, y, sample_weight, batch_size)
-        self._require_rows("evaluate", batches, "evaluation", steps)
-        _resize(batches, batch_size, steps)
-        self._prepare("evaluate", batches)
-        steps = _limited_steps(steps, batches)
-        callback_list = self._callback_list(
-            callbacks, verbose, epochs=1, steps=steps or batches.num_batches
+        batches = self._batches(
+            "evaluate", "evaluation", x, y, sample_weight, batch_size, steps
         )
+        data = Pass(batches, batch_size, steps)
+        self._prepare("evaluate", data)
+        events = self._callback_list(callbacks, verbose, data)
         self.reset_metrics()
         with self._mode(False):
-            results = self._run_test(batches, steps, callback_list)
+            results = self._run_test(data, events)
         if return_dict:
             return results
         ordered = [results[k] for k in self.get_metrics_result() if k in results]
         ordered = ordered or list(results.values())
         return ordered[0] if len(ordered) == 1 else ordered
 
-    def _run_test(
-        self, batches: Batches, steps: int | None, callbacks: CallbackList
-    ) -> dict[str, Any]:
-        callbacks.on_test_begin()
-        rows = _rows_of(batches, steps, restarts=False)
+    def _run_test(self, data: Pass, events: CallbackList) -> dict[str, Any]:
+        events.on_test_begin()
         with torch.no_grad():
-            logs = self._run_epoch("test", self._function_of("test"), rows, callbacks)
-        _ended(rows, steps)
-        callbacks.on_test_end(logs)
+            logs = self._run_epoch("test", data, events)
+        data.ended_early()
+        events.on_test_end(logs)
         return logs
 
     def predict(
@@ -716,51 +606,44 @@ class Trainer(Layer):
             The outputs of all batches, joined along the first axis.
         """
         batch_size, steps = _counts("predict", batch_size=batch_size, steps=steps)
-        batches = self._batches("predict", x, None, None, batch_size)
-        _require_end("predict", "steps", steps, batches)
-        self._check_keys("predict", batches)
-        _resize(batches, batch_size, steps)
-        rows_at_once = None
-        if isinstance(batches, ArrayBatches):
-            if batches.num_rows == 0:
-                return self._empty_outputs(batches)
-            if callbacks is None and batches.num_rows > 1:
-                rows_at_once = self._cached_rows(batches)
-        steps = _limited_steps(steps, batches)
-        callback_list = self._callback_list(
-            callbacks, verbose, epochs=1, steps=steps or batches.num_batches
+        batches = self._batches(
+            "predict", "prediction", x, None, None, batch_size, steps
         )
+        self._check_keys("predict", batches)
+        if batches.num_samples == 0:
+            return self._empty_outputs(batches)
+        data = Pass(batches, batch_size, steps)
+        events = self._callback_list(callbacks, verbose, data)
         outputs: list[Any] = []
         predict = self._function_of("predict")
+        parts = self._samples_at_once(data.batches) if callbacks is None else None
 
-        def step(data: list[Any]) -> Mapping[str, Any]:
-            parts = data if rows_at_once is None else split_rows(data[0], rows_at_once)
-            outputs.extend(predict([part]) for part in parts)
+        def step(batch: list[Any]) -> Mapping[str, Any]:
+            pieces = batch if parts is None else split_samples(batch[0], parts)
+            outputs.extend(predict([piece]) for piece in pieces)
             return {"outputs": outputs[-1]}
 
         with self._mode(False), torch.no_grad():
-            callback_list.on_predict_begin()
-            rows = _rows_of(batches, steps, restarts=False)
-            self._run_epoch("predict", step, rows, callback_list)
-            _ended(rows, steps)
-            callback_list.on_predict_end()
+            events.on_predict_begin()
+            self._run_epoch("predict", data, events, step)
+            data.ended_early()
+            events.on_predict_end()
         if not outputs:
             raise ValueError(
                 "predict: the data gave no batches, so nothing to predict."
             )
         return tree.map_structure(_joined, *outputs)
 
-    def _empty_outputs(self, batches: ArrayBatches) -> Any:
-        """Return outputs for no rows, of the right shapes and dtypes."""
-        one = tree.map_structure(
-            lambda t: t.new_zeros((1, *t.shape[1:])), batches.arrays[0]
-        )
+    def _empty_outputs(self, batches: Batches) -> Any:
+        """Return outputs for no samples, of the right shapes and dtypes."""
+        x, *_ = unpack_x_y_sample_weight(batches.whole())
+        one = tree.map_structure(lambda t: t.new_zeros((1, *t.shape[1:])), x)
         with self._mode(False), torch.no_grad():
-            outputs = self._function_of("predict")([(to_device(one, batches.device),)])
+            outputs = self._function_of("predict")([(one,)])
         return tree.map_structure(lambda t: t[:0].cpu().numpy(), outputs)
 
-    def _cached_rows(self, batches: ArrayBatches) -> int | None:
-        """Return how many rows at once keep their activations in the processor's cache.
+    def _samples_at_once(self, batches: Batches) -> int | None:
+        """Return how many samples keep their activations in the processor's cache.
 
         None where a whole batch does, or nothing is known.
         """
@@ -829,46 +712,46 @@ class Trainer(Layer):
         return tree.map_structure(lambda t: t.cpu().numpy(), outputs)
 
     def _one_batch(self, caller: str, x: Any, y: Any, sample_weight: Any) -> Any:
-        batches = self._batches(caller, x, y, sample_weight)
-        self._require_rows(caller, batches, "training", steps=1)
-        if isinstance(batches, ArrayBatches):
-            batches.batch_size = batches.num_rows
-        self._prepare(caller, batches)
-        return next(iter(batches))
+        batches = self._batches(caller, "training", x, y, sample_weight, steps=1)
+        self._prepare(caller, Pass(batches))
+        return batches.whole()
 
     # Data, modes, callbacks
 
     def _batches(
         self,
         caller: str,
+        use: str,
         x: Any,
         y: Any,
         sample_weight: Any,
         batch_size: int | None = None,
+        steps: int | None = None,
         shuffle: bool = False,
         epoch: int = 0,
     ) -> Batches:
+        """Return the data as batches, of which there are some, and not without end."""
         if x is None:
             raise ValueError(f"{caller}: `x` must be given, got None.")
-        return as_batches(
+        batches = as_batches(
             x,
             y,
             sample_weight,
             device=self._device(),
             batch_size=batch_size,
-            shuffle=shuffle,
+            shuffle=bool(shuffle),
             epoch=epoch,
             caller=caller,
         )
-
-    def _validation_batches(
-        self, data: Any, batch_size: int | None, steps: int | None
-    ) -> Batches | None:
-        if data is None:
-            return None
-        x, y, sample_weight = unpack_x_y_sample_weight(data)
-        batches = self._batches("fit", x, y, sample_weight, batch_size)
-        self._require_rows("fit", batches, "validation", steps)
+        if steps is None and batches.is_endless:
+            raise ValueError(
+                f"{caller}: the data set has no end (its `num_batches` is None), so "
+                f"`{_STEPS[use]}` must say how many batches to use."
+            )
+        if use != "prediction" and batches.first() is None:
+            raise ValueError(
+                f"{caller}: the {use} data has no samples; at least one is needed."
+            )
         return batches
 
     def _device(self) -> torch.device:
@@ -876,40 +759,29 @@ class Trainer(Layer):
             return parameter.device
         return config.default_device()
 
-    def _require_rows(
-        self, caller: str, batches: Batches, use: str, steps: int | None
-    ) -> None:
-        _require_end(caller, _STEPS[use], steps, batches)
-        empty = (
-            batches.num_rows == 0
-            if isinstance(batches, ArrayBatches)
-            else batches.first() is None
-        )
-        if empty:
-            raise ValueError(
-                f"{caller}: the {use} data has no samples; at least one is needed."
-            )
-
-    def _prepare(
-        self, caller: str, batches: Batches, validation: Batches | None = None
-    ) -> None:
+    def _prepare(self, caller: str, data: Pass, validation: Pass | None = None) -> None:
         """Build what is not built, bind the optimizer, and look at the targets."""
+        batches = data.batches
         if not self.built and self._is_ready_inside():
             self._finish_build({})
         if self.built:
             self._check_keys(caller, batches)
         if not self._is_built_inside():
-            batch = first_batch(batches)
-            self._build_on(batch[0])  # type: ignore[index]
-            if isinstance(batches, ArrayBatches):
-                batches.device = self._device()
-        # Nothing tells of a parameter's `requires_grad`: look again.
-        self.__dict__["_freezing_seen"] = None
-        self._prepare_weights()
+            batch = batches.first()
+            self._build_on(batch and batch[0])
+            batches.device = self._device()
+        compiled = self._require_compiled(caller)
+        compiled.bind(self, look_again=True)
         if type(self).compute_loss is Trainer.compute_loss:
-            for part in (batches, validation):
+            check = functools.partial(check_batch, self, compiled.loss)
+            for part in (data, validation):
                 if part is not None:
-                    check_targets(self, part, self._compiled_loss)
+                    part.batches.check_with(check)
+
+    @property
+    def guards_loss(self) -> bool:
+        """Whether a training step looks at the loss before the update."""
+        return self._compiled is not None and self._compiled.guards_loss
 
     @property
     def first_layer(self) -> Any:
@@ -924,7 +796,7 @@ class Trainer(Layer):
 
     def _check_keys(self, caller: str, batches: Batches) -> None:
         if self.built and (keys := self.input_keys):
-            batch = first_batch(batches)
+            batch = batches.first()
             check_keys(f"{caller}: the model '{self.name}'", keys, batch and batch[0])
 
     def _is_ready_inside(self) -> bool:
@@ -965,15 +837,13 @@ class Trainer(Layer):
             if before != training:
                 self.train(before)
 
-    def _guard_loss(self, active: bool) -> None:
-        self.__dict__["_guards_loss"] = active
-
     def _callback_list(
         self,
         callbacks: Any,
         verbose: int | str,
+        data: Pass,
+        epochs: int = 1,
         add_history: bool = False,
-        **params: Any,
     ) -> CallbackList:
         if isinstance(callbacks, CallbackList):
             return callbacks
@@ -985,68 +855,22 @@ class Trainer(Layer):
             add_progbar=verbose != 0,
             model=self,
             verbose=verbose,
-            **params,
+            epochs=epochs,
+            steps=data.num_batches,
         )
         if add_history:  # for `fit`, in which `evaluate` may be called
             # A step of the user's own does not look at the loss: the callback does.
             wanted = any(getattr(c, "guards_loss", False) for c in made.callbacks)
-            self._guard_loss(wanted and not self._has_own_step)
+            self._require_compiled("fit").guards_loss = (
+                wanted and not self._has_own_step
+            )
         return made
 
 
-def _loss_modes(compute_loss: Callable[..., Any]) -> tuple[dict[str, bool], ...]:
-    """Return the arguments that say the mode to `compute_loss`: outside, in training.
-
-    One that was written for a Keras before 3.3 does not take any.
-    """
-    parameters = inspect.signature(compute_loss).parameters.values()
-    takes = any(p.name == "training" or p.kind is p.VAR_KEYWORD for p in parameters)
-    return ({"training": False}, {"training": True}) if takes else ({}, {})
-
-
-def _trained_tensors(weights: list[Any]) -> list[Tensor]:
-    """Return the tensors that weights are made of, those that are trained."""
-    tensors = [t for weight in weights for t in getattr(weight, "tensors", (weight,))]
-    return [tensor for tensor in dict.fromkeys(tensors) if tensor.requires_grad]
-
-
-def _rows(x: Any) -> int:
+def _num_samples(x: Any) -> int:
     if isinstance(x, Tensor):
         return x.shape[0]
     return next((len(t) for t in tree.flatten(x) if isinstance(t, Tensor)), 1)
-
-
-def _rows_of(
-    batches: Batches, steps: int | None, restarts: bool, before: Any = None
-) -> Any:
-    """Return what one epoch or one pass iterates over.
-
-    Args:
-        batches: the data.
-        steps: how many batches to use.
-        restarts: whether the data may begin again; a pass uses no row twice.
-        before: what the epoch before iterated over.
-    """
-    if steps is None and batches.restarts:
-        return batches
-    unfinished = before.unfinished if isinstance(before, StepIterator) else None
-    return StepIterator(batches, steps or 2**62, restarts, unfinished)
-
-
-def _resize(batches: Batches | None, batch_size: int | None, steps: int | None) -> None:
-    """Give arrays the batch size that was asked for, or that makes so many batches."""
-    if isinstance(batches, ArrayBatches):
-        batches.resize(batch_size, steps)
-
-
-def _ended(rows: Any, steps: int | None, advice: str = "") -> bool:
-    """Say whether the data gave fewer batches than were asked for, and warn."""
-    if not isinstance(rows, StepIterator) or rows.given >= (steps or 1):
-        return False
-    wanted = "" if steps is None else f" of {steps}"
-    message = f"The data ended after {rows.given}{wanted} batches.{advice}"
-    warnings.warn(message, stacklevel=3)
-    return True
 
 
 def _warn_if_nan(logs: Mapping[str, Any], epoch: int) -> bool:
@@ -1063,20 +887,16 @@ def _warn_if_nan(logs: Mapping[str, Any], epoch: int) -> bool:
     return True
 
 
-def _frequency(validation_freq: Any) -> int | frozenset[int]:
-    """Return the epochs between two validations, or the epochs that end with one."""
+def _due(validation_freq: Any) -> Callable[[int], bool]:
+    """Return whether an epoch ends with a validation: each so many, or those listed."""
     if isinstance(validation_freq, Iterable) and not isinstance(validation_freq, str):
-        return frozenset(
+        listed = [
             count("fit", f"validation_freq[{i}]", epoch)
             for i, epoch in enumerate(validation_freq)
-        )
-    return count("fit", "validation_freq", validation_freq)
-
-
-def _is_due(frequency: int | frozenset[int], epoch: int) -> bool:
-    if isinstance(frequency, int):
-        return (epoch + 1) % frequency == 0
-    return epoch + 1 in frequency
+        ]
+        return lambda epoch: epoch + 1 in listed
+    every = count("fit", "validation_freq", validation_freq)
+    return lambda epoch: (epoch + 1) % every == 0
 
 
 def _counts(caller: str, **arguments: Any) -> list[int | None]:
@@ -1085,16 +905,6 @@ def _counts(caller: str, **arguments: Any) -> list[int | None]:
         None if value is None else count(caller, name, value)
         for name, value in arguments.items()
     ]
-
-
-def _require_end(
-    caller: str, argument: str, steps: int | None, batches: Batches
-) -> None:
-    if steps is None and batches.is_endless:
-        raise ValueError(
-            f"{caller}: the data set has no end (its `num_batches` is None), so "
-            f"`{argument}` must say how many batches to use."
-        )
 
 
 def _planned_epochs(first: Any, end: Any) -> range:
@@ -1106,19 +916,6 @@ def _planned_epochs(first: Any, end: Any) -> range:
         return range(first, end)
     warnings.warn(f"Limiting epochs to {limit}: see `set_max_epochs`.", stacklevel=3)
     return range(first, limit)
-
-
-def _limited_steps(steps: int | None, batches: Batches | None) -> int | None:
-    """Return the number of batches to use, which a limit may lower."""
-    limit = config.max_steps_per_epoch()
-    if limit is None or batches is None:
-        return steps
-    planned = steps or batches.num_batches
-    if planned is not None and planned <= limit:
-        return steps
-    message = f"Limiting the batches of an epoch to {limit}: see "
-    warnings.warn(f"{message}`set_max_steps_per_epoch`.", stacklevel=3)
-    return limit
 
 
 def _refuse_keywords(caller: str, kwargs: Mapping[str, Any]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import warnings
 from typing import Any
 
@@ -11,9 +10,7 @@ from torch import Tensor
 from torchkeras import losses
 from torchkeras._core.symbolic import symbolic_leaves
 from torchkeras.layers.core import Embedding
-from torchkeras.layers.layer import Layer
-from torchkeras.training.compiled import CompiledLoss, get_loss
-from torchkeras.training.data import ArrayBatches, Batches
+from torchkeras.training.objective import CompiledLoss, get_loss
 from torchkeras.training.outputs import LOSS, TARGETS
 
 
@@ -36,22 +33,6 @@ def check_keys(owner: str, expected: list[str], x: Any) -> None:
         )
     if extra := sorted(set(x) - set(expected)):
         warnings.warn(f"{owner} does not use the inputs {extra}.", stacklevel=5)
-
-
-def check_targets(model: Layer, batches: Batches, compiled: CompiledLoss) -> None:
-    """Refuse labels and indices that the model has no place for.
-
-    Arrays are looked at once, whole. Batches of a loader or generator are checked as
-    they come: on a CPU by the kernels themselves, for an accelerator on the host, since
-    there a wrong index would end the process's use of the device.
-
-    Raises:
-        ValueError: naming the loss or layer, the limit, the value and its row.
-    """
-    if isinstance(batches, ArrayBatches):
-        check_batch(model, compiled, *batches.arrays[:2])
-    elif batches.device.type != "cpu":
-        batches.check = functools.partial(check_batch, model, compiled)
 
 
 def check_batch(model: Any, compiled: CompiledLoss, x: Any, y: Any) -> None:

@@ -13,7 +13,7 @@ from torchkeras._core.registry import (
     register_keras_serializable,
 )
 from torchkeras._core.symbolic import is_keras_tensor
-from torchkeras.training.data import (
+from torchkeras.training.arrays import (
     pack_x_y_sample_weight,
     unpack_x_y_sample_weight,
 )

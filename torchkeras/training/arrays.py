@@ -1,0 +1,182 @@
+"""Arrays as tensors: what a batch is made of, as functions without state."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from torchkeras._core import tree
+from torchkeras._core.convert import as_array
+from torchkeras._core.dtypes import to_torch_dtype
+from torchkeras._core.errors import invalid_argument
+from torchkeras._core.variable import WeightView
+
+Batch = tuple[Any, Any, Any]
+
+
+def unpack_x_y_sample_weight(data: Any) -> Batch:
+    """Split the data of a step into ``(x, y, sample_weight)``, None where absent.
+
+    Example:
+        >>> unpack_x_y_sample_weight(("x", "y"))
+        ('x', 'y', None)
+    """
+    if not isinstance(data, (tuple, list)):
+        return data, None, None
+    if 1 <= len(data) <= 3:
+        return (*data, None, None)[:3]  # type: ignore[return-value]
+    raise ValueError(
+        "A batch must be x, (x, y) or (x, y, sample_weight), got a "
+        f"{type(data).__name__} of {len(data)} elements. Put several inputs into a "
+        "list or dict of their own."
+    )
+
+
+def pack_x_y_sample_weight(x: Any, y: Any = None, sample_weight: Any = None) -> Any:
+    """Join x, y and weights into the data of a step.
+
+    Example:
+        >>> pack_x_y_sample_weight("x", "y")
+        ('x', 'y')
+    """
+    if sample_weight is not None:
+        return x, y, sample_weight
+    if y is not None:
+        return x, y
+    return (x,) if isinstance(x, (tuple, list)) else x
+
+
+def is_array_like(x: Any) -> bool:
+    """Say whether a value is an array, a list of numbers, or a structure of arrays."""
+    if isinstance(x, (list, tuple)):
+        return all(is_array_like(item) for item in x)
+    if isinstance(x, Mapping):
+        return all(is_array_like(item) for item in x.values())
+    scalar = isinstance(x, (bool, int, float, str, bytes, np.generic))
+    return scalar or hasattr(x, "__array__") or isinstance(x, (Tensor, WeightView))
+
+
+def as_tensors(argument: str, value: Any) -> Any:
+    """Turn arrays into tensors, floats to ``floatx``; other types stay as they are.
+
+    A list of numbers is one array, a list of arrays stays a list.
+
+    Raises:
+        ValueError: for strings and objects, naming the argument and the dtype.
+    """
+    if value is None or isinstance(value, Tensor):
+        return _as_floatx(value)
+    if isinstance(value, Mapping):
+        return {k: as_tensors(f"{argument}[{k!r}]", v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)) and not _is_one_array(value):
+        parts = [as_tensors(f"{argument}[{i}]", v) for i, v in enumerate(value)]
+        return type(value)(parts) if type(value) in (list, tuple) else tuple(parts)
+    if isinstance(value, (list, tuple)):
+        value = _one_array(argument, value)
+    array = as_array(value, f"`{argument}`")
+    if array.dtype.kind not in "biufc":
+        raise ValueError(
+            f"`{argument}` must hold numbers, got an array of dtype {array.dtype} and "
+            f"shape {array.shape}. Convert it to numbers (of one shape) first."
+        )
+    if not array.flags.writeable or min(array.strides, default=0) < 0:
+        array = array.copy()  # a tensor over read-only memory could be written to
+    return _as_floatx(torch.from_numpy(array if array.ndim else array[None]))
+
+
+def _is_one_array(value: Any) -> bool:
+    leaves = tree.flatten(value)
+    return all(isinstance(v, (bool, int, float, str, np.generic)) for v in leaves)
+
+
+def _one_array(argument: str, value: Any) -> np.ndarray:
+    try:
+        return np.asarray(value)
+    except ValueError as error:
+        raise ValueError(
+            f"`{argument}` must be an array, and its rows have different lengths. Give "
+            "them one length by `utils.pad_sequences`."
+        ) from error
+
+
+def _as_floatx(tensor: Tensor | None) -> Tensor | None:
+    if tensor is None or not tensor.is_floating_point():
+        return tensor
+    return tensor.to(to_torch_dtype(None))
+
+
+def to_device(batch: Any, device: torch.device) -> Any:
+    """Move the tensors of a batch, without waiting where the memory allows it."""
+
+    def move(tensor: Any) -> Any:
+        if not isinstance(tensor, Tensor) or tensor.device == device:
+            return tensor
+        return tensor.to(device, non_blocking=True)
+
+    return tree.map_structure(move, batch)
+
+
+def weigh_classes(y: Any, sample_weight: Any, class_weight: Mapping[int, float]) -> Any:
+    """Return sample weights in which each row's class counts by its weight.
+
+    Raises:
+        ValueError: for targets that are not those of one classification.
+    """
+    if not isinstance(class_weight, Mapping):
+        expected = "a dict of a weight for each class, such as {0: 1.0, 1: 5.0}"
+        hint = "Write class_weight=dict(enumerate(weights))."
+        raise TypeError(
+            invalid_argument("fit", "class_weight", expected, class_weight, hint)
+        )
+    if len(leaves := tree.flatten(y)) == 1:  # one output's, maybe in a structure
+        y, sample_weight = leaves[0], tree.flatten(sample_weight)[0]
+    if not isinstance(y, Tensor):
+        raise ValueError(
+            "`class_weight` needs the targets of a model with a single output, got "
+            f"{type(y).__name__}. Use `sample_weight` instead."
+        )
+    labels = y.argmax(-1) if y.ndim > 1 and y.shape[-1] > 1 else y.reshape(len(y), -1)
+    labels = (labels if labels.ndim == 1 else labels.squeeze(-1)).long()
+    size = max([int(labels.max()) if labels.numel() else 0, *map(int, class_weight)])
+    table = torch.ones(size + 1, dtype=to_torch_dtype(None))
+    for label, weight in class_weight.items():
+        table[int(label)] = float(weight)
+    weights = table.to(labels.device)[labels]
+    return weights if sample_weight is None else weights * sample_weight
+
+
+def split_samples(data: Any, count: int) -> list[Any]:
+    """Return a batch of tensors as smaller ones, of so many samples each."""
+    columns = [tensor.split(count) for tensor in tree.flatten(data)]
+    return [tree.pack_sequence_as(data, part) for part in zip(*columns, strict=True)]
+
+
+def present(*parts: Any) -> list[Tensor]:
+    """Return the tensors in the parts of a batch."""
+    return [t for part in parts for t in tree.flatten(part) if t is not None]
+
+
+def check_lengths(caller: str, arrays: Batch) -> None:
+    """Refuse arrays of different numbers of samples.
+
+    Raises:
+        ValueError: with the length of each.
+    """
+    rows = {len(t) if t.ndim else 0 for t in present(*arrays)}
+    if len(rows) <= 1:
+        return
+    names = ("x", "y", "sample_weight")
+    lengths = {
+        f"{name}{'' if len(leaves) == 1 else f'[{i}]'}": len(leaf) if leaf.ndim else 0
+        for name, part in zip(names, arrays, strict=True)
+        if (leaves := present(part))
+        for i, leaf in enumerate(leaves)
+    }
+    listing = ", ".join(f"{k} has {v}" for k, v in lengths.items())
+    raise ValueError(
+        f"{caller}: all arrays need the same number of samples, but {listing}."
+    )
