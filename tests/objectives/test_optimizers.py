@@ -4,6 +4,7 @@ import copy
 import functools
 import inspect
 import json
+import re
 
 import keras
 import pytest
@@ -14,6 +15,7 @@ from torchkeras import optimizers
 from torchkeras._core.registry import register_keras_serializable
 from torchkeras._core.variable import TRANSPOSED, Layout, Variable, WeightView
 from torchkeras.optimizers import schedules
+from torchkeras.optimizers.hyperparameters import OPTIONS, Options
 
 NAMED = [
     "SGD", "RMSprop", "Adam", "AdamW", "Adadelta", "Adagrad", "Adamax", "Nadam", "Ftrl",
@@ -46,6 +48,11 @@ def assert_equal(values, others):
         torch.testing.assert_close(value, other, rtol=0, atol=0)
 
 
+def buckets_of(optimizer):
+    """What the kernels work on; None where torch's own step is called."""
+    return optimizer._update.buckets
+
+
 # The step
 
 FAST = {
@@ -69,7 +76,7 @@ def test_the_fast_step_is_torchs_own_bit_for_bit(name):
     slow.build(plain)
     slow.torch.register_step_post_hook(lambda *_: None)
     assert_equal(train(fast, quick), train(slow, plain))
-    assert fast._buckets is not None
+    assert buckets_of(fast) is not None
     for p, q in zip(quick, plain, strict=True):
         ours, theirs = fast.torch.state[p], slow.torch.state[q]
         assert ours.keys() == theirs.keys()
@@ -125,7 +132,7 @@ def test_freezing_is_seen_after_refresh():
     params[0].requires_grad_(False)
     optimizer.refresh()
     assert [id(p) for p in optimizer.parameters] == [id(p) for p in params[1:]]
-    assert optimizer._buckets is not None
+    assert buckets_of(optimizer) is not None
 
 
 def test_state_follows_the_memory_format_of_its_weight():
@@ -150,7 +157,7 @@ def test_several_groups_are_fast_too_and_keep_their_ratio():
     optimizer = optimizers.AdamW(0.1, weight_decay=0.5)
     optimizer.exclude_from_weight_decay([params[1]])
     train(optimizer, params, 2)
-    assert [b.indices for b in optimizer._buckets or []] == [[0, 2], [1]]
+    assert [b.indices for b in buckets_of(optimizer) or []] == [[0, 2], [1]]
     first, second = optimizer.torch.param_groups
     assert (first["weight_decay"], second["weight_decay"]) == (0.5, 0.0)
     second["lr"] = 0.01
@@ -359,6 +366,45 @@ def test_a_state_that_does_not_fit_changes_nothing():
     )
 
 
+#: A variable that an array cannot be written to, whatever its shape: bad values of it.
+ILLEGAL = [
+    (lambda: optimizers.Adam(0.01), "learning_rate", float("nan")),
+    (lambda: optimizers.Adam(0.01), "learning_rate", -1.0),
+    (
+        lambda: optimizers.LossScaleOptimizer(optimizers.SGD(0.1, momentum=0.5)),
+        "learning_rate",
+        float("inf"),
+    ),
+]
+
+
+@pytest.mark.parametrize(("make", "name", "value"), ILLEGAL)
+def test_an_illegal_value_in_a_state_changes_nothing(make, name, value):
+    params = parameters()
+    optimizer = make()
+    train(optimizer, params, 2)
+    state = optimizer.state_for_keras()
+    last = [v.name for v in optimizer.variables][::-1].index(name)
+    bad = [array * 0 for array in state]
+    bad[-1 - last] = bad[-1 - last] + value
+    with pytest.raises(ValueError, match=f"`{name}` must be a finite number"):
+        optimizer.load_state_from_keras(params, bad)
+    for now, before in zip(optimizer.state_for_keras(), state, strict=True):
+        assert (now == before).all()
+
+
+@pytest.mark.parametrize("name", ["SGD", "Adagrad"])
+def test_a_moment_says_how_it_is_shown_and_back(name):
+    made = {"SGD": {"momentum": 0.9}}
+    optimizer = getattr(optimizers, name)(0.5, **made.get(name, {}))
+    train(optimizer, parameters(), 2)
+    ((moment,),) = optimizer.moments()
+    values = torch.linspace(0.5, 2.0, 4)
+    shown = moment.to_keras(values)
+    assert not torch.equal(shown, values)
+    torch.testing.assert_close(moment.to_torch(shown), values, atol=1e-6, rtol=0)
+
+
 def test_variables_are_listed_before_and_after_build():
     optimizer = optimizers.SGD(0.5, momentum=0.9)
     assert [v.path for v in optimizer.variables] == [
@@ -520,6 +566,25 @@ def test_an_optimizer_of_ones_own_trains_as_in_keras():
     assert optimizers.deserialize(config).momentum == 0.5
 
 
+def test_an_optimizer_of_ones_own_is_copied_whole():
+    params = parameters()
+    optimizer = Plain(0.1)
+    train(optimizer, params, 2)
+    twin, twin_params = copy.deepcopy((optimizer, params))
+    assert twin.momentums[0] is twin._own_variables[0]
+    before = [p.detach().clone() for p in params]
+
+    def go_on(optimizer, params):
+        for step in range(2):
+            fill_gradients(params, step)
+            optimizer.step()
+
+    go_on(twin, twin_params)
+    assert_equal(params, before)
+    go_on(optimizer, params)
+    assert_equal(params, twin_params)
+
+
 def test_an_optimizer_without_an_update_says_so():
     class Nothing(optimizers.Optimizer):
         pass
@@ -597,6 +662,40 @@ def test_signatures_are_those_of_keras(name):
     assert list(ours) == list(theirs)
     for key, parameter in theirs.items():
         assert ours[key].default == parameter.default
+
+
+def test_the_options_that_all_share_are_the_arguments_of_the_base():
+    shared = list(inspect.signature(optimizers.Optimizer).parameters)
+    assert shared == ["learning_rate", *OPTIONS, "kwargs"]
+    assert set(OPTIONS) == set(Options.__annotations__)
+
+
+def documented():
+    """Whatever of an optimizer or a schedule a user can call, by its name."""
+    found = {}
+    for module in (optimizers, schedules):
+        for name, value in vars(module).items():
+            ours = getattr(value, "__module__", "").startswith("torchkeras.optimizers")
+            if name.startswith("_") or not ours:
+                continue
+            found[name] = value
+            for key, member in (
+                inspect.getmembers(value) if inspect.isclass(value) else []
+            ):
+                if not key.startswith("_") and callable(member):
+                    found[f"{name}.{key}"] = member
+    return found
+
+
+@pytest.mark.parametrize("name", documented())
+def test_docstrings_name_every_argument(name):
+    value = documented()[name]
+    doc = inspect.getdoc(value) or ""
+    assert doc
+    assert "." in name or "Example" in doc
+    said = {*OPTIONS, "kwargs"} if "**options" in doc else {"kwargs"}
+    for argument in {*inspect.signature(value).parameters} - {"self", *said}:
+        assert re.search(rf"^ +{argument}: ", doc, re.MULTILINE), argument
 
 
 def test_every_name_of_keras_is_here():

@@ -14,7 +14,7 @@ import torch
 from tests.parity.test_optimizers import OWN, Pair, both
 from torchkeras import layers, optimizers
 from torchkeras.models import Sequential
-from torchkeras.optimizers.optimizer import Options
+from torchkeras.optimizers.hyperparameters import Options
 
 # Keras's own, on a NumPy newer than it knows.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation")

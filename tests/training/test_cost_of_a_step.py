@@ -18,7 +18,7 @@ from tests.objectives.test_metrics import make
 from torchkeras import callbacks, layers, losses, optimizers
 from torchkeras.models import Sequential
 from torchkeras.optimizers import schedules
-from torchkeras.optimizers.optimizer import Options
+from torchkeras.optimizers.hyperparameters import Options
 
 #: Operations whose result depends on values, so that the host waits for the device.
 WAITING = {

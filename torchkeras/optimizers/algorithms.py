@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar, Unpack
 
 import torch
 from torch import Tensor
@@ -13,26 +13,13 @@ from torch import Tensor
 from torchkeras._core.errors import invalid_argument, number_in, positive_integer
 from torchkeras._core.variable import WeightView
 from torchkeras.optimizers import foreach, rules
-from torchkeras.optimizers.kernels import fastest
-from torchkeras.optimizers.optimizer import (
-    Optimizer,
-    Options,
-    Rate,
-    SharedOptions,
-    optimizers,
-)
-from torchkeras.optimizers.variables import (
-    Entry,
-    Slot,
-    Weight,
-    tensors_of,
-    variable_name,
-)
+from torchkeras.optimizers.hyperparameters import Options, Rate, SharedOptions
+from torchkeras.optimizers.keras_state import Moment, StateVariable, moment_of
+from torchkeras.optimizers.kernels import Group, fastest
+from torchkeras.optimizers.optimizer import Optimizer, optimizers
+from torchkeras.optimizers.weights import Weight, ids_of, tensors_of, variable_name
 
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
-
-Groups = list[dict[str, Any]]
+Groups = list[Group]
 
 
 def _fastest(groups: Groups) -> dict[str, bool]:
@@ -65,6 +52,10 @@ class SGD(Optimizer):
         0.9
     """
 
+    momentum: float
+    nesterov: bool
+    _buffer_rate: float | None
+
     def __init__(
         self,
         learning_rate: Rate = 0.01,
@@ -75,19 +66,20 @@ class SGD(Optimizer):
         super().__init__(learning_rate, **options)
         self.momentum = number_in("SGD", "momentum", momentum, 0, 1)
         self.nesterov = bool(nesterov)
-        self._buffer_rate: float | None = None
+        self._buffer_rate = None
 
     def make_torch(self, groups: Groups) -> torch.optim.Optimizer:
-        """Return the torch optimizer of these parameter groups."""
         nesterov = self.nesterov and self.momentum > 0
         options = {"momentum": self.momentum, "nesterov": nesterov, **_fastest(groups)}
         return torch.optim.SGD(groups, **options)
 
-    def slots(self) -> tuple[tuple[Slot, ...], ...]:
-        """Return what is kept for each weight."""
-        return ((Slot("momentum", "momentum_buffer"),),) if self.momentum else ()
+    def moments(self) -> tuple[tuple[Moment, ...], ...]:
+        if not self.momentum:
+            return ()
+        conversions = self._steps_of, self._gradients_of
+        return ((Moment("momentum", "momentum_buffer", 0.0, *conversions),),)
 
-    def _new_state(self, parameter: Tensor, group: dict[str, Any]) -> dict[str, Any]:
+    def _new_state(self, parameter: Tensor, group: Group) -> dict[str, Any]:
         state = super()._new_state(parameter, group)
         del state["step"]
         return state
@@ -111,11 +103,11 @@ class SGD(Optimizer):
     def _after_load(self) -> None:
         self._buffer_rate = self._loaded_rate()
 
-    def _slot_to_keras(self, slot: Slot, value: Tensor) -> Tensor:
-        return value * -(self._buffer_rate or 0.0)
+    def _steps_of(self, gradients: Tensor) -> Tensor:
+        return gradients * -(self._buffer_rate or 0.0)
 
-    def _slot_from_keras(self, slot: Slot, value: Tensor) -> Tensor:
-        return value / -self._loaded_rate()
+    def _gradients_of(self, steps: Tensor) -> Tensor:
+        return steps / -self._loaded_rate()
 
     def _loaded_rate(self) -> float:
         # Any rate serves to turn steps into gradients and back, except none.
@@ -147,6 +139,10 @@ class Adam(Optimizer):
     """
 
     decays_itself: ClassVar[bool] = True
+    beta_1: float
+    beta_2: float
+    epsilon: float
+    amsgrad: bool
 
     def __init__(
         self,
@@ -164,7 +160,6 @@ class Adam(Optimizer):
         self.amsgrad = bool(amsgrad)
 
     def make_torch(self, groups: Groups) -> torch.optim.Optimizer:
-        """Return the torch optimizer of these parameter groups."""
         options = {
             "betas": (self.beta_1, self.beta_2),
             "eps": self.epsilon,
@@ -176,14 +171,13 @@ class Adam(Optimizer):
             return torch.optim.Adam(groups, **options)
         return torch.optim.AdamW(groups, **options)
 
-    def slots(self) -> tuple[tuple[Slot, ...], ...]:
-        """Return what is kept for each weight."""
-        moments = (Slot("momentum", "exp_avg"), Slot("velocity", "exp_avg_sq"))
-        largest = (Slot("velocity_hat", "max_exp_avg_sq"),)
+    def moments(self) -> tuple[tuple[Moment, ...], ...]:
+        moments = (Moment("momentum", "exp_avg"), Moment("velocity", "exp_avg_sq"))
+        largest = (Moment("velocity_hat", "max_exp_avg_sq"),)
         return (moments, largest) if self.amsgrad else (moments,)
 
     def _before_update(self) -> None:
-        correction = math.sqrt(1 - self.beta_2 ** (self._updates() + 1))
+        correction = math.sqrt(1 - self.beta_2 ** (self._updates_made() + 1))
         for group in self.torch.param_groups:
             group["eps"] = self.epsilon / correction
 
@@ -256,6 +250,11 @@ class RMSprop(Optimizer):
         0.9
     """
 
+    rho: float
+    momentum: float
+    epsilon: float
+    centered: bool
+
     def __init__(
         self,
         learning_rate: Rate = 0.001,
@@ -272,7 +271,6 @@ class RMSprop(Optimizer):
         self.centered = bool(centered)
 
     def make_torch(self, groups: Groups) -> torch.optim.Optimizer:
-        """Return the torch optimizer of these parameter groups."""
         return rules.RMSprop(
             groups,
             rho=self.rho,
@@ -281,9 +279,8 @@ class RMSprop(Optimizer):
             centered=self.centered,
         )
 
-    def slots(self) -> tuple[tuple[Slot, ...], ...]:
-        """Return what is kept for each weight."""
-        return tuple((Slot(key, key),) for key in self._keys())
+    def moments(self) -> tuple[tuple[Moment, ...], ...]:
+        return tuple((Moment(key, key),) for key in self._keys())
 
     def _keys(self) -> tuple[str, ...]:
         return rules.RMSprop.keys(
@@ -313,6 +310,9 @@ class Adagrad(Optimizer):
         0.1
     """
 
+    initial_accumulator_value: float
+    epsilon: float
+
     def __init__(
         self,
         learning_rate: Rate = 0.001,
@@ -328,21 +328,22 @@ class Adagrad(Optimizer):
         self.epsilon = _at_least_zero(self, "epsilon", epsilon)
 
     def make_torch(self, groups: Groups) -> torch.optim.Optimizer:
-        """Return the torch optimizer of these parameter groups."""
         initial = self.initial_accumulator_value + self.epsilon
         options = {"initial_accumulator_value": initial, "eps": 0.0}
         return torch.optim.Adagrad(groups, **options, **_fastest(groups))
 
-    def slots(self) -> tuple[tuple[Slot, ...], ...]:
-        """Return what is kept for each weight."""
-        initial = self.initial_accumulator_value + self.epsilon
-        return ((Slot("accumulator", "sum", initial),),)
-
-    def _slot_to_keras(self, slot: Slot, value: Tensor) -> Tensor:
-        return value - self.epsilon
-
-    def _slot_from_keras(self, slot: Slot, value: Tensor) -> Tensor:
-        return value + self.epsilon
+    def moments(self) -> tuple[tuple[Moment, ...], ...]:
+        return (
+            (
+                Moment(
+                    "accumulator",
+                    "sum",
+                    self.initial_accumulator_value + self.epsilon,
+                    to_keras=lambda value: value - self.epsilon,
+                    to_torch=lambda value: value + self.epsilon,
+                ),
+            ),
+        )
 
 
 @optimizers.register()
@@ -365,6 +366,9 @@ class Adadelta(Optimizer):
         0.95
     """
 
+    rho: float
+    epsilon: float
+
     def __init__(
         self,
         learning_rate: Rate = 0.001,
@@ -377,18 +381,20 @@ class Adadelta(Optimizer):
         self.epsilon = _at_least_zero(self, "epsilon", epsilon)
 
     def make_torch(self, groups: Groups) -> torch.optim.Optimizer:
-        """Return the torch optimizer of these parameter groups."""
         options = {"rho": self.rho, "eps": self.epsilon, "foreach": True}
         return torch.optim.Adadelta(groups, **options)
 
-    def slots(self) -> tuple[tuple[Slot, ...], ...]:
-        """Return what is kept for each weight."""
-        gradient = Slot("accumulated_grad", "square_avg")
-        return ((gradient, Slot("accumulated_delta_var", "acc_delta")),)
+    def moments(self) -> tuple[tuple[Moment, ...], ...]:
+        gradient = Moment("accumulated_grad", "square_avg")
+        return ((gradient, Moment("accumulated_delta_var", "acc_delta")),)
 
 
 class _TwoMoments(Optimizer):
     """The base of the algorithms whose arguments are Adam's, without AMSGrad."""
+
+    beta_1: float
+    beta_2: float
+    epsilon: float
 
     def __init__(
         self,
@@ -403,7 +409,7 @@ class _TwoMoments(Optimizer):
         self.beta_2 = _fraction(self, "beta_2", beta_2)
         self.epsilon = _at_least_zero(self, "epsilon", epsilon)
 
-    def _moments(self) -> dict[str, Any]:
+    def _options(self) -> dict[str, Any]:
         return {"betas": (self.beta_1, self.beta_2), "eps": self.epsilon}
 
 
@@ -429,12 +435,10 @@ class Adamax(_TwoMoments):
     """
 
     def make_torch(self, groups: Groups) -> torch.optim.Optimizer:
-        """Return the torch optimizer of these parameter groups."""
-        return rules.Adamax(groups, **self._moments())
+        return rules.Adamax(groups, **self._options())
 
-    def slots(self) -> tuple[tuple[Slot, ...], ...]:
-        """Return what is kept for each weight."""
-        return ((Slot("momentum", "momentum"), Slot("norm", "norm")),)
+    def moments(self) -> tuple[tuple[Moment, ...], ...]:
+        return ((Moment("momentum", "momentum"), Moment("norm", "norm")),)
 
 
 @optimizers.register()
@@ -460,20 +464,18 @@ class Nadam(_TwoMoments):
     """
 
     def make_torch(self, groups: Groups) -> torch.optim.Optimizer:
-        """Return the torch optimizer of these parameter groups."""
         # Keras counts each step once in the decay of the momentum, torch 0.004 times.
-        options = {**self._moments(), "momentum_decay": 1.0, "foreach": True}
+        options = {**self._options(), "momentum_decay": 1.0, "foreach": True}
         return torch.optim.NAdam(groups, **options)
 
-    def slots(self) -> tuple[tuple[Slot, ...], ...]:
-        """Return what is kept for each weight."""
-        return ((Slot("momentum", "exp_avg"), Slot("velocity", "exp_avg_sq")),)
+    def moments(self) -> tuple[tuple[Moment, ...], ...]:
+        return ((Moment("momentum", "exp_avg"), Moment("velocity", "exp_avg_sq")),)
 
-    def _new_state(self, parameter: Tensor, group: dict[str, Any]) -> dict[str, Any]:
+    def _new_state(self, parameter: Tensor, group: Group) -> dict[str, Any]:
         state = super()._new_state(parameter, group)
         return {**state, "mu_product": torch.ones(())}
 
-    def _slot_entries(self) -> list[Entry]:
+    def _moment_variables(self) -> list[StateVariable]:
         products = [state["mu_product"] for state in self.torch.state.values()]
 
         def read() -> Tensor:
@@ -483,7 +485,7 @@ class Nadam(_TwoMoments):
             for product in products:
                 product.copy_(value)
 
-        return [*super()._slot_entries(), Entry("u_product", read, write)]
+        return [*super()._moment_variables(), StateVariable("u_product", read, write)]
 
 
 @optimizers.register()
@@ -508,12 +510,10 @@ class Lamb(_TwoMoments):
     """
 
     def make_torch(self, groups: Groups) -> torch.optim.Optimizer:
-        """Return the torch optimizer of these parameter groups."""
-        return rules.Lamb(groups, **self._moments())
+        return rules.Lamb(groups, **self._options())
 
-    def slots(self) -> tuple[tuple[Slot, ...], ...]:
-        """Return what is kept for each weight."""
-        return ((Slot("momentum", "momentum"), Slot("velocity", "velocity")),)
+    def moments(self) -> tuple[tuple[Moment, ...], ...]:
+        return ((Moment("momentum", "momentum"), Moment("velocity", "velocity")),)
 
 
 @optimizers.register()
@@ -538,6 +538,9 @@ class Lion(Optimizer):
         0.99
     """
 
+    beta_1: float
+    beta_2: float
+
     def __init__(
         self,
         learning_rate: Rate = 0.001,
@@ -553,12 +556,10 @@ class Lion(Optimizer):
         self.beta_2 = number_in("Lion", "beta_2", beta_2, 0, 1)
 
     def make_torch(self, groups: Groups) -> torch.optim.Optimizer:
-        """Return the torch optimizer of these parameter groups."""
         return rules.Lion(groups, betas=(self.beta_1, self.beta_2))
 
-    def slots(self) -> tuple[tuple[Slot, ...], ...]:
-        """Return what is kept for each weight."""
-        return ((Slot("momentum", "momentum"),),)
+    def moments(self) -> tuple[tuple[Moment, ...], ...]:
+        return ((Moment("momentum", "momentum"),),)
 
 
 @optimizers.register()
@@ -585,6 +586,13 @@ class Ftrl(Optimizer):
         >>> Ftrl(0.1, l1_regularization_strength=0.01).beta
         0.0
     """
+
+    learning_rate_power: float
+    initial_accumulator_value: float
+    l1_regularization_strength: float
+    l2_regularization_strength: float
+    l2_shrinkage_regularization_strength: float
+    beta: float
 
     def __init__(
         self,
@@ -621,7 +629,6 @@ class Ftrl(Optimizer):
         self.beta = _at_least_zero(self, "beta", beta)
 
     def make_torch(self, groups: Groups) -> torch.optim.Optimizer:
-        """Return the torch optimizer of these parameter groups."""
         return rules.Ftrl(
             groups,
             power=self.learning_rate_power,
@@ -631,11 +638,10 @@ class Ftrl(Optimizer):
             beta=self.beta,
         )
 
-    def slots(self) -> tuple[tuple[Slot, ...], ...]:
-        """Return what is kept for each weight."""
+    def moments(self) -> tuple[tuple[Moment, ...], ...]:
         initial = self.initial_accumulator_value
-        accumulator = Slot("accumulator", "accumulator", initial)
-        return ((accumulator, Slot("linear", "linear")),)
+        accumulator = Moment("accumulator", "accumulator", initial)
+        return ((accumulator, Moment("linear", "linear")),)
 
 
 @optimizers.register()
@@ -662,6 +668,12 @@ class Adafactor(Optimizer):
         -0.8
     """
 
+    beta_2_decay: float
+    epsilon_1: float
+    epsilon_2: float
+    clip_threshold: float
+    relative_step: bool
+
     def __init__(
         self,
         learning_rate: Rate = 0.001,
@@ -680,7 +692,6 @@ class Adafactor(Optimizer):
         self.relative_step = relative_step
 
     def make_torch(self, groups: Groups) -> torch.optim.Optimizer:
-        """Return the torch optimizer of these parameter groups."""
         return rules.Adafactor(
             groups,
             beta_2_decay=self.beta_2_decay,
@@ -689,7 +700,7 @@ class Adafactor(Optimizer):
             clip_threshold=self.clip_threshold,
         )
 
-    def _new_state(self, parameter: Tensor, group: dict[str, Any]) -> dict[str, Any]:
+    def _new_state(self, parameter: Tensor, group: Group) -> dict[str, Any]:
         weight = next(
             w for w in self._weights if any(t is parameter for t in tensors_of(w))
         )
@@ -706,10 +717,10 @@ class Adafactor(Optimizer):
             moments["velocity"] = empty
         return {"axes": axes, **moments}
 
-    def _slot_entries(self) -> list[Entry]:
-        return [entry for w in self._weights for entry in self._entries_of(w)]
+    def _moment_variables(self) -> list[StateVariable]:
+        return [v for w in self._weights for v in self._variables_of(w)]
 
-    def _entries_of(self, weight: Weight) -> list[Entry]:
+    def _variables_of(self, weight: Weight) -> list[StateVariable]:
         # Of a weight that torch keeps as several tensors, the first stands for all.
         state = self.torch.state[tensors_of(weight)[0]]
         rows, columns = state["rows"], state["columns"]
@@ -726,9 +737,9 @@ class Adafactor(Optimizer):
 
         name = getattr(weight, "name", "variable")
         return [
-            Entry(name, lambda: rows, rows.copy_),
-            Entry(name, lambda: columns, columns.copy_),
-            Entry(variable_name(weight, "velocity"), read, write),
+            StateVariable(name, lambda: rows, rows.copy_),
+            StateVariable(name, lambda: columns, columns.copy_),
+            StateVariable(variable_name(weight, "velocity"), read, write),
         ]
 
 
@@ -770,6 +781,8 @@ class ScheduleFreeAdamW(_TwoMoments):
         100
     """
 
+    warmup_steps: int
+
     def __init__(
         self,
         learning_rate: Rate = 0.0025,
@@ -783,15 +796,13 @@ class ScheduleFreeAdamW(_TwoMoments):
         self.warmup_steps = int(_at_least_zero(self, "warmup_steps", warmup_steps))
 
     def make_torch(self, groups: Groups) -> torch.optim.Optimizer:
-        """Return the torch optimizer of these parameter groups."""
-        options = {**self._moments(), "warmup_steps": self.warmup_steps}
+        options = {**self._options(), "warmup_steps": self.warmup_steps}
         return rules.ScheduleFreeAdamW(groups, **options)
 
-    def slots(self) -> tuple[tuple[Slot, ...], ...]:
-        """Return what is kept for each weight."""
-        return ((Slot("momentum", "momentum"), Slot("velocity", "velocity")),)
+    def moments(self) -> tuple[tuple[Moment, ...], ...]:
+        return ((Moment("momentum", "momentum"), Moment("velocity", "velocity")),)
 
-    def _new_state(self, parameter: Tensor, group: dict[str, Any]) -> dict[str, Any]:
+    def _new_state(self, parameter: Tensor, group: Group) -> dict[str, Any]:
         state = super()._new_state(parameter, group)
         return {**state, "momentum": parameter.detach().clone()}
 
@@ -839,6 +850,20 @@ class Muon(Optimizer):
     """
 
     decays_itself: ClassVar[bool] = True
+    adam_beta_1: float
+    adam_beta_2: float
+    adam_weight_decay: float | None
+    epsilon: float
+    exclude_layers: list[str]
+    exclude_embeddings: bool
+    muon_a: float
+    muon_b: float
+    muon_c: float
+    adam_lr_ratio: float
+    momentum: float
+    ns_steps: int
+    nesterov: bool
+    rms_rate: float | None
 
     def __init__(
         self,
@@ -899,7 +924,6 @@ class Muon(Optimizer):
         self.rms_rate = rms_rate
 
     def make_torch(self, groups: Groups) -> torch.optim.Optimizer:
-        """Return the torch optimizer of these parameter groups."""
         return rules.Muon(
             groups,
             betas=(self.adam_beta_1, self.adam_beta_2),
@@ -913,10 +937,8 @@ class Muon(Optimizer):
         )
 
     def _groups(self) -> Groups:
-        matrices = {
-            id(t) for w in self._weights if self._is_matrix(w) for t in tensors_of(w)
-        }
-        decayed = {id(t) for t in self._decayed()}
+        matrices = ids_of(w for w in self._weights if self._is_matrix(w))
+        decayed = self._decayed()
         kinds: dict[tuple[bool, bool], list[Tensor]] = {}
         for tensor in self._optimized:
             kind = (id(tensor) in matrices, id(tensor) in decayed)
@@ -937,12 +959,12 @@ class Muon(Optimizer):
             return False
         return not any(re.search(pattern, path) for pattern in self.exclude_layers)
 
-    def _new_state(self, parameter: Tensor, group: dict[str, Any]) -> dict[str, Any]:
+    def _new_state(self, parameter: Tensor, group: Group) -> dict[str, Any]:
         return {key: torch.zeros_like(parameter) for key in rules.Muon.keys(group)}
 
-    def _slot_entries(self) -> list[Entry]:
+    def _moment_variables(self) -> list[StateVariable]:
         return [
-            self._slot_entry(weight, Slot(key, key))
+            moment_of(weight, Moment(key, key), self.torch.state)
             for weight in self._weights
             for key in ("momentum", "velocity")
             if key in self.torch.state[tensors_of(weight)[0]]

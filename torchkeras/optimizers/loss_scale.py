@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -11,14 +11,16 @@ from torch import Tensor
 from torchkeras._core.errors import invalid_argument, number_in, positive_integer
 from torchkeras._core.registry import deserialize_object, serialize_object
 from torchkeras.optimizers import foreach
-from torchkeras.optimizers.optimizer import (
+from torchkeras.optimizers.hyperparameters import (
+    GivenRate,
     Iterations,
     LearningRate,
-    Optimizer,
     Options,
-    optimizers,
 )
-from torchkeras.optimizers.variables import Entry, Weight
+from torchkeras.optimizers.keras_state import KerasState, StateVariable
+from torchkeras.optimizers.optimizer import Optimizer, optimizers
+from torchkeras.optimizers.stages import Stage
+from torchkeras.optimizers.weights import Weight
 from torchkeras.optimizers.wrapped import get
 
 
@@ -57,6 +59,9 @@ class LossScaleOptimizer(Optimizer):
     initial_scale: float
     dynamic_growth_steps: int
 
+    _scale: float
+    _good_steps: int
+
     def __init__(
         self,
         inner_optimizer: Any,
@@ -86,7 +91,6 @@ class LossScaleOptimizer(Optimizer):
         return self._scale
 
     def build(self, variables: Iterable[Weight]) -> None:
-        """Build the inner optimizer over these weights."""
         weights = list(variables)
         self.inner_optimizer.build(weights)
         self.built = True
@@ -99,7 +103,7 @@ class LossScaleOptimizer(Optimizer):
         self.inner_optimizer._unbind()
         super()._unbind()
 
-    def _make_stages(self) -> list[Any]:
+    def _make_stages(self) -> list[Stage]:
         return [self._unscale]
 
     def _unscale(self, params: list[Tensor], grads: list[Tensor]) -> bool:
@@ -125,24 +129,19 @@ class LossScaleOptimizer(Optimizer):
             self._scale *= 2.0
             self._good_steps = 0
 
-    def _update(self, gradients: Sequence[Tensor | None] | None) -> None:
-        self.inner_optimizer.step(gradients)
-
     def refresh(self) -> None:
-        """Look at the torch optimizer again, after its state or groups changed."""
         self.inner_optimizer.refresh()
         if self.built:
             self.torch = self.inner_optimizer.torch
+            self._update = self.inner_optimizer.step
             self.parameters = self.inner_optimizer.parameters
 
     def scale_loss(self, loss: Tensor) -> Tensor:
-        """Multiply the loss by the scale."""
         return loss * self._scale
 
     def finalize_variable_values(
         self, var_list: Iterable[Weight] | None = None
     ) -> None:
-        """Replace the weights by their moving averages, where these are kept."""
         self.inner_optimizer.finalize_variable_values(var_list)
 
     def exclude_from_weight_decay(
@@ -150,7 +149,6 @@ class LossScaleOptimizer(Optimizer):
         var_list: Iterable[Weight] | None = None,
         var_names: Iterable[str] | None = None,
     ) -> None:
-        """Spare weights from weight decay; to be called before the first step."""
         self.inner_optimizer.exclude_from_weight_decay(var_list, var_names)
 
     @property
@@ -159,7 +157,7 @@ class LossScaleOptimizer(Optimizer):
         return self.inner_optimizer.learning_rate
 
     @learning_rate.setter
-    def learning_rate(self, rate: Any) -> None:
+    def learning_rate(self, rate: GivenRate) -> None:
         self.inner_optimizer.learning_rate = rate
 
     @property
@@ -173,7 +171,6 @@ class LossScaleOptimizer(Optimizer):
         return {**self.inner_optimizer.state_dict(), "loss_scale": scaling}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Restore what `state_dict` returned."""
         state = dict(state_dict)
         scaling = state.pop("loss_scale", {})
         self.inner_optimizer.load_state_dict(state)
@@ -181,34 +178,13 @@ class LossScaleOptimizer(Optimizer):
         self._good_steps = scaling.get("good_steps", self._good_steps)
         self.refresh()
 
-    def _entries(self) -> list[Entry]:
-        def ignore(value: Tensor) -> None:
-            """Keras keeps a count and a rate of its own here, and uses neither."""
-
-        def write_steps(value: Tensor) -> None:
-            self._good_steps = int(value)
-
-        def write_scale(value: Tensor) -> None:
-            self._scale = float(value)
-
-        own = [
-            Entry("iteration", lambda: torch.tensor(0, dtype=torch.int32), ignore),
-            Entry("learning_rate", lambda: torch.tensor(0.0), ignore),
-        ]
-        if self.built:
-            count = lambda: torch.tensor(self._good_steps, dtype=torch.int32)  # noqa: E731
-            own.append(Entry("step_counter", count, write_steps))
-            scale = Entry(
-                "dynamic_scale", lambda: torch.tensor(self._scale), write_scale
-            )
-            own.append(scale)
-        return own + self.inner_optimizer._entries()
+    def _keras_state(self) -> KerasState:
+        return _LossScaleState(self)
 
     def _after_load(self) -> None:
         self.inner_optimizer._after_load()
 
     def get_config(self) -> dict[str, Any]:
-        """Return the constructor's arguments, from which `from_config` makes a twin."""
         return {
             "name": self.name,
             "inner_optimizer": serialize_object(self.inner_optimizer),
@@ -219,12 +195,52 @@ class LossScaleOptimizer(Optimizer):
     @classmethod
     def from_config(
         cls, config: dict[str, Any], custom_objects: Mapping[str, Any] | None = None
-    ) -> LossScaleOptimizer:
-        """Make an optimizer from what `get_config` returned."""
+    ) -> Self:
         inner = deserialize_object(
             config["inner_optimizer"], custom_objects, family=optimizers
         )
         return cls(**{**config, "inner_optimizer": inner})
+
+
+class _LossScaleState(KerasState):
+    """What Keras lists of loss scaling: its own, then the inner optimizer's."""
+
+    scaling: LossScaleOptimizer
+
+    def __init__(self, optimizer: LossScaleOptimizer) -> None:
+        super().__init__(optimizer)
+        self.scaling = optimizer
+
+    def listed(self) -> list[StateVariable]:
+        own = [_unused("iteration", 0), _unused("learning_rate", 0.0)]
+        if self.scaling.built:
+            own += [
+                StateVariable("step_counter", self._read_steps, self._write_steps),
+                StateVariable("dynamic_scale", self._read_scale, self._write_scale),
+            ]
+        return own + self.scaling.inner_optimizer._keras_state().listed()
+
+    def _read_steps(self) -> Tensor:
+        return torch.tensor(self.scaling._good_steps, dtype=torch.int32)
+
+    def _write_steps(self, value: Tensor) -> None:
+        self.scaling._good_steps = int(value)
+
+    def _read_scale(self) -> Tensor:
+        return torch.tensor(self.scaling._scale)
+
+    def _write_scale(self, value: Tensor) -> None:
+        self.scaling._scale = float(value)
+
+
+def _unused(name: str, value: float) -> StateVariable:
+    """Return a variable that Keras keeps of the outer optimizer, and does not use."""
+    dtype = torch.int32 if isinstance(value, int) else torch.float32
+
+    def ignore(given: Tensor) -> None:
+        """Nothing follows from its value."""
+
+    return StateVariable(name, lambda: torch.tensor(value, dtype=dtype), ignore)
 
 
 def _refuse_options(kwargs: dict[str, Any]) -> None:

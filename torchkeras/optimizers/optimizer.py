@@ -1,159 +1,70 @@
-"""The base of optimizers: Keras's arguments around a real `torch.optim.Optimizer`."""
+"""The base of optimizers: Keras's arguments around a real `torch.optim.Optimizer`.
+
+`Optimizer` keeps hyperparameters and the order of a step; the files below it know one
+thing each: `hyperparameters` what it is made with, `stages` what is done to gradients
+and weights around an update, `updater` how the torch optimizer is called, `keras_state`
+how Keras lists the state, `user` what classes of the user's own stand on.
+"""
 
 from __future__ import annotations
 
 import inspect
-import re
-import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, ClassVar, TypedDict
+from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
 from torch import Tensor, no_grad, optim
 
-from torchkeras._core import torch_private
-from torchkeras._core.errors import (
-    did_you_mean,
-    invalid_argument,
-    number_in,
-    positive_integer,
-)
+from torchkeras._core.errors import invalid_argument, number_in, positive_integer
 from torchkeras._core.naming import auto_name, to_snake_case
 from torchkeras._core.registry import Registry, deserialize_object, serialize_object
-from torchkeras._core.variable import Variable, check_assigned, to_tensor
+from torchkeras._core.variable import Variable
 from torchkeras.optimizers import foreach
-from torchkeras.optimizers.kernels import Bucket, make_buckets
+from torchkeras.optimizers.gradients import check_gradients, in_torch_layout
+from torchkeras.optimizers.hyperparameters import (
+    OPTIONS,
+    GivenRate,
+    Iterations,
+    LearningRate,
+    Rate,
+    at_least_zero,
+    checked_rate,
+    full_signature,
+    refuse_unknown,
+    set_rate,
+)
+from torchkeras.optimizers.keras_state import (
+    KerasState,
+    Moment,
+    StateVariable,
+    moment_of,
+)
+from torchkeras.optimizers.kernels import Group
 from torchkeras.optimizers.rules import ForeachOptimizer
 from torchkeras.optimizers.schedules import LearningRateSchedule
-from torchkeras.optimizers.stages import Accumulation, Averages, clipping, unscaling
-from torchkeras.optimizers.user import UpdateSteps, UserVariables
-from torchkeras.optimizers.variables import (
-    Weight,
-    is_trainable,
-    tensors_of,
-    to_torch_layout,
+from torchkeras.optimizers.stages import (
+    Accumulation,
+    Averages,
+    Stage,
+    clipping,
+    run_stages,
+    unscaling,
 )
-
-Rate = float | LearningRateSchedule | Callable[[], Any]
+from torchkeras.optimizers.updater import Gradients, Updater
+from torchkeras.optimizers.user import AddedVariables, UpdateSteps
+from torchkeras.optimizers.weights import (
+    Weight,
+    ids_of,
+    is_trainable,
+    named_like,
+    tensors_of,
+)
 
 optimizers = Registry("optimizer", "keras.optimizers")
 
 
-class SharedOptions(TypedDict, total=False):
-    """What every optimizer takes beside its own arguments and weight decay."""
-
-    clipnorm: float | None
-    clipvalue: float | None
-    global_clipnorm: float | None
-    use_ema: bool
-    ema_momentum: float
-    ema_overwrite_frequency: int | None
-    loss_scale_factor: float | None
-    gradient_accumulation_steps: int | None
-    name: str | None
-
-
-class Options(SharedOptions, total=False):
-    """What every optimizer takes beside its own arguments."""
-
-    weight_decay: float | None
-
-
-class _Number:
-    """A number that was read from an optimizer, with the methods of a variable."""
-
-    shape = ()
-
-    def assign_add(self, value: Any) -> None:
-        """Add to what the optimizer has now."""
-        self.assign(self._now() + value)
-
-    def assign_sub(self, value: Any) -> None:
-        """Subtract from what the optimizer has now."""
-        self.assign(self._now() - value)
-
-    def assign(self, value: Any) -> None:
-        """Set the number of the optimizer this one was read from."""
-        raise NotImplementedError
-
-    def _now(self) -> Any:
-        raise NotImplementedError
-
-
-class LearningRate(_Number, float):
-    """The learning rate of an optimizer: a number that can be assigned to.
-
-    Example:
-        >>> rate = LearningRate(0.5)
-        >>> rate + 1, float(rate.numpy())
-        (1.5, 0.5)
-    """
-
-    _owner: Optimizer | None = None
-    dtype = "float32"
-
-    def _now(self) -> float:
-        return float(self if self._owner is None else self._owner.learning_rate)
-
-    @property
-    def value(self) -> float:
-        """The number."""
-        return float(self)
-
-    def numpy(self) -> np.float32:
-        """Return the number as NumPy's."""
-        return np.float32(self)
-
-    def assign(self, value: Any) -> None:
-        """Set the learning rate of the optimizer this one was read from."""
-        if self._owner is not None:
-            self._owner.learning_rate = value
-
-    def __reduce__(self) -> Any:
-        return float, (float(self),)
-
-
-class Iterations(_Number, int):
-    """The number of updates made: an integer with a variable's methods."""
-
-    _owner: Optimizer | None = None
-    dtype = "int64"
-
-    def _now(self) -> int:
-        return int(self if self._owner is None else self._owner.iterations)
-
-    @property
-    def value(self) -> int:
-        """The number."""
-        return int(self)
-
-    def numpy(self) -> np.int64:
-        """Return the number as NumPy's."""
-        return np.int64(self)
-
-    def assign(self, value: Any) -> None:
-        """Set the count of the optimizer this one was read from."""
-        if self._owner is not None:
-            self._owner._count_from(int(value) * self._owner._accumulated)
-
-    def __reduce__(self) -> Any:
-        return int, (int(self),)
-
-
-_ALIASES = {
-    "lr": "learning_rate",
-    "beta1": "beta_1",
-    "beta2": "beta_2",
-    "betas": "beta_1` and `beta_2",
-    "eps": "epsilon",
-    "alpha": "rho",
-    "clip_norm": "clipnorm",
-    "clip_value": "clipvalue",
-}
-
-
-class Optimizer(UserVariables):
+class Optimizer(AddedVariables):
     """The base of every optimizer.
 
     It holds hyperparameters under Keras's names; `build` makes `torch`, the real
@@ -213,13 +124,28 @@ class Optimizer(UserVariables):
     gradient_accumulation_steps: int | None
     #: Trainable torch tensors, in the order in which `step` takes their gradients.
     parameters: list[Tensor]
+    #: Whether the torch optimizer itself does decoupled weight decay.
+    decays_itself: ClassVar[bool] = False
 
-    _buckets: list[Bucket] | None
+    _rate: Rate
+    #: Steps, and how many of them make an update.
+    _iterations: int
+    _accumulated: int
+    #: What it was built over: weights, and all of their tensors that were trainable.
+    _weights: list[Weight]
+    _optimized: list[Tensor]
+    _undecayed: list[Weight]
+    _undecayed_names: list[str]
+    #: How a step is made: stages on the gradients, the update, averages of the weights.
+    _stages: list[Stage]
+    _update: Callable[[Gradients | None], object]
+    _averages: Averages | None
+    _accumulation: Accumulation | None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if "__init__" in vars(cls):
-            cls.__signature__ = _full_signature(cls)
+            cls.__signature__ = full_signature(cls, Optimizer)
 
     def __init__(
         self,
@@ -236,8 +162,9 @@ class Optimizer(UserVariables):
         name: str | None = None,
         **kwargs: Any,
     ) -> None:
+        super().__init__()
         owner = type(self).__name__
-        self._refuse_unknown(kwargs)
+        refuse_unknown(type(self), kwargs)
         if sum(v is not None for v in (clipnorm, clipvalue, global_clipnorm)) > 1:
             raise ValueError(
                 f"{owner}: only one of `clipnorm`, `clipvalue` and `global_clipnorm` "
@@ -245,17 +172,17 @@ class Optimizer(UserVariables):
                 f"global_clipnorm={global_clipnorm}."
             )
         self.name = name or auto_name(to_snake_case(owner))
-        self._rate = self._checked_rate(learning_rate)
-        self.weight_decay = _optional(owner, "weight_decay", weight_decay)
-        self.clipnorm = _optional(owner, "clipnorm", clipnorm)
-        self.clipvalue = _optional(owner, "clipvalue", clipvalue)
-        self.global_clipnorm = _optional(owner, "global_clipnorm", global_clipnorm)
+        self._rate = checked_rate(owner, learning_rate)
+        self.weight_decay = at_least_zero(owner, "weight_decay", weight_decay)
+        self.clipnorm = at_least_zero(owner, "clipnorm", clipnorm)
+        self.clipvalue = at_least_zero(owner, "clipvalue", clipvalue)
+        self.global_clipnorm = at_least_zero(owner, "global_clipnorm", global_clipnorm)
         self.use_ema = bool(use_ema)
         self.ema_momentum = number_in(owner, "ema_momentum", ema_momentum, 0, 1)
         if ema_overwrite_frequency is not None:
             positive_integer(owner, "ema_overwrite_frequency", ema_overwrite_frequency)
         self.ema_overwrite_frequency = ema_overwrite_frequency
-        self.loss_scale_factor = _optional(
+        self.loss_scale_factor = at_least_zero(
             owner, "loss_scale_factor", loss_scale_factor
         )
         steps = gradient_accumulation_steps
@@ -267,58 +194,83 @@ class Optimizer(UserVariables):
         self._accumulated = steps or 1
         self._iterations = 0
         self._accumulation = Accumulation(steps) if steps else None
-        self._averages: Averages | None = None
-        self._undecayed: list[Weight] = []
-        self._undecayed_names: list[str] = []
-        self._own_variables: list[Variable] = []
-        self._weights: list[Weight] = []
-        self._optimized: list[Tensor] = []
-        self._stages: list[Callable[..., Any]] = []
-        self._buckets = None
-        self._may_bucket = False
+        self._averages = None
+        self._undecayed = []
+        self._undecayed_names = []
+        self._weights = []
+        self._optimized = []
+        self._stages = []
         self.parameters = []
         self.built = False
 
-    def _refuse_unknown(self, kwargs: dict[str, Any]) -> None:
-        owner = type(self).__name__
-        if kwargs.pop("decay", None) is not None:
-            warnings.warn(
-                f"{owner}: `decay` is ignored, as in Keras. Pass `learning_rate="
-                "optimizers.schedules.InverseTimeDecay(...)` to lower the learning "
-                "rate, `weight_decay=...` to decay the weights.",
-                stacklevel=4,
-            )
-        if kwargs:
-            name = next(iter(kwargs))
-            known = inspect.signature(type(self)).parameters
-            hint = did_you_mean(name, [*known, *_OPTIONS])
-            if name in _ALIASES:
-                hint = f" Keras calls it `{_ALIASES[name]}`."
-            raise ValueError(f"{owner}: unknown argument(s) {sorted(kwargs)}.{hint}")
-
-    def _checked_rate(self, rate: Any) -> Any:
-        if isinstance(rate, Mapping):
-            rate = deserialize_object(dict(rate))
-        if callable(rate) and not isinstance(rate, (Tensor, np.generic)):
-            return rate
-        return number_in(type(self).__name__, "learning_rate", rate, 0)
-
     # What an algorithm defines
 
-    def make_torch(self, groups: list[dict[str, Any]]) -> optim.Optimizer:
-        """Return the torch optimizer of these parameter groups."""
+    def make_torch(self, groups: list[Group]) -> optim.Optimizer:
+        """Return the torch optimizer of these parameter groups.
+
+        Args:
+            groups: groups of parameters with their options, as torch takes them.
+        """
         if type(self).update_step is Optimizer.update_step:
             raise NotImplementedError(
                 f"Optimizer {type(self).__name__} has no `update_step(self, gradient, "
                 "variable, learning_rate)`. Define it to update the variable."
             )
-        return UpdateSteps(self, groups)
+        return UpdateSteps(groups, self._weights, self.update_step)
 
-    #: Whether the torch optimizer itself does decoupled weight decay.
-    decays_itself: ClassVar[bool] = False
+    def update_step(
+        self, gradient: Tensor, variable: Weight, learning_rate: float
+    ) -> None:
+        """Update one variable by its gradient: for optimizers of your own.
+
+        Args:
+            gradient: the gradient, in the variable's layout.
+            variable: the weight.
+            learning_rate: the learning rate of this step.
+        """
+        raise NotImplementedError
+
+    def _get_variable_index(self, variable: Weight) -> int:
+        """Return the position of a weight among those it was built over."""
+        return next(i for i, w in enumerate(self._weights) if w is variable)
+
+    def moments(self) -> tuple[tuple[Moment, ...], ...]:
+        """Return what is kept for each weight, in the order of Keras's files.
+
+        The moments of an inner tuple are interleaved weight by weight.
+
+        Example:
+            >>> from torchkeras.optimizers import Adam
+            >>> [moment.name for group in Adam().moments() for moment in group]
+            ['momentum', 'velocity']
+        """
+        return ()
+
+    def _moment_variables(self) -> list[StateVariable]:
+        """Return what is kept for each weight, as Keras lists it."""
+        return [
+            moment_of(weight, moment, self.torch.state)
+            for group in self.moments()
+            for weight in self._weights
+            for moment in group
+        ]
+
+    def _new_state(self, parameter: Tensor, group: Group) -> dict[str, Any]:
+        """Return the torch state of a parameter before the first step."""
+        state: dict[str, Any] = {}
+        if "step" not in group:  # else the group counts
+            on_device = group.get("fused") or group.get("capturable")
+            device = parameter.device if on_device else None
+            state["step"] = torch.zeros((), device=device)
+        for moment in (moment for some in self.moments() for moment in some):
+            state[moment.key] = torch.full_like(parameter, moment.initial)
+        return state
 
     def _before_update(self) -> None:
         """Set hyperparameters that change from step to step."""
+
+    def _after_load(self) -> None:
+        """Bring what depends on the loaded state up to date."""
 
     # Building
 
@@ -351,6 +303,9 @@ class Optimizer(UserVariables):
     def bind(self, variables: Iterable[Weight]) -> None:
         """Build over these weights, or anew where nothing was learned yet.
 
+        Args:
+            variables: parameters, `Variable`s and views in Keras's layout.
+
         Raises:
             ValueError: when steps were made, and some of the weights are new.
         """
@@ -370,53 +325,6 @@ class Optimizer(UserVariables):
         # Not `build` alone: a user's own makes variables each time it is called.
         (self._check_known if self.built else self.build)(variables)
 
-    def _groups(self) -> list[dict[str, Any]]:
-        rate = self._current_rate()
-        group = {"params": self._optimized, "lr": rate}
-        if not self.decays_itself or not self.weight_decay:
-            return [group]
-        decayed = {id(t) for t in self._decayed()}
-        spared = [t for t in self._optimized if id(t) not in decayed]
-        group["params"] = [t for t in self._optimized if id(t) in decayed]
-        group["weight_decay"] = self.weight_decay
-        rest = {"params": spared, "lr": rate, "weight_decay": 0.0}
-        return [group, rest] if spared else [group]
-
-    def _decayed(self) -> list[Tensor]:
-        """Return the trainable tensors that weight decay applies to."""
-        spared = {id(t) for w in self._undecayed for t in tensors_of(w)}
-        pattern = "|".join(self._undecayed_names)
-        named = {
-            id(t)
-            for w in self._weights
-            if pattern and re.search(pattern, getattr(w, "name", None) or "")
-            for t in tensors_of(w)
-        }
-        return [t for t in self._optimized if id(t) not in spared | named]
-
-    def _make_stages(self) -> list[Callable[..., Any]]:
-        """Return what is done to gradients before an update, in Keras's order."""
-        stages: list[Callable[..., Any]] = []
-        if self.loss_scale_factor is not None:
-            stages.append(unscaling(self.loss_scale_factor))
-        if self._accumulation is not None:
-            stages.append(self._accumulation)
-        units = [tensors_of(weight) for weight in self._weights]
-        clip = clipping(self.clipnorm, self.clipvalue, self.global_clipnorm, units)
-        if clip is not None:
-            stages.append(clip)
-        if self.weight_decay and not self.decays_itself:
-            self._decayed_ids = {id(t) for t in self._decayed()}
-            stages.append(self._decay)
-        return stages
-
-    def _decay(self, params: list[Tensor], grads: list[Tensor]) -> list[Tensor]:
-        decayed = [p for p in params if id(p) in self._decayed_ids]
-        if decayed:
-            factor = 1 - self.weight_decay * self.torch.param_groups[0]["lr"]
-            foreach.mul_(decayed, factor)
-        return grads
-
     def _unknown(self, weights: Iterable[Weight]) -> Weight | None:
         """Return a trainable weight that this optimizer was not built over."""
         known = {id(t) for t in self._optimized}
@@ -434,6 +342,66 @@ class Optimizer(UserVariables):
                 "Make a new optimizer for a new set of weights: `compile` again after "
                 "layers were thawed, added, or built by a later call."
             )
+
+    def _groups(self) -> list[Group]:
+        rate = self._current_rate()
+        group: Group = {"params": self._optimized, "lr": rate}
+        if not self.decays_itself or not self.weight_decay:
+            return [group]
+        decayed = self._decayed()
+        spared = [t for t in self._optimized if id(t) not in decayed]
+        group["params"] = [t for t in self._optimized if id(t) in decayed]
+        group["weight_decay"] = self.weight_decay
+        rest: Group = {"params": spared, "lr": rate, "weight_decay": 0.0}
+        return [group, rest] if spared else [group]
+
+    def _decayed(self) -> set[int]:
+        """Return the ids of the trainable tensors that weight decay applies to."""
+        named = named_like(self._weights, self._undecayed_names)
+        return {id(t) for t in self._optimized} - ids_of([*self._undecayed, *named])
+
+    def _make_stages(self) -> list[Stage]:
+        """Return what is done to gradients before an update, in Keras's order."""
+        stages: list[Stage] = []
+        if self.loss_scale_factor is not None:
+            stages.append(unscaling(self.loss_scale_factor))
+        if self._accumulation is not None:
+            stages.append(self._accumulation)
+        units = [tensors_of(weight) for weight in self._weights]
+        clip = clipping(self.clipnorm, self.clipvalue, self.global_clipnorm, units)
+        if clip is not None:
+            stages.append(clip)
+        if self.weight_decay and not self.decays_itself:
+            stages.append(self._decaying())
+        return stages
+
+    def _decaying(self) -> Stage:
+        decayed = self._decayed()
+
+        def decay(params: list[Tensor], grads: list[Tensor]) -> None:
+            weights = [p for p in params if id(p) in decayed]
+            if weights and self.weight_decay:
+                rate = self.torch.param_groups[0]["lr"]
+                foreach.mul_(weights, 1 - self.weight_decay * rate)
+
+        return decay
+
+    def _ensure_state(self) -> None:
+        """Make the state of parameters that had no step yet."""
+        for group in self.torch.param_groups:
+            for parameter in group["params"]:
+                if not self.torch.state.get(parameter):
+                    state = self._new_state(parameter, group)
+                    self.torch.state[parameter] = state
+
+    def refresh(self) -> None:
+        """Look at the torch optimizer again, after its state or groups changed."""
+        if not self.built:
+            return
+        self.parameters = [t for t in self._optimized if t.requires_grad]
+        self._update = Updater(self.torch, self.parameters)
+        if self._averages is not None:
+            self._averages.follow()
 
     def exclude_from_weight_decay(
         self,
@@ -459,11 +427,14 @@ class Optimizer(UserVariables):
 
     # The step
 
-    def step(self, gradients: Sequence[Tensor | None] | None = None) -> None:
+    def step(self, gradients: Gradients | None = None) -> None:
         """Update the weights by their gradients.
 
         Args:
             gradients: one for each of `parameters`; by default each one's ``.grad``.
+
+        Raises:
+            ValueError: before `build`.
         """
         if not self.built:
             raise ValueError(
@@ -472,100 +443,23 @@ class Optimizer(UserVariables):
             )
         with torch.no_grad():
             if callable(self._rate):
-                self._set_rate(self._current_rate())
-            if not self._stages or self._prepared(gradients):
+                set_rate(self.torch, self._current_rate())
+            stages = self._stages
+            if not stages or run_stages(stages, self.parameters, gradients):
                 self._before_update()
                 self._update(gradients)
             if self._averages is not None:
-                self._averages.update(self._updates())
+                self._averages.update(self._updates_made())
         self._iterations += 1
 
-    def _update(self, gradients: Sequence[Tensor | None] | None) -> None:
-        if gradients is None:
-            grads = [g for p in self.parameters if (g := p.grad) is not None]
-        else:
-            gradients = self._strided_like_parameters(gradients)
-            grads = [g for g in gradients if g is not None]
-        buckets = self._buckets
-        if (
-            buckets is None
-            or len(grads) != len(self.parameters)
-            or self._is_intercepted()
-        ):
-            self._update_by_torch(gradients)
-        elif len(buckets) == 1:
-            buckets[0].run(grads)
-        else:
-            for bucket in buckets:
-                bucket.run([grads[i] for i in bucket.indices])
-
-    def _strided_like_parameters(
-        self, gradients: Sequence[Tensor | None]
-    ) -> list[Tensor | None]:
-        # Fused kernels walk through memory: other strides would mix up the elements.
-        return [
-            g if g is None or g.stride() == p.stride() else _strided_like(p, g)
-            for p, g in zip(self.parameters, gradients, strict=True)
-        ]
-
-    def _is_intercepted(self) -> bool:
-        """Say whether someone watches or replaces the torch optimizer's own step."""
-        return torch_private.is_hooked(self.torch) or "step" in self.torch.__dict__
-
-    def _update_by_torch(self, gradients: Sequence[Tensor | None] | None) -> None:
-        if gradients is not None:
-            for parameter, grad in zip(self.parameters, gradients, strict=True):
-                parameter.grad = grad
-        self.torch.step()
-        if self._buckets is None and self._may_bucket:
-            self._buckets = make_buckets(self.torch, self.parameters)
-            self._may_bucket = False
-        if gradients is not None:
-            self.zero_grad()
-
-    def _prepared(self, gradients: Sequence[Tensor | None] | None) -> bool:
-        """Run the stages on the gradients, in place; False for no update yet."""
-        if gradients is None:
-            gradients = [p.grad for p in self.parameters]
-        pairs = [
-            (p, g)
-            for p, g in zip(self.parameters, gradients, strict=True)
-            if g is not None
-        ]
-        params, grads = [p for p, _ in pairs], [g for _, g in pairs]
-        return all(stage(params, grads) is not False for stage in self._stages)
-
-    def refresh(self) -> None:
-        """Look at the torch optimizer again, after its state or groups changed."""
-        if not self.built:
-            return
-        self.parameters = [t for t in self._optimized if t.requires_grad]
-        self._follow_parameters()
-        self._buckets = make_buckets(self.torch, self.parameters)
-        self._may_bucket = self._buckets is None
-
-    def _follow_parameters(self) -> None:
-        """Bring the state to the device and the memory format of its parameters.
-
-        Both change with ``model.to(...)``, and kernels rely on either.
-        """
-        for p, state in self.torch.state.items():
-            for key, value in state.items():
-                if not isinstance(value, Tensor) or key in ("step", "mu_product"):
-                    continue
-                if value.shape != p.shape:
-                    state[key] = value.to(p.device)
-                elif (value.device, value.stride()) != (p.device, p.stride()):
-                    state[key] = _strided_like(p, value)
-        if self._averages is not None:
-            self._averages.follow()
-
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """Drop the gradients."""
+        """Drop the gradients.
+
+        Args:
+            set_to_none: accepted for torch's signature: gradients are always dropped.
+        """
         for parameter in self.parameters:
             parameter.grad = None
-
-    # Keras's ways to step
 
     def apply_gradients(
         self, grads_and_vars: Iterable[tuple[Tensor | None, Weight]]
@@ -574,6 +468,10 @@ class Optimizer(UserVariables):
 
         Args:
             grads_and_vars: pairs of a gradient, in Keras's layout, and its weight.
+
+        Raises:
+            ValueError: when weights and gradients do not fit, or all gradients are
+                None.
         """
         pairs = list(grads_and_vars)
         self.apply([grad for grad, _ in pairs], [weight for _, weight in pairs])
@@ -593,6 +491,13 @@ class Optimizer(UserVariables):
         Raises:
             ValueError: when weights and gradients do not fit, or all gradients are
                 None.
+
+        Example:
+            >>> from torchkeras.optimizers import SGD
+            >>> weight = Variable([1.0, 2.0])
+            >>> SGD(0.5).apply([torch.ones(2)], [weight])
+            >>> weight.tolist()
+            [0.5, 1.5]
         """
         if not len(grads):
             return
@@ -601,66 +506,46 @@ class Optimizer(UserVariables):
                 f"Optimizer '{self.name}' is not built: pass the weights along with "
                 "the gradients, or call `optimizer.build(weights)` first."
             )
-        given = trainable_variables
-        weights = self._trainable_weights() if given is None else list(given)
+        known = [w for w in self._weights if is_trainable(w)]
+        weights = known if trainable_variables is None else list(trainable_variables)
         self._build_or_check(weights)
-        if len(grads) != len(weights):
-            raise ValueError(
-                f"Optimizer '{self.name}': expected one gradient for each of "
-                f"{len(weights)} weights, got {len(grads)}."
-            )
-        if all(grad is None for grad in grads):
-            raise ValueError(
-                f"Optimizer '{self.name}': all gradients are None. Check that the loss "
-                "depends on the weights."
-            )
-        pairs = zip(grads, weights, strict=True)
-        if missing := [getattr(w, "path", "") for grad, w in pairs if grad is None]:
-            warnings.warn(
-                f"Optimizer '{self.name}': there is no gradient for {missing}, which "
-                "stay as they are. Check that the loss depends on them.",
-                stacklevel=2,
-            )
-        self.step(self._in_torch_layout(grads, weights))
+        check_gradients(self.name, grads, weights)
+        # Stages change gradients in place, and these are the caller's.
+        found = in_torch_layout(grads, weights, copy=bool(self._stages))
+        self.step([found.get(id(p)) for p in self.parameters])
 
-    def _in_torch_layout(
-        self, grads: Sequence[Tensor | None], weights: Sequence[Weight]
-    ) -> list[Tensor | None]:
-        found: dict[int, Tensor] = {}
-        for grad, weight in zip(grads, weights, strict=True):
-            if grad is None:
-                continue
-            targets = tensors_of(weight)
-            grad = to_tensor(grad, targets[0])
-            path = getattr(weight, "path", type(weight).__name__)
-            check_assigned(path, tuple(weight.shape), tuple(grad.shape))
-            for target, part in zip(
-                targets, to_torch_layout(weight, grad), strict=True
-            ):
-                # Stages change gradients in place, and these are the caller's.
-                found[id(target)] = part.clone() if self._stages else part
-        return [found.get(id(p)) for p in self.parameters]
-
-    def _trainable_weights(self) -> list[Weight]:
-        return [w for w in self._weights if is_trainable(w)]
-
-    def minimize(self, loss: Any, var_list: Sequence[Weight], tape: Any = None) -> Any:
-        """Make one step that lowers a loss.
+    def minimize(
+        self,
+        loss: Tensor | Callable[[], Tensor],
+        var_list: Sequence[Weight],
+        tape: object = None,
+    ) -> Iterations:
+        """Make one step that lowers a loss, and return the count of steps.
 
         Args:
             loss: the loss, or a function without arguments that returns it.
             var_list: the weights.
             tape: ignored; PyTorch records by itself.
+
+        Example:
+            >>> from torchkeras.optimizers import SGD
+            >>> weight = Variable([1.0, 2.0])
+            >>> int(SGD(0.5).minimize(lambda: (weight * weight).sum(), [weight]))
+            1
         """
         self._build_or_check(list(var_list))
         self.zero_grad()
-        value: Any = loss if isinstance(loss, Tensor) else loss()
+        value = loss if isinstance(loss, Tensor) else loss()
         self.scale_loss(value).backward()
         self.step()
         return self.iterations
 
     def scale_loss(self, loss: Tensor) -> Tensor:
-        """Multiply the loss by `loss_scale_factor`, where there is one."""
+        """Multiply the loss by `loss_scale_factor`, where there is one.
+
+        Args:
+            loss: the loss.
+        """
         if self.loss_scale_factor is None:
             return loss
         return loss * self.loss_scale_factor
@@ -668,11 +553,15 @@ class Optimizer(UserVariables):
     def finalize_variable_values(
         self, var_list: Iterable[Weight] | None = None
     ) -> None:
-        """Replace the weights by their moving averages, where these are kept."""
+        """Replace the weights by their moving averages, where these are kept.
+
+        Args:
+            var_list: accepted for Keras's signature: all weights are replaced.
+        """
         if self.built and self._averages is not None:
             self._averages.overwrite()
 
-    # Hyperparameters
+    # Learning rate and count
 
     @property
     def learning_rate(self) -> LearningRate:
@@ -681,12 +570,14 @@ class Optimizer(UserVariables):
         Set it to a number, a schedule or a function; `assign` on it does the same.
         """
         rate = LearningRate(self._current_rate())
-        rate._owner = self
-        return rate
+        return rate.read_from(self._current_rate, self._set_learning_rate)
 
     @learning_rate.setter
-    def learning_rate(self, rate: Any) -> None:
-        rate = self._checked_rate(rate)
+    def learning_rate(self, rate: GivenRate) -> None:
+        self._set_learning_rate(rate)
+
+    def _set_learning_rate(self, rate: GivenRate) -> None:
+        rate = checked_rate(type(self).__name__, rate)
         if isinstance(self._rate, LearningRateSchedule) and not callable(rate):
             raise TypeError(
                 f"Optimizer '{self.name}' follows the schedule "
@@ -695,34 +586,108 @@ class Optimizer(UserVariables):
             )
         self._rate = rate
         if self.built:
-            self._set_rate(self._rate if not callable(rate) else self._current_rate())
+            set_rate(self.torch, self._current_rate() if callable(rate) else rate)
 
     def _current_rate(self) -> float:
         if isinstance(self._rate, LearningRateSchedule):
             return float(self._rate(self._iterations))
         if callable(self._rate):
-            rate: Any = self._rate()
-            return float(rate)
+            return float(self._rate())
         if self.built and self.torch.param_groups:
             return float(self.torch.param_groups[0]["lr"])
         return self._rate
 
-    def _set_rate(self, rate: float) -> None:
-        """Set the rate of every group; groups keep their ratio to the first."""
-        first, *rest = self.torch.param_groups
-        for group in rest:
-            ratio = group["lr"] / first["lr"] if first["lr"] else 1.0
-            group["lr"] = rate * ratio
-        first["lr"] = rate
-
     @property
     def iterations(self) -> Iterations:
         """How many updates were made."""
-        count = Iterations(self._updates())
-        count._owner = self
-        return count
+        return Iterations(self._updates_made()).read_from(
+            self._updates_made,
+            lambda count: self._count_from(int(count) * self._accumulated),
+        )
 
-    # State
+    def _updates_made(self) -> int:
+        return self._iterations // self._accumulated
+
+    def _count_from(self, iterations: int) -> None:
+        """Set the count of steps, and with it torch's own counters."""
+        self._iterations = iterations
+        if self._accumulation is not None:
+            self._accumulation.count = iterations % self._accumulation.steps
+        updates = self._updates_made()
+        for state in self.torch.state.values() if self.built else ():
+            if isinstance(state.get("step"), Tensor):
+                state["step"].fill_(updates)
+        for group in self.torch.param_groups if self.built else ():
+            if "step" in group:
+                group["step"] = updates
+
+    # State, as Keras lists it
+
+    def _keras_state(self) -> KerasState:
+        return KerasState(self)
+
+    @property
+    def variables(self) -> list[Variable]:
+        """The state as Keras lists it: the values of this moment, in Keras's layout."""
+        return self._keras_state().variables()
+
+    def state_for_keras(
+        self, weights: Iterable[Weight] | None = None
+    ) -> list[np.ndarray]:
+        """Return the arrays that a Keras file holds for this optimizer, in its order.
+
+        Args:
+            weights: the weights, to build over where it was not built yet.
+        """
+        return self._keras_state().arrays(weights)
+
+    def load_state_from_keras(
+        self, weights: Iterable[Weight] | None, arrays: Sequence[Any]
+    ) -> None:
+        """Restore what `state_for_keras`, or Keras itself, wrote.
+
+        Args:
+            weights: the weights, to build over where it was not built yet.
+            arrays: the arrays, in Keras's order and layout.
+
+        Raises:
+            ValueError: when number, shapes or values of the arrays do not fit;
+                nothing is changed then.
+        """
+        self._keras_state().load(weights, arrays)
+
+    def set_weights(self, weights: Sequence[Any]) -> None:
+        """Set the values of `variables`.
+
+        Args:
+            weights: the values, in the order of `variables`.
+
+        Raises:
+            ValueError: when their number or shapes do not fit.
+        """
+        self._keras_state().load(None, weights)
+
+    def save_own_variables(self, store: MutableMapping[str, Any]) -> None:
+        """Write the variables into `store`, under their numbers.
+
+        Args:
+            store: a mapping, such as a group of an HDF5 file.
+        """
+        arrays = self._keras_state().arrays()
+        store.update({str(number): array for number, array in enumerate(arrays)})
+
+    def load_own_variables(self, store: Mapping[str, Any]) -> None:
+        """Read the variables from `store`.
+
+        Args:
+            store: what `save_own_variables` wrote.
+
+        Raises:
+            ValueError: when they do not fit; nothing is changed then.
+        """
+        self._keras_state().load(None, [store[str(i)] for i in range(len(store))])
+
+    # State, as torch keeps it
 
     def state_dict(self) -> dict[str, Any]:
         """Return the torch optimizer's state, and what is kept beside it."""
@@ -735,7 +700,11 @@ class Optimizer(UserVariables):
 
     @no_grad()
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Restore what `state_dict`, of this optimizer or its torch one, returned."""
+        """Restore what `state_dict`, of this optimizer or its torch one, returned.
+
+        Args:
+            state_dict: the state.
+        """
         state = dict(state_dict)
         extra = state.pop("keras", None)
         self.torch.load_state_dict(state)
@@ -751,21 +720,26 @@ class Optimizer(UserVariables):
         self._after_load()
         self.refresh()
 
-    # Config
+    # Config and copies
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments, from which `from_config` makes a twin."""
         rate = self._rate if callable(self._rate) else self._current_rate()
         config = {"name": self.name, "learning_rate": serialize_object(rate)}
-        config |= {key: getattr(self, key) for key in _OPTIONS if key != "name"}
+        config |= {key: getattr(self, key) for key in OPTIONS if key != "name"}
         own = inspect.signature(type(self).__init__).parameters
         return config | {key: self.__dict__[key] for key in own if key in self.__dict__}
 
     @classmethod
     def from_config(
         cls, config: dict[str, Any], custom_objects: Mapping[str, Any] | None = None
-    ) -> Any:
-        """Make an optimizer from what `get_config` returned."""
+    ) -> Self:
+        """Make an optimizer from what `get_config` returned.
+
+        Args:
+            config: the constructor's arguments.
+            custom_objects: classes by their names, for what the config names.
+        """
         rate = config.get("learning_rate")
         if isinstance(rate, dict):
             rate = deserialize_object(rate, custom_objects)
@@ -773,42 +747,13 @@ class Optimizer(UserVariables):
         return cls(**config)
 
     def __getstate__(self) -> dict[str, Any]:
-        # Both hold on to the tensors of one optimizer; a copy makes its own.
-        return {**self.__dict__, "_buckets": None, "_stages": []}
+        # Stages hold on to the tensors of one optimizer; a copy makes its own.
+        return {**self.__dict__, "_stages": []}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         if self.built:
             self._stages = self._make_stages()
-            self._may_bucket = True
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} name={self.name}>"
-
-
-_OPTIONS = list(inspect.signature(Optimizer).parameters)[1:-1]
-
-
-def _full_signature(cls: type[Optimizer]) -> inspect.Signature:
-    """Return a constructor's signature with the shared options spelled out."""
-    signature = inspect.signature(cls.__init__)
-    own = list(signature.parameters.values())[1:]
-    if not own or own[-1].name != "options":
-        return signature.replace(parameters=own)
-    taken = {parameter.name for parameter in own}
-    shared = inspect.signature(Optimizer.__init__).parameters
-    missing = [
-        shared[name].replace(kind=inspect.Parameter.KEYWORD_ONLY)
-        for name in _OPTIONS
-        if name not in taken
-    ]
-    keywords = own[-1].replace(name="kwargs")
-    return signature.replace(parameters=[*own[:-1], *missing, keywords])
-
-
-def _strided_like(parameter: Tensor, value: Tensor) -> Tensor:
-    return torch.empty_like(parameter, dtype=value.dtype).copy_(value)
-
-
-def _optional(owner: str, name: str, value: Any) -> float | None:
-    return None if value is None else number_in(owner, name, value, 0)

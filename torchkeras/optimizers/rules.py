@@ -71,7 +71,6 @@ class RMSprop(ForeachOptimizer):
 
     @staticmethod
     def keys(group: Group) -> tuple[str, ...]:
-        """Return the names of the state that `update` takes."""
         momentum = ("momentum",) if group["momentum"] else ()
         centered = ("average_gradient",) if group["centered"] else ()
         return ("velocity", *momentum, *centered)
@@ -80,7 +79,6 @@ class RMSprop(ForeachOptimizer):
     def update(
         params: list[Tensor], grads: Sequence[Tensor], state: State, group: Group
     ) -> None:
-        """Change parameters and state in place."""
         velocities, *others = state
         rho = group["rho"]
         foreach.mul_(velocities, rho)
@@ -105,14 +103,12 @@ class Adamax(ForeachOptimizer):
 
     @staticmethod
     def keys(group: Group) -> tuple[str, ...]:
-        """Return the names of the state that `update` takes."""
         return ("momentum", "norm")
 
     @staticmethod
     def update(
         params: list[Tensor], grads: Sequence[Tensor], state: State, group: Group
     ) -> None:
-        """Change parameters and state in place."""
         momentums, norms = state
         beta1, beta2 = group["betas"]
         foreach.lerp_(momentums, grads, 1 - beta1)
@@ -128,14 +124,12 @@ class Ftrl(ForeachOptimizer):
 
     @staticmethod
     def keys(group: Group) -> tuple[str, ...]:
-        """Return the names of the state that `update` takes."""
         return ("accumulator", "linear")
 
     @staticmethod
     def update(
         params: list[Tensor], grads: Sequence[Tensor], state: State, group: Group
     ) -> None:
-        """Change parameters and state in place."""
         accumulators, linears = state
         rate, power = group["lr"], -group["power"]
         before = foreach.pow(accumulators, power)
@@ -160,14 +154,12 @@ class Lion(ForeachOptimizer):
 
     @staticmethod
     def keys(group: Group) -> tuple[str, ...]:
-        """Return the names of the state that `update` takes."""
         return ("momentum",)
 
     @staticmethod
     def update(
         params: list[Tensor], grads: Sequence[Tensor], state: State, group: Group
     ) -> None:
-        """Change parameters and state in place."""
         (momentums,) = state
         beta1, beta2 = group["betas"]
         steps = foreach.mul(momentums, beta1)
@@ -183,14 +175,12 @@ class Lamb(ForeachOptimizer):
 
     @staticmethod
     def keys(group: Group) -> tuple[str, ...]:
-        """Return the names of the state that `update` takes."""
         return ("momentum", "velocity")
 
     @staticmethod
     def update(
         params: list[Tensor], grads: Sequence[Tensor], state: State, group: Group
     ) -> None:
-        """Change parameters and state in place."""
         steps = _adam_steps(grads, state, group)
         lengths = zip(foreach.norm(params), foreach.norm(steps), strict=True)
         ratios = [
@@ -226,14 +216,12 @@ class Adafactor(ForeachOptimizer):
 
     @staticmethod
     def keys(group: Group) -> tuple[str, ...]:
-        """Return the names of the state that `update` takes."""
         return ("axes", "rows", "columns", "velocity")
 
     @staticmethod
     def update(
         params: list[Tensor], grads: Sequence[Tensor], state: State, group: Group
     ) -> None:
-        """Change parameters and state in place."""
         step = group["step"]
         rate = min(group["lr"], 1 / math.sqrt(step))
         weight = step ** group["beta_2_decay"]
@@ -272,14 +260,12 @@ class Muon(ForeachOptimizer):
 
     @staticmethod
     def keys(group: Group) -> tuple[str, ...]:
-        """Return the names of the state that `update` takes."""
         return ("momentum",) if group["matrices"] else ("momentum", "velocity")
 
     @staticmethod
     def update(
         params: list[Tensor], grads: Sequence[Tensor], state: State, group: Group
     ) -> None:
-        """Change parameters and state in place."""
         rate = group["lr"]
         if group["decay"]:
             foreach.mul_(params, 1 - rate * group["decay"])
@@ -327,14 +313,12 @@ class ScheduleFreeAdamW(ForeachOptimizer):
 
     @staticmethod
     def keys(group: Group) -> tuple[str, ...]:
-        """Return the names of the state that `update` takes."""
         return ("momentum", "velocity")
 
     @staticmethod
     def update(
         params: list[Tensor], grads: Sequence[Tensor], state: State, group: Group
     ) -> None:
-        """Change parameters and state in place."""
         points, velocities = state
         (beta1, beta2), step = group["betas"], group["step"]
         rate = group["lr"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
@@ -33,7 +33,11 @@ class LearningRateSchedule:
     """
 
     def __call__(self, step: Any) -> Any:
-        """Return the learning rate at `step`."""
+        """Return the learning rate at `step`.
+
+        Args:
+            step: how many steps were made before.
+        """
         raise NotImplementedError(
             f"Learning rate schedule {type(self).__name__} has no `__call__(self, "
             "step)`. Define it to return the learning rate at that step."
@@ -47,8 +51,12 @@ class LearningRateSchedule:
         )
 
     @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Any:
-        """Make a schedule from what `get_config` returned."""
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """Make a schedule from what `get_config` returned.
+
+        Args:
+            config: the constructor's arguments.
+        """
         return cls(**config)
 
 
@@ -66,11 +74,14 @@ class _Formula(LearningRateSchedule):
         return self.rate(float(step))
 
     def rate(self, step: float) -> float:
-        """Return the learning rate at one step."""
+        """Return the learning rate at one step.
+
+        Args:
+            step: how many steps were made before.
+        """
         raise NotImplementedError
 
     def get_config(self) -> dict[str, Any]:
-        """Return the constructor's arguments."""
         return dict(vars(self))
 
 
@@ -100,6 +111,11 @@ class ExponentialDecay(_Formula):
         0.05
     """
 
+    initial_learning_rate: float
+    decay_steps: int
+    decay_rate: float
+    staircase: bool
+
     def __init__(
         self,
         initial_learning_rate: float,
@@ -115,7 +131,6 @@ class ExponentialDecay(_Formula):
         self.name = name
 
     def rate(self, step: float) -> float:
-        """Return the learning rate at one step."""
         p = step / self.decay_steps
         p = math.floor(p) if self.staircase else p
         return self.initial_learning_rate * self.decay_rate**p
@@ -140,6 +155,11 @@ class InverseTimeDecay(_Formula):
         0.05
     """
 
+    initial_learning_rate: float
+    decay_steps: int
+    decay_rate: float
+    staircase: bool
+
     def __init__(
         self,
         initial_learning_rate: float,
@@ -155,7 +175,6 @@ class InverseTimeDecay(_Formula):
         self.name = name
 
     def rate(self, step: float) -> float:
-        """Return the learning rate at one step."""
         p = step / self.decay_steps
         p = math.floor(p) if self.staircase else p
         return self.initial_learning_rate / (1 + self.decay_rate * p)
@@ -179,6 +198,9 @@ class PiecewiseConstantDecay(_Formula):
         (0.1, 0.01, 0.001)
     """
 
+    boundaries: Sequence[float]
+    values: Sequence[float]
+
     def __init__(
         self,
         boundaries: Sequence[float],
@@ -196,7 +218,6 @@ class PiecewiseConstantDecay(_Formula):
         self.name = name
 
     def rate(self, step: float) -> float:
-        """Return the learning rate at one step."""
         passed = sum(step > boundary for boundary in self.boundaries)
         return self.values[passed]
 
@@ -221,6 +242,12 @@ class PolynomialDecay(_Formula):
         0.05
     """
 
+    initial_learning_rate: float
+    decay_steps: int
+    end_learning_rate: float
+    power: float
+    cycle: bool
+
     def __init__(
         self,
         initial_learning_rate: float,
@@ -238,7 +265,6 @@ class PolynomialDecay(_Formula):
         self.name = name
 
     def rate(self, step: float) -> float:
-        """Return the learning rate at one step."""
         span = self.decay_steps
         if self.cycle:
             span *= max(1, math.ceil(step / span))
@@ -270,6 +296,12 @@ class CosineDecay(_Formula):
         (0.05, 0.1, 0.0)
     """
 
+    initial_learning_rate: float
+    decay_steps: int
+    alpha: float
+    warmup_target: float | None
+    warmup_steps: int
+
     def __init__(
         self,
         initial_learning_rate: float,
@@ -287,7 +319,6 @@ class CosineDecay(_Formula):
         self.warmup_steps = warmup_steps
 
     def rate(self, step: float) -> float:
-        """Return the learning rate at one step."""
         peak = self.initial_learning_rate
         if self.warmup_target is not None:
             if step < self.warmup_steps:
@@ -321,6 +352,12 @@ class CosineDecayRestarts(_Formula):
         (0.05, 0.1)
     """
 
+    initial_learning_rate: float
+    first_decay_steps: int
+    t_mul: float
+    m_mul: float
+    alpha: float
+
     def __init__(
         self,
         initial_learning_rate: float,
@@ -338,7 +375,6 @@ class CosineDecayRestarts(_Formula):
         self.name = name
 
     def rate(self, step: float) -> float:
-        """Return the learning rate at one step."""
         fraction = step / self.first_decay_steps
         if self.t_mul == 1.0:
             restarts = math.floor(fraction)
@@ -361,6 +397,9 @@ def _cosine(fraction: float, height: float, alpha: float) -> float:
 def serialize(learning_rate_schedule: LearningRateSchedule) -> dict[str, Any]:
     """Return the Keras form of a schedule.
 
+    Args:
+        learning_rate_schedule: the schedule.
+
     Example:
         >>> serialize(ExponentialDecay(0.1, 10, 0.5))["class_name"]
         'ExponentialDecay'
@@ -373,8 +412,16 @@ def deserialize(
 ) -> LearningRateSchedule:
     """Return the schedule that a config stands for.
 
+    Args:
+        config: what `serialize` returned.
+        custom_objects: classes by their names, for what the config names.
+
     Raises:
         ValueError: for an unknown class.
+
+    Example:
+        >>> deserialize(serialize(ExponentialDecay(0.1, 10, 0.5)))(10)
+        0.05
     """
     return schedules.deserialize(config, custom_objects)
 

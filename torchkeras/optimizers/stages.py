@@ -17,6 +17,25 @@ from torchkeras.optimizers import foreach
 Stage = Callable[[list[Tensor], list[Tensor]], object]
 
 
+def run_stages(
+    stages: Sequence[Stage],
+    params: Sequence[Tensor],
+    gradients: Sequence[Tensor | None] | None,
+) -> bool:
+    """Run stages on gradients, in place; return False when there is to be no update.
+
+    Args:
+        stages: the stages, in their order.
+        params: the parameters.
+        gradients: one for each of them; by default each one's ``.grad``.
+    """
+    if gradients is None:
+        gradients = [p.grad for p in params]
+    pairs = [(p, g) for p, g in zip(params, gradients, strict=True) if g is not None]
+    some, grads = [p for p, _ in pairs], [g for _, g in pairs]
+    return all(stage(some, grads) is not False for stage in stages)
+
+
 def unscaling(factor: float) -> Stage:
     """Return the stage that undoes the scaling of the loss."""
 
@@ -136,6 +155,9 @@ class Averages:
     """
 
     values: list[Tensor]
+    params: Sequence[Tensor]
+    momentum: float
+    frequency: int | None
 
     def __init__(
         self, params: Sequence[Tensor], momentum: float, frequency: int | None

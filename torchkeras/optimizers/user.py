@@ -1,4 +1,4 @@
-"""Optimizers that users write: variables beside weights, and `update_step`."""
+"""What optimizers that users write stand on: variables, and a step of `update_step`."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from torchkeras import initializers
 from torchkeras._core.variable import Variable, to_tensor
-from torchkeras.optimizers.variables import (
-    Entry,
-    KerasVariables,
+from torchkeras.optimizers.weights import (
     Weight,
     is_trainable,
     tensors_of,
@@ -19,20 +18,31 @@ from torchkeras.optimizers.variables import (
     variable_name,
 )
 
+#: Updates a weight by its gradient, in the weight's layout, at a learning rate.
+UpdateStep = Callable[[Tensor, Weight, float], object]
+
 
 class UpdateSteps(torch.optim.Optimizer):
     """The torch optimizer of a user's class: it calls `update_step` on each weight.
 
     Args:
-        owner: the optimizer that defines `update_step`.
         groups: the parameter groups.
+        weights: the weights that these parameters are of.
+        update_step: the function of ``(gradient, weight, learning_rate)``.
     """
 
-    owner: UserVariables
+    weights: list[Weight]
+    update_step: UpdateStep
 
-    def __init__(self, owner: UserVariables, groups: list[dict[str, Any]]) -> None:
+    def __init__(
+        self,
+        groups: list[dict[str, Any]],
+        weights: list[Weight],
+        update_step: UpdateStep,
+    ) -> None:
         super().__init__(groups, {"lr": 0.0})
-        self.owner = owner
+        self.weights = weights
+        self.update_step = update_step
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -47,31 +57,27 @@ class UpdateSteps(torch.optim.Optimizer):
             for p in group["params"]
             if p.grad is not None
         }
-        for weight in filter(is_trainable, self.owner._weights):
+        for weight in filter(is_trainable, self.weights):
             if any(id(t) in grads for t in tensors_of(weight)):
                 gradient = to_keras_layout(weight, grads)
-                self.owner.update_step(gradient, weight, self.param_groups[0]["lr"])
+                self.update_step(gradient, weight, self.param_groups[0]["lr"])
         return loss
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "owner": self.owner}
+        kept = {"weights": self.weights, "update_step": self.update_step}
+        return {**super().__getstate__(), **kept}
 
 
-class UserVariables(KerasVariables):
-    """The part of an optimizer that serves classes written by users."""
+class AddedVariables:
+    """The variables that an optimizer adds to its state, and changes in place.
+
+    It knows nothing else of the optimizer that it is a part of.
+    """
 
     _own_variables: list[Variable]
 
-    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        """Update one variable by its gradient: for optimizers of your own."""
-        raise NotImplementedError
-
-    def _own_entries(self) -> list[Entry]:
-        return [Entry(v.name, v.detach, v.assign) for v in self._own_variables]
-
-    def _get_variable_index(self, variable: Weight) -> int:
-        """Return the position of a weight among those it was built over."""
-        return next(i for i, w in enumerate(self._weights) if w is variable)
+    def __init__(self) -> None:
+        self._own_variables = []
 
     def add_variable(
         self,
@@ -132,6 +138,12 @@ class UserVariables(KerasVariables):
 
         Returns:
             A list of variables, or a tuple of lists for several names.
+
+        Example:
+            >>> bias = Variable([1.0], name="bias")
+            >>> both = AddedVariables().add_optimizer_variables([bias], ["m", "v"])
+            >>> [[variable.name for variable in some] for some in both]
+            [['bias_m'], ['bias_v']]
         """
         names = [name] if isinstance(name, str) else list(name)
         several = isinstance(initializer, (list, tuple))
@@ -146,17 +158,32 @@ class UserVariables(KerasVariables):
         lists = tuple([row[i] for row in made] for i in range(len(names)))
         return lists[0] if isinstance(name, str) else lists
 
-    def assign(self, variable: Any, value: Any) -> None:
-        """Replace the value of a weight or a variable in place."""
-        if hasattr(variable, "assign"):
-            variable.assign(value)
-        else:
-            variable.copy_(to_tensor(value, variable))
+    def assign(self, variable: Weight, value: Any) -> None:
+        """Replace the value of a weight or a variable in place.
 
-    def assign_add(self, variable: Any, value: Any) -> None:
-        """Add to a weight or a variable in place."""
+        Args:
+            variable: the weight or the variable.
+            value: the new value, in its layout.
+        """
+        if isinstance(variable, Tensor) and not isinstance(variable, Variable):
+            variable.copy_(to_tensor(value, variable))
+        else:
+            variable.assign(value)
+
+    def assign_add(self, variable: Weight, value: Any) -> None:
+        """Add to a weight or a variable in place.
+
+        Args:
+            variable: the weight or the variable.
+            value: what to add, in its layout.
+        """
         self.assign(variable, variable + value)
 
-    def assign_sub(self, variable: Any, value: Any) -> None:
-        """Subtract from a weight or a variable in place."""
+    def assign_sub(self, variable: Weight, value: Any) -> None:
+        """Subtract from a weight or a variable in place.
+
+        Args:
+            variable: the weight or the variable.
+            value: what to subtract, in its layout.
+        """
         self.assign(variable, variable - value)

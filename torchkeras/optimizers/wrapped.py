@@ -6,15 +6,15 @@ import functools
 import inspect
 import warnings
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 
 from torchkeras._core.errors import unknown_name
-from torchkeras.optimizers.kernels import FUSED, fastest
+from torchkeras.optimizers.kernels import FUSED, Group, fastest
 from torchkeras.optimizers.optimizer import Optimizer, optimizers
-from torchkeras.optimizers.variables import Weight, tensors_of
+from torchkeras.optimizers.weights import Weight, ids_of, tensors_of
 
 Factory = Callable[..., torch.optim.Optimizer]
 
@@ -41,6 +41,10 @@ class TorchOptimizer(Optimizer):
         (0.1, 0.1)
     """
 
+    _factory: Factory | None
+    #: The parameters that the model had when it got this optimizer, if it says so.
+    _present: list[Tensor] | None
+
     def __init__(
         self, optimizer: torch.optim.Optimizer | Factory, name: str | None = None
     ) -> None:
@@ -51,14 +55,12 @@ class TorchOptimizer(Optimizer):
             )
         given = isinstance(optimizer, torch.optim.Optimizer)
         self._factory = None if given else optimizer
-        #: The parameters that the model had when it got this optimizer, if it says so.
-        self._present: list[Tensor] | None = None
+        self._present = None
         super().__init__(_initial_rate(optimizer), name=name)
         if given:
             self.torch = optimizer
 
-    def make_torch(self, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
-        """Return the torch optimizer of these parameter groups."""
+    def make_torch(self, groups: list[Group]) -> torch.optim.Optimizer:
         if self._factory is None:
             self._check_parameters()
             return self.torch
@@ -66,7 +68,11 @@ class TorchOptimizer(Optimizer):
         return self._factory(params or [{"params": []}], **self._speed(params))
 
     def made_beside(self, parameters: Iterable[Tensor]) -> None:
-        """Note the parameters that the model has now: later ones cannot be in it."""
+        """Note the parameters that the model has now: later ones cannot be in it.
+
+        Args:
+            parameters: the model's.
+        """
         self._present = list(parameters)
 
     def _speed(self, params: list[torch.Tensor]) -> dict[str, bool]:
@@ -80,7 +86,7 @@ class TorchOptimizer(Optimizer):
     def _check_parameters(self) -> None:
         held = {id(p) for group in self.torch.param_groups for p in group["params"]}
         wanted = {id(t) for t in self._optimized}
-        known = {id(t) for weight in self._weights for t in tensors_of(weight)}
+        known = ids_of(self._weights)
         if held - known and wanted - held:
             raise ValueError(
                 f"The {type(self.torch).__name__} given was made over other parameters "
@@ -117,10 +123,10 @@ class TorchOptimizer(Optimizer):
             stacklevel=2,
         )
 
-    def _groups(self) -> list[dict[str, Any]]:
+    def _groups(self) -> list[Group]:
         return [{"params": self._optimized}]
 
-    def _new_state(self, parameter: Tensor, group: dict[str, Any]) -> dict[str, Any]:
+    def _new_state(self, parameter: Tensor, group: Group) -> dict[str, Any]:
         return {}  # torch's classes make all of it, or none, at the first step
 
     def get_config(self) -> dict[str, Any]:
@@ -148,8 +154,16 @@ class TorchOptimizer(Optimizer):
     @classmethod
     def from_config(
         cls, config: dict[str, Any], custom_objects: Mapping[str, Any] | None = None
-    ) -> TorchOptimizer:
-        """Make an optimizer from what `get_config` returned."""
+    ) -> Self:
+        """Make an optimizer from what `get_config` returned.
+
+        Args:
+            config: the name of torch's class and its options.
+            custom_objects: accepted for the base's signature.
+
+        Raises:
+            ValueError: for a class that is not torch's.
+        """
         known = torch.optim.__all__
         name = config.get("torch_class")
         factory = getattr(torch.optim, name) if name in known else None
@@ -227,6 +241,9 @@ def get(identifier: Any) -> Any:
 def serialize(optimizer: Optimizer) -> dict[str, Any]:
     """Return the Keras form of an optimizer.
 
+    Args:
+        optimizer: the optimizer.
+
     Example:
         >>> serialize(get("sgd"))["class_name"]
         'SGD'
@@ -239,7 +256,15 @@ def deserialize(
 ) -> Any:
     """Return the optimizer that a config stands for.
 
+    Args:
+        config: what `serialize` returned, or a name.
+        custom_objects: classes by their names, for what the config names.
+
     Raises:
         ValueError: for an unknown class.
+
+    Example:
+        >>> type(deserialize(serialize(get("sgd")))).__name__
+        'SGD'
     """
     return optimizers.deserialize(config, custom_objects)
