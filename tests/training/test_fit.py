@@ -372,7 +372,8 @@ def test_modes_are_switched_and_restored() -> None:
     modes.clear()
     model.fit(X[:4], Y[:4], validation_data=(X[:4], Y[:4]), verbose=0)
     model.predict(X[:4], verbose=0)
-    assert modes == [True, False, False]
+    tried = [False, False]  # a batch of each, before the first step
+    assert modes == [*tried, True, False, False]
     assert model.training is False
 
 

@@ -282,16 +282,13 @@ class CompiledMetrics:
             ):
                 flat = self.outputs.flat(y_true, y_pred, sample_weight)
                 (y_true,), (y_pred,), (sample_weight,) = flat
-            if self._may_wait(y_pred):
+            if y_pred.numel() <= _SMALL_OUTPUT and not hasattr(y_pred, "_keras_mask"):
                 self._pending.append((y_true, y_pred.detach(), sample_weight))
                 if len(self._pending) >= _PENDING:
                     self.flush()
                 return
         self.flush()
         self._update_now(y_true, y_pred, sample_weight)
-
-    def _may_wait(self, y_pred: Tensor) -> bool:
-        return y_pred.numel() <= _SMALL_OUTPUT and not hasattr(y_pred, "_keras_mask")
 
     def flush(self) -> None:
         """Update the metrics by the outputs that were kept."""

@@ -21,6 +21,7 @@ from torchkeras.callbacks import CallbackList, History
 from torchkeras.layers.layer import Layer
 from torchkeras.training.arrays import (
     as_tensors,
+    pack_x_y_sample_weight,
     split_samples,
     to_device,
     unpack_x_y_sample_weight,
@@ -35,7 +36,7 @@ from torchkeras.training.objective import (
     metrics_module,
 )
 from torchkeras.training.passes import Pass
-from torchkeras.training.validation import check_batch, check_keys
+from torchkeras.training.validation import check_alike, check_batch, check_keys
 
 Step = Callable[[Any], Any]
 
@@ -294,6 +295,14 @@ class Trainer(Layer):
         return made or getattr(self, f"{mode}_function")
 
     @property
+    def _has_own_test_step(self) -> bool:
+        own, base = type(self), Trainer
+        return (own.test_step, own.make_test_function) != (
+            base.test_step,
+            base.make_test_function,
+        )
+
+    @property
     def _has_own_step(self) -> bool:
         own, base = type(self), Trainer
         return (own.train_step, own.make_train_function) != (
@@ -436,6 +445,8 @@ class Trainer(Layer):
             validation_batch_size, validation_steps,
         )  # fmt: skip
         self._prepare("fit", data, validation)
+        if validation is not None and validation_data is not None:
+            self._try_validation(data.batches, validation.batches)
         events = self._callback_list(
             callbacks, verbose, data, epochs=planned.stop, add_history=True
         )
@@ -778,6 +789,46 @@ class Trainer(Layer):
                 if part is not None:
                     part.batches.check_with(check)
 
+    def _try_validation(self, batches: Batches, validation: Batches) -> None:
+        """Find now what an evaluation would refuse after the first epoch.
+
+        One batch is evaluated and forgotten. One of the training data goes before it:
+        losses and metrics are chosen by the first shapes that they see.
+        """
+        self._check_keys("fit, `validation_data`", validation)
+        first, held_out = batches.first(), validation.first()
+        if first is None or held_out is None:
+            return
+        check_alike(first, held_out)
+        stateful = any(getattr(m, "stateful", False) for m in self.modules())
+        if stateful or self._has_own_test_step:
+            return
+        tried = {"`validation_data`": held_out}
+        if not self._has_own_step:
+            tried = {"`x` and `y`": first, **tried}
+        with self._mode(False), torch.no_grad(), self._untouched():
+            for argument, batch in tried.items():
+                try:
+                    self.test_step(pack_x_y_sample_weight(*batch))
+                except Exception as error:
+                    error.add_note(f"Raised by `fit` on a first batch of {argument}.")
+                    raise
+        self.reset_metrics()
+
+    @contextlib.contextmanager
+    def _untouched(self) -> Generator[None]:
+        """Leave buffers and random numbers as they were."""
+        buffers = [(buffer, buffer.clone()) for buffer in self.buffers()]
+        device = self._device()
+        devices = [device] if device.type == "cuda" else []
+        try:
+            with torch.random.fork_rng(devices=devices):
+                yield
+        finally:
+            with torch.no_grad():
+                for buffer, before in buffers:
+                    buffer.copy_(before)
+
     @property
     def guards_loss(self) -> bool:
         """Whether a training step looks at the loss before the update."""
@@ -819,11 +870,8 @@ class Trainer(Layer):
         with self._mode(False), torch.no_grad():
             self(x)
         if not self._is_built_inside():  # a layer may be called in training alone
-            buffers = [(buffer, buffer.clone()) for buffer in self.buffers()]
-            with self._mode(True), torch.no_grad(), torch.random.fork_rng():
+            with self._mode(True), torch.no_grad(), self._untouched():
                 self(x)
-            for buffer, before in buffers:
-                buffer.copy_(before)
 
     @contextlib.contextmanager
     def _mode(self, training: bool) -> Generator[None]:

@@ -8,8 +8,10 @@ from typing import Any
 from torch import Tensor
 
 from torchkeras import losses
+from torchkeras._core import tree
 from torchkeras._core.symbolic import symbolic_leaves
 from torchkeras.layers.core import Embedding
+from torchkeras.training.arrays import Batch
 from torchkeras.training.objective import CompiledLoss, get_loss
 from torchkeras.training.outputs import LOSS, TARGETS
 
@@ -33,6 +35,25 @@ def check_keys(owner: str, expected: list[str], x: Any) -> None:
         )
     if extra := sorted(set(x) - set(expected)):
         warnings.warn(f"{owner} does not use the inputs {extra}.", stacklevel=5)
+
+
+def check_alike(first: Batch, held_out: Batch) -> None:
+    """Refuse validation data with another number of targets than the training data.
+
+    Raises:
+        ValueError: naming both numbers.
+    """
+    targets, others = first[1], held_out[1]
+    if isinstance(targets, dict) or isinstance(others, dict):
+        return  # told apart by name: some may be left out
+    wanted, found = (
+        0 if y is None else len(tree.flatten(y)) for y in (targets, others)
+    )
+    if wanted != found:
+        raise ValueError(
+            f"fit: `validation_data` has {found} target(s), the training data {wanted}."
+            " Give (x, y) or (x, y, sample_weight) as for training."
+        )
 
 
 def check_batch(model: Any, compiled: CompiledLoss, x: Any, y: Any) -> None:
