@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
-from torchkeras._core import sharing, torch_functions
+from torchkeras._core import sharing, torch_functions, torch_modules
 from torchkeras._core.context import context
 from torchkeras._core.errors import UnsafeFileError, unknown_name
 from torchkeras._core.missing import STILL_TO_COME, is_in_keras
@@ -193,7 +193,11 @@ def register_keras_serializable(
     def enter(member: T) -> T:
         registered = f"{package}>{name or member.__name__}"
         given: Any = member
-        if inspect.isclass(given) and not hasattr(given, "get_config"):
+        if not (
+            not inspect.isclass(given)
+            or hasattr(given, "get_config")
+            or issubclass(given, torch.nn.Module)  # its attributes are its config
+        ):
             raise ValueError(
                 f"Cannot register {member.__name__}: a class that files name needs a "
                 "`get_config` method. Add one, or inherit from a torchkeras class."
@@ -277,6 +281,8 @@ def _serialize(value: Any) -> Any:
         return {key: _serialize(item) for key, item in value.items()}
     if hasattr(value, "get_config"):
         return _serialize_instance(value)
+    if isinstance(value, torch.nn.Module):
+        return _serialize_module(value)
     if callable(value) and hasattr(value, "__name__"):
         return serialize_function(value)
     raise TypeError(
@@ -360,6 +366,21 @@ def _serialize_instance(value: Any) -> dict[str, Any]:
     return config
 
 
+def _serialize_module(module: torch.nn.Module) -> dict[str, Any]:
+    """Return the form of a module of torch, or of the user's own without a config."""
+    cls = type(module)
+    of_torch = torch_modules.CLASSES.get(cls.__name__) is cls
+    config = torch_modules.config_of(module)
+    config["arguments"] = torch_functions.as_arguments(config["arguments"])
+    return {
+        "module": torch_modules.MODULE if of_torch else cls.__module__,
+        "class_name": cls.__name__,
+        "config": _serialize(config),
+        "registered_name": cls.__name__ if of_torch else get_registered_name(cls),
+        sharing.KEY: sharing.number_of(module),
+    }
+
+
 def serialize_function(value: Any) -> Any:
     """Return the name of a built-in function, or the reference to a registered one."""
     if family := family_of(value):
@@ -441,6 +462,8 @@ def find_class(
     """
     name, module = config["class_name"], config.get("module")
     registered = config.get("registered_name")
+    if module == torch_modules.MODULE and name in torch_modules.CLASSES:
+        return torch_modules.CLASSES[name]
     for registry in _candidates(module, family):
         cls = registry.entries.get(name)
         if inspect.isclass(cls):
@@ -525,7 +548,12 @@ def _from_config(
             f"The config of {name!r} must be a dictionary, got {type(inner).__name__}."
         )
     with custom_object_scope(custom_objects or {}):
-        return cls.from_config(dict(inner))
+        if hasattr(cls, "from_config"):
+            return cls.from_config(dict(inner))
+        values = {k: deserialize_object(v) for k, v in inner.items()}
+        if issubclass(cls, torch.nn.Module) and not hasattr(cls, "get_config"):
+            return torch_modules.make(cls, values)
+        return cls(**values)
 
 
 def _refuse_code(_: Any) -> Any:

@@ -137,3 +137,24 @@ CONSTANTS: dict[str, Any] = {
     for value in vars(torch).values()
     if isinstance(value, (torch.dtype, torch.memory_format, torch.layout))
 }
+
+
+def as_arguments(value: Any) -> Any:
+    """Return arguments in a form that comes back from a file as torch had them.
+
+    Example:
+        >>> as_arguments({"dim": (0, 1)})
+        {'dim': {'class_name': '__tuple__', 'config': [0, 1]}}
+    """
+    if isinstance(value, dict):
+        return {key: as_arguments(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [as_arguments(item) for item in value]
+    if isinstance(value, tuple):
+        items = [as_arguments(item) for item in value]
+        return {"class_name": "__tuple__", "config": items}
+    if isinstance(value, torch.device):
+        return str(value)
+    if isinstance(value, (torch.dtype, torch.memory_format, torch.layout)):
+        return {"class_name": "__torch__", "config": str(value)}
+    return value

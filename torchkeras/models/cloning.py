@@ -9,6 +9,7 @@ from torch import nn
 
 from torchkeras._core import sharing, tree
 from torchkeras._core.errors import describe, invalid_argument
+from torchkeras._core.registry import deserialize_object, serialize_object
 from torchkeras._core.symbolic import KerasTensor
 from torchkeras.layers.core import InputLayer
 from torchkeras.layers.layer import Layer
@@ -120,10 +121,7 @@ class _Cloner:
         elif isinstance(layer, Layer):
             clone = type(layer).from_config(layer.get_config())
         else:
-            raise ValueError(
-                f"clone_model: {type(layer).__name__} is a torch module without a "
-                "config. Pass a `clone_function`, for example `copy.deepcopy`."
-            )
+            clone = deserialize_object(serialize_object(layer))
         if not isinstance(clone, nn.Module):
             raise ValueError(
                 f"clone_model: `clone_function` must return a layer, got "

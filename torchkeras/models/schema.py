@@ -13,7 +13,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
 from torchkeras._core import torch_functions, tree
@@ -43,8 +42,9 @@ def is_graph(config: Mapping[str, Any]) -> bool:
 
 def serialize_graph(graph: Graph) -> dict[str, Any]:
     """Return the layers of a graph, their calls, and what are inputs and outputs."""
+    names = _names(graph)
     places = {
-        tensor: (_name(operation), number, position)
+        tensor: (names[operation], number, position)
         for operation in graph.operations
         for number, node in enumerate(graph.nodes_of(operation))
         for position, tensor in enumerate(node.outputs)
@@ -77,7 +77,7 @@ def serialize_graph(graph: Graph) -> dict[str, Any]:
         "layers": [
             {
                 **_serialize_operation(operation),
-                "name": _name(operation),
+                "name": names[operation],
                 "inbound_nodes": calls(operation),
             }
             for operation in graph.operations
@@ -87,18 +87,25 @@ def serialize_graph(graph: Graph) -> dict[str, Any]:
     }
 
 
-def _name(operation: Any) -> str:
-    return operation.name if isinstance(operation, (Layer, Node)) else ""
+def _names(graph: Graph) -> dict[Any, str]:
+    """Return a name for each operation; a torch module has that of its first call."""
+    named = (Layer, Node)
+    names = {op: op.name for op in graph.operations if isinstance(op, named)}
+    taken = set(names.values())
+    for operation in graph.operations:
+        if operation not in names:
+            base = name = graph.nodes_of(operation)[0].name
+            count = 0
+            while name in taken:
+                count += 1
+                name = f"{base}_{count}"
+            names[operation] = name
+            taken.add(name)
+    return names
 
 
 def _serialize_operation(operation: Any) -> dict[str, Any]:
     if not isinstance(operation, Node):
-        if not isinstance(operation, Layer):
-            raise ValueError(
-                f"The graph has a torch module, {type(operation).__name__}, which has "
-                "no config. Save the weights alone, or make it part of a layer of your "
-                "own."
-            )
         return serialize_object(operation)
     op = operation.op
     options: dict[str, Any] = {}
@@ -193,7 +200,7 @@ def _serialize_call(node: Node, shown: Callable[[Any], Any]) -> dict[str, Any]:
         args = [tree.map_structure(written, value) for value in args]
         kwargs = {k: tree.map_structure(written, v) for k, v in kwargs.items()}
         if of_torch:
-            args, kwargs = map(_as_torch_has_it, (args, kwargs))
+            args, kwargs = map(torch_functions.as_arguments, (args, kwargs))
         return {"args": serialize_object(args), "kwargs": serialize_object(kwargs)}
     except TypeError as error:
         raise ValueError(
@@ -203,24 +210,9 @@ def _serialize_call(node: Node, shown: Callable[[Any], Any]) -> dict[str, Any]:
 
 
 def _is_of_torch(op: Any) -> bool:
-    is_operator = op in OPERATORS if not isinstance(op, nn.Module) else True
-    return not is_operator and not hasattr(op, "operation")
-
-
-def _as_torch_has_it(value: Any) -> Any:
-    """Return an argument of a function of torch so that it comes back as it is."""
-    if isinstance(value, dict):
-        return {key: _as_torch_has_it(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_as_torch_has_it(item) for item in value]
-    if isinstance(value, tuple):
-        items = [_as_torch_has_it(item) for item in value]
-        return {"class_name": "__tuple__", "config": items}
-    if isinstance(value, torch.device):
-        return str(value)
-    if isinstance(value, (torch.dtype, torch.memory_format, torch.layout)):
-        return {"class_name": "__torch__", "config": str(value)}
-    return value
+    if isinstance(op, nn.Module):
+        return not isinstance(op, Layer)
+    return op not in OPERATORS and not hasattr(op, "operation")
 
 
 def _indices(key: Any) -> Any:
@@ -294,8 +286,10 @@ class _Reader:
 
     def _call(self, name: str, op: Any, options: dict[str, Any], call: Any) -> None:
         args, kwargs = self._arguments(call)
-        if isinstance(op, nn.Module):
+        if isinstance(op, Layer):
             outputs = op(*args, **_without_empty(kwargs))
+        elif isinstance(op, nn.Module):
+            outputs = call_symbolic(op, args, kwargs)
         elif entry := getattr(op, "operation", None):
             outputs = entry.call(args, _without_empty(kwargs), options)
         elif op in torch_functions.NAMES:

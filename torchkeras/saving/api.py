@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 import h5py
 from torch import Tensor
 
-from torchkeras._core import torch_functions
+from torchkeras._core import torch_functions, torch_modules
 from torchkeras._core.errors import invalid_argument
 from torchkeras._core.registry import serialize_object
 from torchkeras.layers.layer import Layer, check_arguments
@@ -314,6 +314,11 @@ def _lacking_in_keras(part: Mapping[str, Any], owner: str) -> str | None:
         return (
             f"the model calls {called} (in '{owner}'), which Keras does not know. Use "
             "the function of `torchkeras.ops`"
+        )
+    if part.get("module") == torch_modules.MODULE:
+        return (
+            f"the model holds the torch module {name} (in '{owner}'), which Keras does "
+            "not know. Use the layer of `torchkeras.layers`"
         )
     if name == "AddLoss" and "inbound_nodes" in part:
         return (

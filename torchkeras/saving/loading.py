@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from torchkeras._core import sharing
+from torchkeras._core import sharing, torch_modules
 from torchkeras._core.errors import CorruptFileError, UnsafeFileError
 from torchkeras._core.naming import looks_automatic
 from torchkeras._core.registry import (
@@ -320,7 +320,9 @@ def _is_built_in(config: Any) -> bool:
     name = config.get("class_name", "")
     if name and not name.startswith("__") and name != "function":
         with contextlib.suppress(ValueError):
-            if family_of(find_class(config)) is None:
+            cls = find_class(config)
+            known = cls in torch_modules.CLASSES.values() or family_of(cls)
+            if not known:
                 return False
     return all(_is_built_in(value) for value in config.values())
 

@@ -160,6 +160,8 @@ def _members(name: str, container: Any) -> Iterator[tuple[str, nn.Module]]:
 
 def has_layers_only(module: nn.Module) -> bool:
     """Say whether a model is a stack or a graph: made of its layers and no more."""
+    if not isinstance(module, Layer):
+        return False  # torch has a Sequential too
     stack = any(base.__name__ == "Sequential" for base in type(module).__mro__)
     return stack or getattr(module, "graph_of_calls", None) is not None
 
