@@ -3,6 +3,7 @@
 import inspect
 from typing import Any
 
+import keras
 import pytest
 import torch
 from torch import Tensor
@@ -113,3 +114,19 @@ def test_overlaps_are_summed_over_the_axes(name: str, alpha: float, axis: Any) -
     expected = 1 - both / (both + alpha * false[0] + beta * false[1])
     got = getattr(losses, name)(y_true, y_pred, axis=axis, **options)
     torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation")  # Keras's own
+@pytest.mark.parametrize("axis", [None, 1, (1, 2)])
+@pytest.mark.parametrize("name", ["Dice", "Tversky"])
+def test_weights_of_samples_apply_to_a_loss_of_all_as_in_keras(name, axis) -> None:
+    """Where there is one value for all samples, their weights are averaged."""
+    y_true, y_pred = torch.randint(2, (3, 5, 4)).float(), torch.rand(3, 5, 4)
+    weights = torch.tensor([0.5, 1.0, 4.0])
+    if axis == 1:
+        weights = torch.rand(3, 4)
+    own, theirs = (
+        getattr(m, name)(axis=axis)(y_true, y_pred, sample_weight=weights)
+        for m in (losses, keras.losses)
+    )
+    torch.testing.assert_close(own, theirs, rtol=1e-4, atol=1e-5)

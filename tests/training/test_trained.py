@@ -347,6 +347,7 @@ class WithKeywords(Sequential):
 
 
 @pytest.mark.parametrize("cls", [WithoutTraining, WithTraining, WithKeywords])
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, on import
 @pytest.mark.parametrize(
     "jit_compile", [False, pytest.param(True, marks=pytest.mark.slow)]
 )
