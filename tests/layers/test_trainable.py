@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 import torchkeras
-from tests.layers.test_contract import CASES, Case
+from tests.layers.cases import CASES, Case
 from torchkeras import layers, models
 
 

@@ -3,13 +3,13 @@
 import itertools
 import json
 import warnings
-from typing import Any
 
 import keras
-import numpy as np
 import pytest
 import torch
 
+from tests.layers.cases import CASES, VARIATIONS, Case
+from tests.parity.layer_pairs import TOLERANCE, compare, pair
 from torchkeras import layers
 
 # Keras's own weights do not know NumPy 2's `copy` argument.
@@ -18,42 +18,10 @@ pytestmark = pytest.mark.filterwarnings(
 )
 
 ELEMENTWISE = ("Add", "Multiply", "Average", "Maximum", "Minimum")
-BROADCAST = [
-    [(2, 4, 3)],
-    [(2, 4, 3), (2, 4, 3), (2, 4, 3)],
-    [(2, 4, 3), (2, 1, 3)],
-    [(2, 1, 3), (2, 4, 1)],
-    [(2, 4, 3), (2, 3)],
-    [(2, 3), (2, 5, 4, 3), (2, 4, 3)],
-    [(3,), (3,)],
-    [(3,), (3, 2)],
+MERGING = [
+    getattr(layers, name) for name in (*ELEMENTWISE, "Subtract", "Concatenate", "Dot")
 ]
-
-CASES = [
-    *[(name, {}, shapes) for name in ELEMENTWISE for shapes in BROADCAST],
-    *[("Subtract", {}, shapes) for shapes in BROADCAST if len(shapes) == 2],
-    ("Concatenate", {}, [(2, 4, 3), (2, 4, 5)]),
-    ("Concatenate", {}, [(2, 4, 3)]),
-    ("Concatenate", {"axis": 1}, [(2, 4, 3), (2, 1, 3), (2, 2, 3)]),
-    ("Concatenate", {"axis": 0}, [(2, 3), (4, 3)]),
-    ("Concatenate", {"axis": -2}, [(2, 4, 3), (2, 5, 3)]),
-    *[
-        ("Dot", {"axes": axes, "normalize": normalize}, shapes)
-        for normalize in (False, True)
-        for axes, shapes in (
-            (1, [(2, 3), (2, 3)]),
-            (-1, [(2, 3), (2, 3)]),
-            (-1, [(2, 4, 3), (2, 5, 3)]),
-            (1, [(2, 3, 4), (2, 3, 5)]),
-            ((2, 1), [(2, 4, 3), (2, 3, 5)]),
-            ((-1, -2), [(2, 4, 3), (2, 3, 5)]),
-            ((1, 2), [(2, 3), (2, 4, 3)]),
-            ((2, 1), [(2, 4, 3), (2, 3)]),
-            ((2, 3), [(2, 4, 3, 5), (2, 2, 4, 3)]),
-            ((3, 1), [(2, 4, 2, 3), (2, 3, 2)]),
-        )
-    ],
-]
+MERGED = [case for case in [*CASES, *VARIATIONS] if case.layer in MERGING]
 
 
 def name_of(value):
@@ -61,40 +29,20 @@ def name_of(value):
     return str(value).replace(" ", "")
 
 
-def run(layer, arrays, masks=None):
-    """Return the output and the gradients of a fixed function of it."""
-    inputs: list[Any] = [torch.tensor(a, requires_grad=True) for a in arrays]
-    for x, mask in zip(inputs, masks or (), strict=False):
-        if mask is not None:
-            x._keras_mask = torch.tensor(mask)
-    outputs = layer(inputs)
-    weights = torch.arange(outputs.numel()).reshape(outputs.shape).cos()
-    (outputs * weights).sum().backward()
-    mask = getattr(outputs, "_keras_mask", None)
-    return outputs.detach(), [x.grad for x in inputs], mask
-
-
-def pair(name, kwargs):
+def both(name, kwargs):
+    """Return Keras's layer and ours."""
     return getattr(keras.layers, name)(**kwargs), getattr(layers, name)(**kwargs)
 
 
-def random_arrays(shapes):
-    return [np.random.randn(*shape).astype("float32") for shape in shapes]
-
-
-@pytest.mark.parametrize(("name", "kwargs", "shapes"), CASES, ids=name_of)
-def test_values_and_gradients(name, kwargs, shapes):
-    arrays = random_arrays(shapes)
-    expected, outputs = (run(layer, arrays) for layer in pair(name, kwargs))
-    torch.testing.assert_close(outputs, expected, atol=1e-5, rtol=1e-5)
-
-
-@pytest.mark.parametrize(("name", "kwargs", "shapes"), CASES, ids=name_of)
-def test_functions(name, kwargs, shapes):
-    arrays = [torch.tensor(array) for array in random_arrays(shapes)]
-    expected = getattr(keras.layers, name.lower())(arrays, **kwargs)
-    outputs = getattr(layers, name.lower())(arrays, **kwargs)
-    torch.testing.assert_close(outputs, expected, atol=1e-5, rtol=1e-5)
+@pytest.mark.parametrize(
+    "case", MERGED, ids=lambda case: name_of(f"{case}-{case.input}")
+)
+def test_functions(case):
+    name = case.layer.__name__.lower()
+    x = case.data()
+    expected = getattr(keras.layers, name)(x, **case.kwargs)
+    outputs = getattr(layers, name)(x, **case.kwargs)
+    torch.testing.assert_close(outputs, expected, **TOLERANCE)
 
 
 def _masked_cases():
@@ -113,14 +61,14 @@ def _masked_cases():
     ("name", "kwargs", "shapes", "given"), list(_masked_cases()), ids=name_of
 )
 def test_masks(name, kwargs, shapes, given):
-    arrays = random_arrays(shapes)
+    theirs, ours = pair(Case(getattr(layers, name), kwargs, shapes))
     masks = [
-        np.random.rand(*shape[:2]) > 0.4 if one else None
+        torch.rand(shape[:2]) > 0.4 if one else None
         for shape, one in zip(shapes, given, strict=True)
     ]
-    expected, outputs = (run(layer, arrays, masks) for layer in pair(name, kwargs))
-    torch.testing.assert_close(outputs[:2], expected[:2], atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(outputs[2], expected[2])
+    x = [torch.randn(shape) for shape in shapes]
+    own, expected = compare(theirs, ours, x, masks)
+    torch.testing.assert_close(own, expected)
 
 
 SYMBOLIC = [
@@ -142,7 +90,7 @@ SYMBOLIC = [
 
 @pytest.mark.parametrize(("name", "kwargs", "shapes"), SYMBOLIC, ids=name_of)
 def test_symbolic_shapes(name, kwargs, shapes):
-    theirs, ours = pair(name, kwargs)
+    theirs, ours = both(name, kwargs)
     expected = theirs([keras.Input(batch_shape=shape) for shape in shapes])
     inputs = [layers.Input(batch_shape=shape) for shape in shapes]
     outputs = ours(inputs)
@@ -161,7 +109,7 @@ def test_symbolic_shapes(name, kwargs, shapes):
     ],
 )
 def test_configs_are_exchanged(name, kwargs):
-    theirs, ours = pair(name, {**kwargs, "name": "merged"})
+    theirs, ours = both(name, {**kwargs, "name": "merged"})
     shapes = [(None, 4, 4), (None, 4, 4)]
     ours.build(shapes)
     theirs.build(shapes)

@@ -9,15 +9,16 @@ import numpy as np
 import pytest
 import torch
 
+from tests.layers.cases import CASES, VARIATIONS
+from tests.parity import layer_pairs
+from tests.parity.layer_pairs import TOLERANCE
 from torchkeras import layers
-from torchkeras._core import tree
 
 # Keras's own weights do not know NumPy 2's `copy` argument.
 pytestmark = pytest.mark.filterwarnings(
     "ignore:__array__ implementation doesn't accept a copy:DeprecationWarning"
 )
 
-TOLERANCE: dict[str, Any] = {"atol": 1e-5, "rtol": 1e-5}
 BATCH, STEPS, FEATURES, UNITS = 4, 6, 3, 5
 LENGTHS = np.array([[6], [3], [1], [4]])
 
@@ -29,20 +30,20 @@ MASKS = {
     "empty": np.arange(STEPS) < np.array([[6], [0], [2], [0]]),
 }
 
-VARIANTS: list[tuple[str, dict[str, Any]]] = [
-    ("SimpleRNN", {}),
-    ("SimpleRNN", {"activation": "relu"}),
-    ("SimpleRNN", {"activation": "sigmoid"}),
-    ("SimpleRNN", {"use_bias": False}),
-    ("LSTM", {}),
-    ("LSTM", {"activation": "softsign"}),
-    ("LSTM", {"recurrent_activation": "hard_sigmoid"}),
-    ("LSTM", {"use_bias": False}),
-    ("GRU", {}),
-    ("GRU", {"activation": "softsign"}),
-    ("GRU", {"use_bias": False}),
-    ("GRU", {"reset_after": False}),
-    ("GRU", {"reset_after": False, "use_bias": False, "use_cudnn": False}),
+#: Arguments that say how a step is computed.
+OF_STEPS = {
+    "units",
+    "activation",
+    "recurrent_activation",
+    "use_bias",
+    "reset_after",
+    "use_cudnn",
+}
+VARIANTS = [
+    case
+    for case in [*CASES, *VARIATIONS]
+    if case.layer in (layers.SimpleRNN, layers.LSTM, layers.GRU)
+    and case.kwargs.keys() <= OF_STEPS
 ]
 
 
@@ -61,42 +62,14 @@ def states_of(name):
 
 def equip(theirs, ours, shape=(BATCH, STEPS, FEATURES)):
     """Build both and give them the same random weights."""
-    for layer in (theirs, ours):
-        if not layer.built:
-            layer.build(shape)
-    weights = [np.random.randn(*w.shape).astype("float32") / 2 for w in theirs.weights]
-    theirs.set_weights(weights)
-    ours.set_weights(weights)
-    for other, weight in zip(theirs.weights, ours.weights, strict=True):
-        assert (other.name, tuple(other.shape)) == (weight.name, tuple(weight.shape))
+    layer_pairs.equip(theirs, ours, shape)
 
 
-def run(layer, x, **kwargs):
-    """Return the outputs, the gradients of the inputs and those of the weights."""
-    x = torch.tensor(x, requires_grad=True)
-    outputs = tree.flatten(layer(x, **kwargs))
-    weights = [torch.arange(o.numel()).reshape(o.shape).cos() for o in outputs]
-    for weight in layer.trainable_weights:
-        for tensor in getattr(weight, "tensors", (weight.value,)):
-            tensor.grad = None
-    terms = [(o * w).sum() for o, w in zip(outputs, weights, strict=True)]
-    torch.stack(terms).sum().backward()
-    grads = [getattr(w, "grad", None) for w in layer.trainable_weights]
-    if isinstance(layer, keras.Layer):
-        grads = [w.value.grad for w in layer.trainable_weights]
-    results: Any = ([o.detach() for o in outputs], x.grad, grads)
-    return results
-
-
-def compare(theirs, ours, x=None, **kwargs):
+def compare(theirs, ours, shape=(BATCH, STEPS, FEATURES), mask=None, **kwargs):
     """Compare outputs and gradients."""
-    if x is None:
-        x = np.random.randn(BATCH, STEPS, FEATURES).astype("float32")
-    if kwargs.get("mask") is not None:
-        kwargs["mask"] = torch.tensor(kwargs["mask"])
-    torch.testing.assert_close(
-        run(ours, x, **kwargs), run(theirs, x, **kwargs), **TOLERANCE
-    )
+    if mask is not None:
+        kwargs["mask"] = torch.tensor(mask)
+    layer_pairs.compare(theirs, ours, torch.randn(shape), **kwargs)
 
 
 def both(name, *args, **kwargs):
@@ -107,14 +80,14 @@ def both(name, *args, **kwargs):
 
 
 @pytest.mark.parametrize("mask", MASKS)
-@pytest.mark.parametrize(("name", "kwargs"), VARIANTS, ids=name_of)
-def test_outputs_states_and_gradients(name, kwargs, mask):
+@pytest.mark.parametrize("case", VARIANTS, ids=str)
+def test_outputs_states_and_gradients(case, mask):
     for sequences, backwards in itertools.product((False, True), repeat=2):
         flags = {"return_sequences": sequences, "go_backwards": backwards}
-        theirs, ours = both(name, UNITS, return_state=True, **flags, **kwargs)
-        equip(theirs, ours)
+        theirs, ours = layer_pairs.pair(case, units=UNITS, return_state=True, **flags)
         compare(theirs, ours, mask=MASKS[mask])
-        compare(theirs, ours, mask=MASKS[mask], initial_state=states_of(name))
+        initial = states_of(case.layer.__name__)
+        compare(theirs, ours, mask=MASKS[mask], initial_state=initial)
 
 
 @pytest.mark.parametrize("kwargs", [{}, {"activation": "softsign"}], ids=name_of)
@@ -138,14 +111,14 @@ def test_stateful(name, mask):
         if step == 2:
             theirs.reset_state()
             ours.reset_state()
-        x = np.random.randn(BATCH, STEPS, FEATURES).astype("float32")
+        x = torch.randn(BATCH, STEPS, FEATURES)
         chosen = None if MASKS[mask] is None else torch.tensor(MASKS[mask])
         # Keras on torch overwrites states that its backward pass needs.
         with torch.no_grad():
-            expected = theirs(torch.tensor(x), mask=chosen)
-        outputs, _, grads = run(ours, x, mask=chosen)
+            expected = theirs(x, mask=chosen)
+        outputs, _, grads, _ = layer_pairs.run(ours, x, layer_pairs.direct, mask=chosen)
         torch.testing.assert_close(outputs, list(expected), **TOLERANCE)
-        assert all(bool(grad.isfinite().all()) for grad in grads)
+        assert all(bool(grad.isfinite().all()) for _, grad in grads)
         for other, state in zip(theirs.states, ours.states, strict=True):
             torch.testing.assert_close(state, other.value, **TOLERANCE)
 
@@ -250,20 +223,6 @@ def test_bidirectional(name, merge_mode, mask):
         compare(theirs, ours, mask=MASKS[mask], initial_state=initial)
 
 
-def test_bidirectional_with_a_backward_layer():
-    theirs, ours = (
-        module.Bidirectional(
-            module.LSTM(UNITS, return_sequences=True),
-            backward_layer=module.GRU(
-                UNITS + 1, return_sequences=True, go_backwards=True, activation="relu"
-            ),
-        )
-        for module in (keras.layers, layers)
-    )
-    equip(theirs, ours)
-    compare(theirs, ours)
-
-
 RANDOM: dict[str, Any] = {
     "kernel_initializer": "he_normal",
     "recurrent_initializer": "glorot_normal",
@@ -349,43 +308,14 @@ def test_an_initial_state_in_the_build_config():
     equip(theirs, ours)
 
 
-def _timed(module, inner):
-    return module.TimeDistributed(inner(module))
-
-
-@pytest.mark.parametrize(
-    ("inner", "shape"),
-    [
-        (lambda m: m.Dense(4, activation="tanh"), (2, 5, 3)),
-        (lambda m: m.Conv2D(4, 3, padding="same"), (2, 3, 6, 6, 2)),
-        (lambda m: m.LSTM(4), (2, 3, 5, 2)),
-        (lambda m: m.BatchNormalization(momentum=0.7), (3, 4, 2)),
-        (lambda m: m.Flatten(), (2, 3, 4, 5)),
-    ],
-    ids=["Dense", "Conv2D", "LSTM", "BatchNormalization", "Flatten"],
-)
-@pytest.mark.parametrize("training", [False, True])
-def test_time_distributed(inner, shape, training):
-    theirs, ours = (_timed(module, inner) for module in (keras.layers, layers))
-    theirs.build(shape)
-    ours.build(shape)
-    ours.set_weights(theirs.get_weights())
-    for _ in range(2):
-        x = np.random.randn(*shape).astype("float32")
-        compare(theirs, ours, x, training=training)
-        torch.testing.assert_close(
-            ours.get_weights(), theirs.get_weights(), **TOLERANCE
-        )
-
-
 def test_time_distributed_passes_masks_in():
     theirs, ours = (
-        _timed(module, lambda m: m.LSTM(4)) for module in (keras.layers, layers)
+        module.TimeDistributed(module.LSTM(4)) for module in (keras.layers, layers)
     )
     shape = (2, 3, 5, 2)
     equip(theirs, ours, shape)
     mask = np.arange(5) < np.array([[[5], [3], [1]], [[2], [4], [5]]])
-    compare(theirs, ours, np.random.randn(*shape).astype("float32"), mask=mask)
+    compare(theirs, ours, shape, mask=mask)
 
 
 def test_training_with_regularizers_constraints_and_masks():

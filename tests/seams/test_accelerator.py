@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import torchkeras
-from tests.layers.test_contract import CASES as LAYERS
+from tests.layers.cases import CASES as LAYERS
 from tests.parity import test_losses as loss_rows
 from tests.parity import test_metrics as metric_rows
 from tests.parity import test_optimizers as optimizer_rows

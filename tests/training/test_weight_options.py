@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.layers.test_contract import CASES, Case
+from tests.layers.cases import CASES, Case
 from torchkeras import layers, optimizers
 from torchkeras.models import Sequential
 
