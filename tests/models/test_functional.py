@@ -17,7 +17,14 @@ from tests.parity.functional_models import MODELS, several_outputs
 from torchkeras import KerasTensor, layers, ops
 from torchkeras._core import symbolic, tree
 from torchkeras.layers import Dense, Input
-from torchkeras.models import Functional, Model, Sequential, clone_model, load_model
+from torchkeras.models import (
+    Functional,
+    Model,
+    Sequential,
+    clone_model,
+    load_model,
+    schema,
+)
 
 X = torch.randn(5, 4, generator=torch.Generator().manual_seed(0))
 
@@ -798,3 +805,27 @@ def test_operators_of_numpy_are_all_of_two_operands():
     assert (
         set(symbolic._OPERATORS_OF_NUMPY.values()) == set(symbolic.OPERATORS) - single
     )
+
+
+@pytest.mark.parametrize("length", [20, 80])
+def test_a_config_is_read_in_steps_linear_in_its_calls(length, monkeypatch):
+    """In whatever order it lists its layers; each call is looked at twice at most."""
+    looked = []
+    missing = schema._Reader._missing
+
+    def counted(self, call):
+        looked.append(call)
+        return missing(self, call)
+
+    monkeypatch.setattr(schema._Reader, "_missing", counted)
+    x = inputs = Input((4,))
+    for _ in range(length):
+        x = layers.Add()([layers.ReLU()(x), inputs])
+    model = Model(inputs, x)
+    config = model.get_config()
+    for entries in (config["layers"], config["layers"][::-1]):
+        looked.clear()
+        twin = Model.from_config({**config, "layers": entries})
+        assert len(looked) <= 4 * length
+        torch.testing.assert_close(twin(X), model(X), rtol=0, atol=0)
+        assert [layer.name for layer in twin.layers] == [x.name for x in model.layers]

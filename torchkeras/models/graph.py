@@ -5,6 +5,7 @@ from __future__ import annotations
 import keyword
 import operator
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence, ValuesView
 from typing import Any
 
@@ -76,6 +77,9 @@ class Graph:
         self.nodes = [*missing, *nodes]  # type: ignore[list-item]
         seen.update({_operation(node): -1 for node in missing})  # type: ignore
         _check_connected(self.inputs, nodes)
+        self._calls: dict[int, list[Node]] = {}
+        for node in self.nodes:
+            self._calls.setdefault(id(node.op), []).append(node)
         self.operations = _in_order_of_depth(nodes, missing, seen)
         _settle_names(self.operations)
         #: The number of axes of an only input, which may come as a bare tensor.
@@ -112,10 +116,11 @@ class Graph:
         """Return the calls of a layer within this graph, in the order of making."""
         if isinstance(operation, Node):
             return [operation]
-        own = {id(node) for node in self.nodes if node.op is operation}
-        if isinstance(operation, Layer):
-            return [node for node in operation._nodes if id(node) in own]
-        return [node for node in self.nodes if id(node) in own]
+        own = self._calls.get(id(operation), [])
+        if isinstance(operation, Layer) and len(own) > 1:
+            called = set(map(id, own))
+            return [node for node in operation._nodes if id(node) in called]
+        return list(own)
 
     # Inputs
 
@@ -361,10 +366,10 @@ def _settle_names(operations: list[Any]) -> None:
                 count += 1
                 node.name = f"{base}_{count}"
             taken.add(node.name)
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
+    counts = Counter(names)
+    if twice := sorted(name for name, count in counts.items() if count > 1):
         raise ValueError(
-            f"Model: the name '{twice[0]}' belongs to {names.count(twice[0])} layers. "
+            f"Model: the name '{twice[0]}' belongs to {counts[twice[0]]} layers. "
             "Give each layer of a model a name of its own."
         )
 

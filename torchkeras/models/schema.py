@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import operator
+from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -225,6 +226,10 @@ def _indices(key: Any) -> Any:
 # From a config
 
 
+#: The name of a layer, what is called, its options and the calls not made yet.
+_Waiting = tuple[str, Any, dict[str, Any], deque[Any]]
+
+
 class _Reader:
     """Makes the layers of a config and calls them until all calls are made."""
 
@@ -233,7 +238,7 @@ class _Reader:
         self.made: dict[str, list[list[KerasTensor]]] = {}
         self.nested: set[str] = set()
         self.terms: list[KerasTensor] = []
-        self._waiting: list[tuple[str, Any, dict[str, Any], list[Any]]] = []
+        self._waiting: list[_Waiting] = []
         for entry in config["layers"]:
             self._read(entry)
 
@@ -260,7 +265,7 @@ class _Reader:
                 )
             if getattr(op, "graph_of_calls", None) is not None:
                 self.nested.add(name)
-        calls = list(entry.get("inbound_nodes") or ())
+        calls = deque(entry.get("inbound_nodes") or ())
         if not calls:
             outputs = getattr(op, "output", None)
             self.made[name].append(tree.flatten(outputs))
@@ -272,17 +277,24 @@ class _Reader:
         Raises:
             ValueError: when some never are.
         """
-        while any(calls for *_, calls in self._waiting):
-            before = sum(len(calls) for *_, calls in self._waiting)
-            for name, op, options, calls in self._waiting:
-                while calls and self._is_ready(calls[0]):
-                    self._call(name, op, options, calls.pop(0))
-            if sum(len(calls) for *_, calls in self._waiting) == before:
-                stuck = [name for name, _, _, calls in self._waiting if calls]
-                raise ValueError(
-                    f"The config of a model has a loop, or calls on tensors that "
-                    f"nothing makes: the calls of {stuck} cannot be made."
-                )
+        ready = deque(self._waiting)
+        # Those that stopped at a call on tensors of a layer, by its name.
+        stopped: dict[str, list[_Waiting]] = {}
+        while ready:
+            entry = ready.popleft()
+            name, op, options, calls = entry
+            while calls:
+                if (needed := self._missing(calls[0])) is not None:
+                    stopped.setdefault(needed, []).append(entry)
+                    break
+                self._call(name, op, options, calls.popleft())
+                ready.extend(stopped.pop(name, ()))
+        if stopped:
+            stuck = [name for name, _, _, calls in self._waiting if calls]
+            raise ValueError(
+                f"The config of a model has a loop, or calls on tensors that "
+                f"nothing makes: the calls of {stuck} cannot be made."
+            )
 
     def _call(self, name: str, op: Any, options: dict[str, Any], call: Any) -> None:
         args, kwargs = self._arguments(call)
@@ -319,14 +331,14 @@ class _Reader:
             )
         return (tensors[0] if len(tensors) == 1 else tensors,), kwargs
 
-    def _is_ready(self, call: Any) -> bool:
+    def _missing(self, call: Any) -> str | None:
+        """Return the name of a layer whose call must come first, None if none must."""
         if isinstance(call, Mapping):
-            found = list(_histories(call.get("args"))) + list(
-                _histories(call.get("kwargs"))
-            )
+            parts = [call.get("args"), call.get("kwargs")]
+            found = [history for part in parts for history in _histories(part)]
         else:
             found = [tuple(entry[:3]) for entry in call]
-        return all(self._is_made(*history) for history in found)
+        return next((h[0] for h in found if not self._is_made(*h)), None)
 
     def _is_made(self, name: str, number: int, _: int) -> bool:
         if name not in self.made:
