@@ -15,6 +15,7 @@ from torchkeras._core.missing import explain_missing
 from torchkeras._core.probabilities import remember_logits
 from torchkeras._core.registry import Registry
 from torchkeras._core.symbolic import KerasTensor, call_symbolic
+from torchkeras._core.typing import ActivationLike
 
 activations = Registry("activation", "keras.activations")
 
@@ -376,7 +377,7 @@ def get(identifier: Any) -> Any:
     return linear if identifier is None else activations.get(identifier)
 
 
-def serialize(activation: Any) -> Any:
+def serialize(activation: ActivationLike) -> Any:
     """Return the name of a built-in activation, or the config of another one."""
     return activations.serialize(activation)
 

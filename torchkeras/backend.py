@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from torchkeras._core.config import (
     backend,
@@ -17,6 +17,7 @@ from torchkeras._core.dtypes import result_type, standardize_dtype, to_torch_dty
 from torchkeras._core.missing import explain_missing
 from torchkeras._core.naming import get_uid
 from torchkeras._core.symbolic import is_keras_tensor
+from torchkeras._core.typing import DType
 from torchkeras.utils.session import clear_session
 
 __all__ = [
@@ -37,7 +38,7 @@ __all__ = [
 ]
 
 
-def is_float_dtype(dtype: Any) -> bool:
+def is_float_dtype(dtype: DType) -> bool:
     """Return whether a dtype, given in any form, is one of real numbers.
 
     Example:
@@ -47,7 +48,7 @@ def is_float_dtype(dtype: Any) -> bool:
     return to_torch_dtype(dtype).is_floating_point
 
 
-def is_int_dtype(dtype: Any) -> bool:
+def is_int_dtype(dtype: DType) -> bool:
     """Return whether a dtype, given in any form, is one of integers.
 
     Example:

@@ -14,6 +14,7 @@ from torchkeras._core.convert import as_tensor
 from torchkeras._core.errors import invalid_argument, number_in
 from torchkeras._core.missing import explain_missing
 from torchkeras._core.registry import Registry
+from torchkeras._core.typing import ConstraintLike
 
 constraints = Registry("constraint", "keras.constraints")
 
@@ -183,7 +184,7 @@ def get(identifier: Any) -> Any:
     return constraints.get(identifier)
 
 
-def serialize(constraint: Any) -> Any:
+def serialize(constraint: ConstraintLike) -> Any:
     """Return the config of a constraint, in Keras's form."""
     return constraints.serialize(constraint)
 

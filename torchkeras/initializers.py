@@ -21,6 +21,7 @@ from torchkeras._core.dtypes import to_torch_dtype
 from torchkeras._core.errors import invalid_argument, number_in, one_of
 from torchkeras._core.missing import explain_missing
 from torchkeras._core.registry import Registry
+from torchkeras._core.typing import DType, InitializerLike
 from torchkeras.random import Seed, checked_seed, draw, truncated_normal_
 
 initializers = Registry("initializer", "keras.initializers")
@@ -45,7 +46,7 @@ class Initializer(Configurable):
         tensor([0.5000, 0.5000])
     """
 
-    def __call__(self, shape: Shape, dtype: Any = None) -> Tensor:
+    def __call__(self, shape: Shape, dtype: DType = None) -> Tensor:
         """Return the first values of a weight.
 
         Args:
@@ -80,7 +81,7 @@ class Zeros(Initializer):
         tensor([0., 0.])
     """
 
-    def __call__(self, shape: Shape, dtype: Any = None) -> Tensor:
+    def __call__(self, shape: Shape, dtype: DType = None) -> Tensor:
         return torch.zeros(tuple(shape), dtype=to_torch_dtype(dtype), device=_device())
 
 
@@ -93,7 +94,7 @@ class Ones(Initializer):
         tensor([1., 1.])
     """
 
-    def __call__(self, shape: Shape, dtype: Any = None) -> Tensor:
+    def __call__(self, shape: Shape, dtype: DType = None) -> Tensor:
         return torch.ones(tuple(shape), dtype=to_torch_dtype(dtype), device=_device())
 
 
@@ -112,7 +113,7 @@ class Constant(Initializer):
     def __init__(self, value: Any = 0.0) -> None:
         self.value = value
 
-    def __call__(self, shape: Shape, dtype: Any = None) -> Tensor:
+    def __call__(self, shape: Shape, dtype: DType = None) -> Tensor:
         value = as_tensor(self.value).detach().to(_device(), to_torch_dtype(dtype))
         try:
             return value.expand(tuple(shape)).clone()
@@ -139,7 +140,7 @@ class Identity(Initializer):
     def __init__(self, gain: float = 1.0) -> None:
         self.gain = number_in("Identity", "gain", gain)
 
-    def __call__(self, shape: Shape, dtype: Any = None) -> Tensor:
+    def __call__(self, shape: Shape, dtype: DType = None) -> Tensor:
         rows, columns = _checked_shape("Identity", shape, len(shape) == 2, "two axes")
         dtype = to_torch_dtype(dtype)
         return torch.eye(rows, columns, dtype=dtype, device=_device()).mul_(self.gain)
@@ -164,7 +165,7 @@ class RandomInitializer(Initializer):
         self.seed = checked_seed(type(self).__name__, seed)
 
     def _draw(
-        self, shape: Shape, dtype: Any, fill: Callable[..., Any], *args: float
+        self, shape: Shape, dtype: DType, fill: Callable[..., Any], *args: float
     ) -> Tensor:
         """Return an empty tensor after ``fill(tensor, *args, generator)``."""
         dtype = to_torch_dtype(dtype)
@@ -201,7 +202,7 @@ class RandomNormal(RandomInitializer):
         self.mean = number_in(type(self).__name__, "mean", mean)
         self.stddev = number_in(type(self).__name__, "stddev", stddev, 0.0)
 
-    def __call__(self, shape: Shape, dtype: Any = None) -> Tensor:
+    def __call__(self, shape: Shape, dtype: DType = None) -> Tensor:
         return self._draw(shape, dtype, Tensor.normal_, self.mean, self.stddev)
 
 
@@ -222,7 +223,7 @@ class TruncatedNormal(RandomNormal):
         True
     """
 
-    def __call__(self, shape: Shape, dtype: Any = None) -> Tensor:
+    def __call__(self, shape: Shape, dtype: DType = None) -> Tensor:
         return self._draw(shape, dtype, truncated_normal_, self.mean, self.stddev)
 
 
@@ -255,7 +256,7 @@ class RandomUniform(RandomInitializer):
                 invalid_argument("RandomUniform", "minval", expected, minval)
             )
 
-    def __call__(self, shape: Shape, dtype: Any = None) -> Tensor:
+    def __call__(self, shape: Shape, dtype: DType = None) -> Tensor:
         return self._draw(shape, dtype, Tensor.uniform_, self.minval, self.maxval)
 
 
@@ -308,7 +309,7 @@ class VarianceScaling(RandomInitializer):
         self.input_axes = input_axes
         self.output_axes = output_axes
 
-    def __call__(self, shape: Shape, dtype: Any = None) -> Tensor:
+    def __call__(self, shape: Shape, dtype: DType = None) -> Tensor:
         fan_in, fan_out = compute_fans(shape, self.input_axes, self.output_axes)
         units = {"fan_in": fan_in, "fan_out": fan_out}.get(
             self.mode, (fan_in + fan_out) / 2
@@ -475,7 +476,7 @@ class Orthogonal(RandomInitializer):
         super().__init__(seed)
         self.gain = number_in("Orthogonal", "gain", gain)
 
-    def __call__(self, shape: Shape, dtype: Any = None) -> Tensor:
+    def __call__(self, shape: Shape, dtype: DType = None) -> Tensor:
         shape = _checked_shape(
             "Orthogonal", shape, len(shape) >= 2, "at least two axes"
         )
@@ -528,7 +529,7 @@ class STFT(Initializer):
         self.scaling = one_of("STFT", "scaling", scaling, legal)
         self.periodic = periodic
 
-    def __call__(self, shape: Shape, dtype: Any = None) -> Tensor:
+    def __call__(self, shape: Shape, dtype: DType = None) -> Tensor:
         fits = len(shape) == 3 and shape[1] == 1
         expected = "the axes (frame length, 1, fft length // 2 + 1)"
         length, _, bins = _checked_shape("STFT", shape, fits, expected)
@@ -603,7 +604,7 @@ def get(identifier: Any) -> Any:
     return initializers.get(identifier)
 
 
-def serialize(initializer: Any) -> Any:
+def serialize(initializer: InitializerLike) -> Any:
     """Return the config of an initializer, in Keras's form."""
     return initializers.serialize(initializer)
 

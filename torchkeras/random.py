@@ -24,6 +24,7 @@ from torchkeras._core.missing import explain_missing
 from torchkeras._core.naming import auto_name
 from torchkeras._core.operation import Array, operation
 from torchkeras._core.registry import Registry
+from torchkeras._core.typing import DType
 from torchkeras._core.variable import Variable
 
 __all__ = [
@@ -205,7 +206,7 @@ def normal(
     shape: Shape,
     mean: float = 0.0,
     stddev: float = 1.0,
-    dtype: Any = None,
+    dtype: DType = None,
     seed: Seed = None,
 ) -> Tensor:
     """Return values of a normal distribution.
@@ -233,7 +234,7 @@ def truncated_normal(
     shape: Shape,
     mean: float = 0.0,
     stddev: float = 1.0,
-    dtype: Any = None,
+    dtype: DType = None,
     seed: Seed = None,
 ) -> Tensor:
     """Return values of a normal distribution, none beyond two deviations of the mean.
@@ -262,7 +263,7 @@ def uniform(
     shape: Shape,
     minval: float = 0.0,
     maxval: float = 1.0,
-    dtype: Any = None,
+    dtype: DType = None,
     seed: Seed = None,
 ) -> Tensor:
     """Return values spread evenly over an interval.
@@ -293,7 +294,7 @@ def uniform(
 
 
 def randint(
-    shape: Shape, minval: int, maxval: int, dtype: Any = "int32", seed: Seed = None
+    shape: Shape, minval: int, maxval: int, dtype: DType = "int32", seed: Seed = None
 ) -> Tensor:
     """Return integers spread evenly over a range.
 
@@ -332,7 +333,7 @@ def randint(
 
 
 @operation("random")
-def gamma(shape: Shape, alpha: Array, dtype: Any = None, seed: Seed = None) -> Tensor:
+def gamma(shape: Shape, alpha: Array, dtype: DType = None, seed: Seed = None) -> Tensor:
     """Return values of a gamma distribution of rate 1.
 
     Args:
@@ -360,7 +361,7 @@ def gamma(shape: Shape, alpha: Array, dtype: Any = None, seed: Seed = None) -> T
 
 @operation("random")
 def beta(
-    shape: Shape, alpha: Array, beta: Array, dtype: Any = None, seed: Seed = None
+    shape: Shape, alpha: Array, beta: Array, dtype: DType = None, seed: Seed = None
 ) -> Tensor:
     """Return values of a beta distribution.
 
@@ -398,7 +399,7 @@ def binomial(
     shape: Shape,
     counts: Array,
     probabilities: Array,
-    dtype: Any = None,
+    dtype: DType = None,
     seed: Seed = None,
 ) -> Tensor:
     """Return how many of a number of trials succeed.
@@ -436,7 +437,7 @@ def binomial(
 
 @operation("random")
 def categorical(
-    logits: Array, num_samples: int, dtype: Any = "int32", seed: Seed = None
+    logits: Array, num_samples: int, dtype: DType = "int32", seed: Seed = None
 ) -> Tensor:
     """Return classes drawn from rows of unnormalized log-probabilities.
 
@@ -568,7 +569,7 @@ def shuffle(x: Array, axis: int = 0, seed: Seed = None) -> Tensor:
 def _draw(
     owner: str,
     shape: Shape,
-    dtype: Any,
+    dtype: DType,
     seed: Any,
     fill: Callable[..., Any],
     *args: float,

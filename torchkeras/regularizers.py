@@ -15,6 +15,7 @@ from torchkeras._core.convert import as_tensor
 from torchkeras._core.errors import describe, number_in, one_of
 from torchkeras._core.missing import explain_missing
 from torchkeras._core.registry import Registry
+from torchkeras._core.typing import RegularizerLike
 
 regularizers = Registry("regularizer", "keras.regularizers")
 
@@ -174,7 +175,7 @@ def get(identifier: Any) -> Any:
     return L1L2(0.01, 0.01) if identifier == "l1_l2" else regularizers.get(identifier)
 
 
-def serialize(regularizer: Any) -> Any:
+def serialize(regularizer: RegularizerLike) -> Any:
     """Return the config of a regularizer, in Keras's form."""
     return regularizers.serialize(regularizer)
 

@@ -2,16 +2,17 @@
 
 import ast
 import collections
+import importlib
 import pathlib
 
 import torch
 import torchmetrics
 from torch import nn
 from torch.nn.modules import module as torch_modules
-from torch.optim import optimizer as torch_optimizers
 
 import torchkeras
 
+torch_optimizers = importlib.import_module("torch.optim.optimizer")
 ROOT = pathlib.Path(torchkeras.__file__).parent
 DOORS = {"_core/torch_private.py", "_core/tree.py", "optimizers/foreach.py"}
 #: The tables of a module and the function that moves it: what all of torch's users of
@@ -44,7 +45,7 @@ def _uses(tree: ast.AST) -> set[str]:
             ("torch.", "torchmetrics")
         ):
             found.update(alias.name for alias in node.names)
-            found.update(node.module.split("."))
+            found.update((node.module or "").split("."))
     return found
 
 
@@ -58,7 +59,9 @@ def _defined(tree: ast.AST) -> set[str]:
             own.add(node.id)
         elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
             own.add(node.attr)
-        elif isinstance(node, ast.ImportFrom) and node.module.startswith("torchkeras"):
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith(
+            "torchkeras"
+        ):
             own.update(alias.name for alias in node.names)
     return own
 

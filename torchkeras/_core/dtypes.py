@@ -12,6 +12,7 @@ import torch
 from torchkeras._core import config
 from torchkeras._core.errors import invalid_argument, unknown_name
 from torchkeras._core.registry import Registry, deserialize_object, root
+from torchkeras._core.typing import DType
 
 DTYPES: dict[str, torch.dtype] = {
     "bool": torch.bool,
@@ -46,7 +47,7 @@ def excluding_score(dtype: torch.dtype) -> float:
     return 0.5 * torch.finfo(dtype).min
 
 
-def to_torch_dtype(dtype: Any) -> torch.dtype:
+def to_torch_dtype(dtype: DType) -> torch.dtype:
     """Return the torch dtype of a name, a NumPy dtype or a torch dtype; None is floatx.
 
     Raises:
@@ -69,7 +70,7 @@ def to_torch_dtype(dtype: Any) -> torch.dtype:
     return DTYPES[name]
 
 
-def standardize_dtype(dtype: Any) -> str:
+def standardize_dtype(dtype: DType) -> str:
     """Return Keras's name of a dtype given in any form; None is floatx.
 
     Example:

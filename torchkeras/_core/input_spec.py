@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
 
 from torchkeras._core.dtypes import standardize_dtype
+from torchkeras._core.typing import DType
 
 
 @dataclasses.dataclass
@@ -29,7 +29,7 @@ class InputSpec:
         'expected size 4 on axis -1'
     """
 
-    dtype: Any = None
+    dtype: DType = None
     shape: tuple[int | None, ...] | None = None
     ndim: int | None = None
     max_ndim: int | None = None
@@ -45,7 +45,7 @@ class InputSpec:
             self.ndim = len(self.shape)
         self.axes = {int(k): v for k, v in (self.axes or {}).items()}
 
-    def problem(self, shape: tuple[int | None, ...], dtype: Any = None) -> str | None:
+    def problem(self, shape: tuple[int | None, ...], dtype: DType = None) -> str | None:
         """Say what an input of that shape lacks, or None when it fits."""
         rank = len(shape)
         if self.allow_last_axis_squeeze and rank + 1 == len(self.shape or ()):

@@ -24,6 +24,7 @@ from torchkeras._core.dtypes import standardize_dtype, to_torch_dtype
 from torchkeras._core.errors import invalid_argument, one_of
 from torchkeras._core.naming import auto_name
 from torchkeras._core.registry import family
+from torchkeras._core.typing import DType, InitializerLike, Value
 
 
 def to_tensor(value: Any, like: Tensor) -> Tensor:
@@ -74,9 +75,9 @@ class Variable(nn.Parameter):
 
     def __new__(
         cls,
-        initializer: Any,
+        initializer: InitializerLike | Value,
         shape: tuple[int, ...] | None = None,
-        dtype: Any = None,
+        dtype: DType = None,
         trainable: bool = True,
         autocast: bool = True,
         aggregation: str | None = "none",
@@ -205,7 +206,7 @@ _AGGREGATIONS = (None, "none", "mean", "sum", "only_first_replica")
 _SYNCHRONIZATIONS = (None, "none", "on_read", "on_write", "auto")
 
 
-def _initial_value(initializer: Any, shape: Any, dtype: Any) -> Tensor:
+def _initial_value(initializer: Any, shape: Any, dtype: DType) -> Tensor:
     if isinstance(initializer, str):
         initializer = family("keras.initializers").get(initializer)
     if callable(initializer) and not isinstance(initializer, Tensor):

@@ -11,6 +11,7 @@ from torch import Tensor
 from torchkeras._core import tree
 from torchkeras._core.convert import as_tensor
 from torchkeras._core.dtypes import excluding_score
+from torchkeras._core.typing import Mask
 from torchkeras.layers.layer import Layer
 
 
@@ -34,7 +35,7 @@ def with_masks(inputs: Any, masks: Any) -> Any:
     return tree.pack_sequence_as(inputs, map(_with_mask, leaves, own))
 
 
-def _with_mask(x: Any, mask: Any) -> Any:
+def _with_mask(x: Any, mask: Mask) -> Any:
     if mask is None or getattr(x, "_keras_mask", None) is mask:
         return x
     x = x.view_as(x)
@@ -42,12 +43,12 @@ def _with_mask(x: Any, mask: Any) -> Any:
     return x
 
 
-def as_mask(mask: Any, like: Tensor) -> Tensor | None:
+def as_mask(mask: Mask, like: Tensor) -> Tensor | None:
     """Return a mask as booleans on the device of `like`."""
     return None if mask is None else torch.as_tensor(mask, device=like.device).bool()
 
 
-def as_step_mask(layer: Layer, mask: Any, inputs: Tensor, time: int = 1) -> Tensor:
+def as_step_mask(layer: Layer, mask: Mask, inputs: Tensor, time: int = 1) -> Tensor:
     """Return a mask of shape ``(batch, time)``, as booleans.
 
     Args:

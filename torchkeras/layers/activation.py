@@ -12,6 +12,12 @@ from torch import Tensor
 from torchkeras import activations
 from torchkeras._core.errors import number_in
 from torchkeras._core.input_spec import InputSpec
+from torchkeras._core.typing import (
+    ActivationLike,
+    ConstraintLike,
+    InitializerLike,
+    RegularizerLike,
+)
 from torchkeras._core.variable import Variable
 from torchkeras.layers.layer import Layer, layers
 
@@ -44,7 +50,7 @@ class Activation(_Elementwise):
         tensor([0., 2.])
     """
 
-    def __init__(self, activation: Any, **kwargs: Any) -> None:
+    def __init__(self, activation: ActivationLike, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.activation = activations.get(activation)
 
@@ -173,9 +179,9 @@ class PReLU(_Elementwise):
 
     def __init__(
         self,
-        alpha_initializer: Any = "Zeros",
-        alpha_regularizer: Any = None,
-        alpha_constraint: Any = None,
+        alpha_initializer: InitializerLike = "Zeros",
+        alpha_regularizer: RegularizerLike = None,
+        alpha_constraint: ConstraintLike = None,
         shared_axes: int | Sequence[int] | None = None,
         **kwargs: Any,
     ) -> None:

@@ -15,6 +15,14 @@ from torchkeras._core.errors import invalid_argument, positive_integer
 from torchkeras._core.input_spec import InputSpec
 from torchkeras._core.naming import auto_name
 from torchkeras._core.symbolic import KerasTensor
+from torchkeras._core.typing import (
+    ActivationLike,
+    ConstraintLike,
+    DType,
+    InitializerLike,
+    Mask,
+    RegularizerLike,
+)
 from torchkeras._core.variable import TRANSPOSED
 from torchkeras.layers._masks import as_tensors
 from torchkeras.layers.layer import (
@@ -62,15 +70,15 @@ class Dense(Layer):
     def __init__(
         self,
         units: int,
-        activation: Any = None,
+        activation: ActivationLike = None,
         use_bias: bool = True,
-        kernel_initializer: Any = "glorot_uniform",
-        bias_initializer: Any = "zeros",
-        kernel_regularizer: Any = None,
-        bias_regularizer: Any = None,
-        activity_regularizer: Any = None,
-        kernel_constraint: Any = None,
-        bias_constraint: Any = None,
+        kernel_initializer: InitializerLike = "glorot_uniform",
+        bias_initializer: InitializerLike = "zeros",
+        kernel_regularizer: RegularizerLike = None,
+        bias_regularizer: RegularizerLike = None,
+        activity_regularizer: RegularizerLike = None,
+        kernel_constraint: ConstraintLike = None,
+        bias_constraint: ConstraintLike = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(activity_regularizer=activity_regularizer, **kwargs)
@@ -136,9 +144,9 @@ class Embedding(Layer):
         self,
         input_dim: int,
         output_dim: int,
-        embeddings_initializer: Any = "uniform",
-        embeddings_regularizer: Any = None,
-        embeddings_constraint: Any = None,
+        embeddings_initializer: InitializerLike = "uniform",
+        embeddings_regularizer: RegularizerLike = None,
+        embeddings_constraint: ConstraintLike = None,
         mask_zero: bool = False,
         weights: Any = None,
         **kwargs: Any,
@@ -196,7 +204,7 @@ class Embedding(Layer):
             self.check_indices(args[0])
         super()._explain(error, args)
 
-    def compute_mask(self, inputs: Any, mask: Any = None) -> Tensor | None:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def compute_mask(self, inputs: Any, mask: Mask = None) -> Tensor | None:  # pyright: ignore[reportIncompatibleMethodOverride]
         return as_tensors(inputs).ne(0) if self.mask_zero else None
 
     def get_config(self) -> dict[str, Any]:
@@ -240,7 +248,7 @@ class Masking(Layer):
         self.mask_value = mask_value
         self.supports_masking = True
 
-    def compute_mask(self, inputs: Any, mask: Any = None) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def compute_mask(self, inputs: Any, mask: Mask = None) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
         return self._kept(as_tensors(inputs)).any(-1)
 
     def call(self, inputs: Tensor) -> Tensor:
@@ -355,7 +363,7 @@ class InputLayer(Layer):
         self,
         shape: Any = None,
         batch_size: int | None = None,
-        dtype: Any = None,
+        dtype: DType = None,
         sparse: bool | None = None,
         ragged: bool | None = None,
         batch_shape: Any = None,
@@ -419,7 +427,7 @@ def _checked_shape(name: str, shape: Any) -> tuple[int | None, ...]:
 def Input(  # noqa: N802
     shape: Any = None,
     batch_size: int | None = None,
-    dtype: Any = None,
+    dtype: DType = None,
     sparse: bool | None = None,
     ragged: bool | None = None,
     batch_shape: Any = None,

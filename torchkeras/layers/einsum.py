@@ -13,6 +13,12 @@ from torch import Tensor
 from torchkeras import activations, initializers
 from torchkeras._core.errors import invalid_argument
 from torchkeras._core.input_spec import InputSpec
+from torchkeras._core.typing import (
+    ActivationLike,
+    ConstraintLike,
+    InitializerLike,
+    RegularizerLike,
+)
 from torchkeras._core.variable import Variable
 from torchkeras.layers.layer import Layer, layers
 
@@ -62,14 +68,14 @@ class EinsumDense(Layer):
         self,
         equation: str,
         output_shape: int | Sequence[int | None] | None,
-        activation: Any = None,
+        activation: ActivationLike = None,
         bias_axes: str | None = None,
-        kernel_initializer: Any = "glorot_uniform",
-        bias_initializer: Any = "zeros",
-        kernel_regularizer: Any = None,
-        bias_regularizer: Any = None,
-        kernel_constraint: Any = None,
-        bias_constraint: Any = None,
+        kernel_initializer: InitializerLike = "glorot_uniform",
+        bias_initializer: InitializerLike = "zeros",
+        kernel_regularizer: RegularizerLike = None,
+        bias_regularizer: RegularizerLike = None,
+        kernel_constraint: ConstraintLike = None,
+        bias_constraint: ConstraintLike = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -187,7 +193,7 @@ class EinsumDense(Layer):
             f"input of shape {tuple(shape)}."
         )
 
-    def _with_fans(self, initializer: Any) -> Any:
+    def _with_fans(self, initializer: InitializerLike) -> Any:
         """Tell a scaling initializer which axes of the kernel are inputs."""
         if not isinstance(initializer, initializers.VarianceScaling) or (
             initializer.input_axes is not None and initializer.output_axes is not None

@@ -11,6 +11,7 @@ import torch
 from torchkeras._core import tree
 from torchkeras._core.errors import invalid_argument
 from torchkeras._core.registry import deserialize_object, serialize_object
+from torchkeras._core.typing import Mask
 from torchkeras.layers.layer import Layer, layers, symbolic_tensors
 
 #: What Keras 1 and 2 wrote beside a function's name.
@@ -79,7 +80,7 @@ class Lambda(Layer):
         self.__dict__["_makes_mask"] = mask is not None
         self._takes = {"mask", "training"} & _parameters_of(function)
 
-    def call(self, inputs: Any, mask: Any = None, training: bool | None = None) -> Any:
+    def call(self, inputs: Any, mask: Mask = None, training: bool | None = None) -> Any:
         options = dict(self.arguments)
         if "mask" in self._takes:
             options["mask"] = mask
@@ -87,7 +88,7 @@ class Lambda(Layer):
             options["training"] = training
         return self.function(inputs, **options)
 
-    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def compute_mask(self, inputs: Any, mask: Mask = None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         if callable(self.mask) and not isinstance(self.mask, torch.Tensor):
             return self.mask(inputs, mask)
         return self.mask

@@ -14,6 +14,7 @@ from torchkeras._core import config
 from torchkeras._core.dtypes import to_torch_dtype
 from torchkeras._core.errors import describe, invalid_argument
 from torchkeras._core.symbolic import KerasTensor
+from torchkeras._core.typing import Mask
 from torchkeras.layers._masks import as_mask, as_tensors
 from torchkeras.layers.layer import Layer, layers
 
@@ -80,7 +81,7 @@ class _Merge(Layer):
         shape = self._checked_shape([x.shape for x in inputs])
         return KerasTensor(shape, self([_sample(x) for x in inputs]).dtype)
 
-    def compute_mask(self, inputs: Any, mask: Any = None) -> Tensor | None:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def compute_mask(self, inputs: Any, mask: Mask = None) -> Tensor | None:  # pyright: ignore[reportIncompatibleMethodOverride]
         if mask is None:
             return None
         inputs = as_tensors(inputs)
@@ -467,7 +468,7 @@ class Dot(_Merge):
         outputs = torch.einsum(first, numbers, second, others, rest)
         return outputs.unsqueeze(1) if outputs.ndim == 1 else outputs
 
-    def compute_mask(self, inputs: Any, mask: Any = None) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def compute_mask(self, inputs: Any, mask: Mask = None) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         return None
 
 

@@ -22,6 +22,12 @@ from torchkeras._core.errors import (
 )
 from torchkeras._core.input_spec import InputSpec
 from torchkeras._core.registry import serialize_object
+from torchkeras._core.typing import (
+    ActivationLike,
+    ConstraintLike,
+    InitializerLike,
+    RegularizerLike,
+)
 from torchkeras._core.variable import Layout
 from torchkeras.layers._masks import all_of, as_mask, causal_mask, penalty
 from torchkeras.layers.attention import kernel_drops
@@ -77,7 +83,7 @@ class Projection(EinsumDense):
         self,
         axes: int,
         outputs: Sequence[int],
-        activation: Any = None,
+        activation: ActivationLike = None,
         use_bias: bool = True,
         **kwargs: Any,
     ) -> None:
@@ -156,7 +162,7 @@ class _HeadedAttention(Layer):
     _dropout_layer: Dropout
     _heads_first: tuple[int, ...]
     _heads_last: tuple[int, ...]
-    _output_regularizer: Any
+    _output_regularizer: RegularizerLike
     _only_flash: bool
     _scale: float
 
@@ -542,13 +548,13 @@ class MultiHeadAttention(_HeadedAttention):
         attention_axes: int | Sequence[int] | None = None,
         sliding_window: int | None = None,
         flash_attention: bool | None = None,
-        kernel_initializer: Any = "glorot_uniform",
-        bias_initializer: Any = "zeros",
-        kernel_regularizer: Any = None,
-        bias_regularizer: Any = None,
-        activity_regularizer: Any = None,
-        kernel_constraint: Any = None,
-        bias_constraint: Any = None,
+        kernel_initializer: InitializerLike = "glorot_uniform",
+        bias_initializer: InitializerLike = "zeros",
+        kernel_regularizer: RegularizerLike = None,
+        bias_regularizer: RegularizerLike = None,
+        activity_regularizer: RegularizerLike = None,
+        kernel_constraint: ConstraintLike = None,
+        bias_constraint: ConstraintLike = None,
         use_gate: bool = False,
         seed: int | None = None,
         **kwargs: Any,
@@ -659,13 +665,13 @@ class GroupedQueryAttention(_HeadedAttention):
         use_bias: bool = True,
         sliding_window: int | None = None,
         flash_attention: bool | None = None,
-        kernel_initializer: Any = "glorot_uniform",
-        bias_initializer: Any = "zeros",
-        kernel_regularizer: Any = None,
-        bias_regularizer: Any = None,
-        activity_regularizer: Any = None,
-        kernel_constraint: Any = None,
-        bias_constraint: Any = None,
+        kernel_initializer: InitializerLike = "glorot_uniform",
+        bias_initializer: InitializerLike = "zeros",
+        kernel_regularizer: RegularizerLike = None,
+        bias_regularizer: RegularizerLike = None,
+        activity_regularizer: RegularizerLike = None,
+        kernel_constraint: ConstraintLike = None,
+        bias_constraint: ConstraintLike = None,
         use_gate: bool = False,
         seed: int | None = None,
         **kwargs: Any,

@@ -12,6 +12,12 @@ from torch import Tensor, nn
 from torchkeras._core import config
 from torchkeras._core.errors import invalid_argument, number_in
 from torchkeras._core.input_spec import InputSpec
+from torchkeras._core.typing import (
+    ConstraintLike,
+    DType,
+    InitializerLike,
+    RegularizerLike,
+)
 from torchkeras.layers.layer import Layer, empty_module, layers
 
 
@@ -83,7 +89,11 @@ class _Renorm(nn.Module):
     renorm_std: Tensor
 
     def __init__(
-        self, size: int, momentum: float, clipping: Mapping[str, float], dtype: Any
+        self,
+        size: int,
+        momentum: float,
+        clipping: Mapping[str, float],
+        dtype: torch.dtype,
     ) -> None:
         super().__init__()
         self.momentum = momentum
@@ -141,12 +151,12 @@ class AffineNormalization(Layer):
         epsilon: float,
         center: bool,
         scale: bool,
-        beta_initializer: Any,
-        gamma_initializer: Any,
-        beta_regularizer: Any,
-        gamma_regularizer: Any,
-        beta_constraint: Any,
-        gamma_constraint: Any,
+        beta_initializer: InitializerLike,
+        gamma_initializer: InitializerLike,
+        beta_regularizer: RegularizerLike,
+        gamma_regularizer: RegularizerLike,
+        beta_constraint: ConstraintLike,
+        gamma_constraint: ConstraintLike,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -235,14 +245,14 @@ class BatchNormalization(AffineNormalization):
         epsilon: float = 0.001,
         center: bool = True,
         scale: bool = True,
-        beta_initializer: Any = "zeros",
-        gamma_initializer: Any = "ones",
-        moving_mean_initializer: Any = "zeros",
-        moving_variance_initializer: Any = "ones",
-        beta_regularizer: Any = None,
-        gamma_regularizer: Any = None,
-        beta_constraint: Any = None,
-        gamma_constraint: Any = None,
+        beta_initializer: InitializerLike = "zeros",
+        gamma_initializer: InitializerLike = "ones",
+        moving_mean_initializer: InitializerLike = "zeros",
+        moving_variance_initializer: InitializerLike = "ones",
+        beta_regularizer: RegularizerLike = None,
+        gamma_regularizer: RegularizerLike = None,
+        beta_constraint: ConstraintLike = None,
+        gamma_constraint: ConstraintLike = None,
         renorm: bool = False,
         renorm_clipping: dict[str, float] | None = None,
         renorm_momentum: float = 0.99,
@@ -305,7 +315,7 @@ class BatchNormalization(AffineNormalization):
         self._to_front, self._to_back = _swap_orders(rank, axis)
 
     def _build_correction(self, size: int | None) -> None:
-        def standard_deviation(shape: tuple[int, ...], dtype: Any) -> Tensor:
+        def standard_deviation(shape: tuple[int, ...], dtype: DType) -> Tensor:
             return self.moving_variance_initializer(shape, dtype=dtype).sqrt()
 
         self.correction = empty_module(
@@ -441,12 +451,12 @@ class LayerNormalization(AffineNormalization):
         epsilon: float = 0.001,
         center: bool = True,
         scale: bool = True,
-        beta_initializer: Any = "zeros",
-        gamma_initializer: Any = "ones",
-        beta_regularizer: Any = None,
-        gamma_regularizer: Any = None,
-        beta_constraint: Any = None,
-        gamma_constraint: Any = None,
+        beta_initializer: InitializerLike = "zeros",
+        gamma_initializer: InitializerLike = "ones",
+        beta_regularizer: RegularizerLike = None,
+        gamma_regularizer: RegularizerLike = None,
+        beta_constraint: ConstraintLike = None,
+        gamma_constraint: ConstraintLike = None,
         **kwargs: Any,
     ) -> None:
         if kwargs.pop("rms_scaling", False):

@@ -12,6 +12,7 @@ from torch import Tensor
 from torchkeras._core.config import standardize_data_format
 from torchkeras._core.errors import one_of
 from torchkeras._core.input_spec import InputSpec
+from torchkeras._core.typing import Mask
 from torchkeras._core.windows import pool_same, standardize_sizes
 from torchkeras.layers._masks import as_step_mask
 from torchkeras.layers._windows import (
@@ -347,7 +348,7 @@ class GlobalAveragePooling1D(_GlobalAveragePooling):
         total = inputs.masked_fill(~mask, 0).sum(self._axes, self.keepdims)
         return total / mask.sum(self._axes, self.keepdims).clamp(min=1)
 
-    def compute_mask(self, inputs: Any, mask: Any = None) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def compute_mask(self, inputs: Any, mask: Mask = None) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         return None
 
 

@@ -14,6 +14,7 @@ from torchkeras import regularizers
 from torchkeras._core.config import standardize_data_format
 from torchkeras._core.errors import invalid_argument, number_in
 from torchkeras._core.input_spec import InputSpec
+from torchkeras._core.typing import DType
 from torchkeras.layers.layer import Layer, layers
 
 #: On a CPU torch draws a number for each element; from this many elements on it is
@@ -215,7 +216,7 @@ class SpatialDropout1D(_SpatialDropout):
         rate: float,
         seed: int | None = None,
         name: str | None = None,
-        dtype: Any = None,
+        dtype: DType = None,
     ) -> None:
         super().__init__(rate, seed=seed, name=name, dtype=dtype)
         self.data_format = "channels_last"
@@ -252,7 +253,7 @@ class SpatialDropout2D(_SpatialDropout):
         data_format: str | None = None,
         seed: int | None = None,
         name: str | None = None,
-        dtype: Any = None,
+        dtype: DType = None,
     ) -> None:
         super().__init__(rate, seed=seed, name=name, dtype=dtype)
         self.data_format = standardize_data_format(type(self).__name__, data_format)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torchkeras import initializers
 from torchkeras._core.errors import invalid_argument, number_in
 from torchkeras._core.input_spec import InputSpec
+from torchkeras._core.typing import ConstraintLike, InitializerLike, RegularizerLike
 from torchkeras.layers.layer import Layer, empty_module, layers
 from torchkeras.layers.normalization import (
     AffineNormalization,
@@ -92,12 +93,12 @@ class GroupNormalization(AffineNormalization):
         epsilon: float = 0.001,
         center: bool = True,
         scale: bool = True,
-        beta_initializer: Any = "zeros",
-        gamma_initializer: Any = "ones",
-        beta_regularizer: Any = None,
-        gamma_regularizer: Any = None,
-        beta_constraint: Any = None,
-        gamma_constraint: Any = None,
+        beta_initializer: InitializerLike = "zeros",
+        gamma_initializer: InitializerLike = "ones",
+        beta_regularizer: RegularizerLike = None,
+        gamma_regularizer: RegularizerLike = None,
+        beta_constraint: ConstraintLike = None,
+        gamma_constraint: ConstraintLike = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(

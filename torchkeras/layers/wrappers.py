@@ -15,6 +15,7 @@ from torchkeras._core import tree
 from torchkeras._core.errors import invalid_argument, one_of
 from torchkeras._core.input_spec import InputSpec
 from torchkeras._core.registry import serialize_object
+from torchkeras._core.typing import Mask
 from torchkeras.layers.layer import Layer, layers
 from torchkeras.layers.recurrent.cells import prefix_paths
 from torchkeras.layers.recurrent.rnn import RNN, shape_of_sequences
@@ -106,7 +107,7 @@ class TimeDistributed(Wrapper):
         self._has_batch_norm = any(isinstance(m, _BatchNorm) for m in inner)
         self._has_states = any(getattr(m, "stateful", False) for m in inner)
 
-    def call(self, inputs: Any, mask: Any = None) -> Any:
+    def call(self, inputs: Any, mask: Mask = None) -> Any:
         size = tree.flatten(inputs)[0].shape[:2]
         known: Sequence[Any] = () if mask is None else self._check_masks(mask, size)
         options = {}
@@ -171,7 +172,7 @@ class TimeDistributed(Wrapper):
             else:
                 output._keras_mask = torch.stack(masks, 1)
 
-    def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
+    def compute_mask(self, inputs: Any, previous_mask: Mask = None) -> Any:
         if previous_mask is None:
             return None
         outputs = self(inputs, mask=previous_mask)
@@ -266,7 +267,7 @@ class Bidirectional(Layer):
         super().build_from_config(shape_of_sequences(config))
 
     def call(
-        self, sequences: Tensor, initial_state: Any = None, mask: Any = None
+        self, sequences: Tensor, initial_state: Any = None, mask: Mask = None
     ) -> Any:
         forward_options: dict[str, Any] = {} if mask is None else {"mask": mask}
         backward_options = dict(forward_options)
@@ -334,7 +335,7 @@ class Bidirectional(Layer):
                 "layer with `stateful=True`."
             )
 
-    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def compute_mask(self, inputs: Any, mask: Mask = None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         own = self.forward_layer.compute_mask(inputs, mask)
         masks = list(own) if self.return_state else [own]
         doubled = masks[:1] if self.merge_mode else masks[:1] * 2

@@ -12,6 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from torchkeras._core.errors import invalid_argument, number_in
+from torchkeras._core.typing import DType
 from torchkeras.losses.functions import (
     Axis,
     binary_crossentropy,
@@ -49,7 +50,7 @@ class _BuiltInLoss(LossFunctionWrapper):
         fn: Callable[..., Tensor],
         reduction: str | None,
         name: str | None,
-        dtype: Any,
+        dtype: DType,
         **kwargs: Any,
     ) -> None:
         super().__init__(fn, reduction, name, dtype, **kwargs)
@@ -76,7 +77,7 @@ class MeanSquaredError(_BuiltInLoss):
         self,
         reduction: str | None = "sum_over_batch_size",
         name: str | None = "mean_squared_error",
-        dtype: Any = None,
+        dtype: DType = None,
     ) -> None:
         super().__init__(mean_squared_error, reduction, name, dtype)
 
@@ -96,7 +97,7 @@ class MeanAbsoluteError(_BuiltInLoss):
         self,
         reduction: str | None = "sum_over_batch_size",
         name: str | None = "mean_absolute_error",
-        dtype: Any = None,
+        dtype: DType = None,
     ) -> None:
         super().__init__(mean_absolute_error, reduction, name, dtype)
 
@@ -116,7 +117,7 @@ class MeanAbsolutePercentageError(_BuiltInLoss):
         self,
         reduction: str | None = "sum_over_batch_size",
         name: str | None = "mean_absolute_percentage_error",
-        dtype: Any = None,
+        dtype: DType = None,
     ) -> None:
         super().__init__(mean_absolute_percentage_error, reduction, name, dtype)
 
@@ -136,7 +137,7 @@ class MeanSquaredLogarithmicError(_BuiltInLoss):
         self,
         reduction: str | None = "sum_over_batch_size",
         name: str | None = "mean_squared_logarithmic_error",
-        dtype: Any = None,
+        dtype: DType = None,
     ) -> None:
         super().__init__(mean_squared_logarithmic_error, reduction, name, dtype)
 
@@ -157,7 +158,7 @@ class CosineSimilarity(_BuiltInLoss):
         axis: int = -1,
         reduction: str | None = "sum_over_batch_size",
         name: str | None = "cosine_similarity",
-        dtype: Any = None,
+        dtype: DType = None,
     ) -> None:
         super().__init__(cosine_similarity, reduction, name, dtype, axis=axis)
 
@@ -178,7 +179,7 @@ class Huber(_BuiltInLoss):
         delta: float = 1.0,
         reduction: str | None = "sum_over_batch_size",
         name: str | None = "huber_loss",
-        dtype: Any = None,
+        dtype: DType = None,
     ) -> None:
         super().__init__(huber, reduction, name, dtype, delta=delta)
 
@@ -198,7 +199,7 @@ class LogCosh(_BuiltInLoss):
         self,
         reduction: str | None = "sum_over_batch_size",
         name: str | None = "log_cosh",
-        dtype: Any = None,
+        dtype: DType = None,
     ) -> None:
         super().__init__(log_cosh, reduction, name, dtype)
 
@@ -218,7 +219,7 @@ class Hinge(_BuiltInLoss):
         self,
         reduction: str | None = "sum_over_batch_size",
         name: str | None = "hinge",
-        dtype: Any = None,
+        dtype: DType = None,
     ) -> None:
         super().__init__(hinge, reduction, name, dtype)
 
@@ -238,7 +239,7 @@ class SquaredHinge(_BuiltInLoss):
         self,
         reduction: str | None = "sum_over_batch_size",
         name: str | None = "squared_hinge",
-        dtype: Any = None,
+        dtype: DType = None,
     ) -> None:
         super().__init__(squared_hinge, reduction, name, dtype)
 
@@ -258,7 +259,7 @@ class CategoricalHinge(_BuiltInLoss):
         self,
         reduction: str | None = "sum_over_batch_size",
         name: str | None = "categorical_hinge",
-        dtype: Any = None,
+        dtype: DType = None,
     ) -> None:
         super().__init__(categorical_hinge, reduction, name, dtype)
 
@@ -278,7 +279,7 @@ class KLDivergence(_BuiltInLoss):
         self,
         reduction: str | None = "sum_over_batch_size",
         name: str | None = "kl_divergence",
-        dtype: Any = None,
+        dtype: DType = None,
     ) -> None:
         super().__init__(kl_divergence, reduction, name, dtype)
 
@@ -298,7 +299,7 @@ class Poisson(_BuiltInLoss):
         self,
         reduction: str | None = "sum_over_batch_size",
         name: str | None = "poisson",
-        dtype: Any = None,
+        dtype: DType = None,
     ) -> None:
         super().__init__(poisson, reduction, name, dtype)
 
@@ -321,7 +322,7 @@ class BinaryCrossentropy(_BuiltInLoss):
         axis: int = -1,
         reduction: str | None = "sum_over_batch_size",
         name: str | None = "binary_crossentropy",
-        dtype: Any = None,
+        dtype: DType = None,
     ) -> None:
         super().__init__(
             binary_crossentropy,
@@ -355,7 +356,7 @@ class BinaryFocalCrossentropy(_BuiltInLoss):
         axis: int = -1,
         reduction: str | None = "sum_over_batch_size",
         name: str | None = "binary_focal_crossentropy",
-        dtype: Any = None,
+        dtype: DType = None,
     ) -> None:
         super().__init__(
             binary_focal_crossentropy,
@@ -389,7 +390,7 @@ class CategoricalCrossentropy(_BuiltInLoss):
         axis: int = -1,
         reduction: str | None = "sum_over_batch_size",
         name: str | None = "categorical_crossentropy",
-        dtype: Any = None,
+        dtype: DType = None,
     ) -> None:
         super().__init__(
             categorical_crossentropy,
@@ -422,7 +423,7 @@ class CategoricalFocalCrossentropy(_BuiltInLoss):
         axis: int = -1,
         reduction: str | None = "sum_over_batch_size",
         name: str | None = "categorical_focal_crossentropy",
-        dtype: Any = None,
+        dtype: DType = None,
     ) -> None:
         super().__init__(
             categorical_focal_crossentropy,
@@ -455,7 +456,7 @@ class SparseCategoricalCrossentropy(_BuiltInLoss):
         reduction: str | None = "sum_over_batch_size",
         axis: int = -1,
         name: str | None = "sparse_categorical_crossentropy",
-        dtype: Any = None,
+        dtype: DType = None,
     ) -> None:
         super().__init__(
             sparse_categorical_crossentropy,
@@ -487,7 +488,7 @@ class CategoricalGeneralizedCrossEntropy(_BuiltInLoss):
         q: float = 0.5,
         reduction: str | None = "sum_over_batch_size",
         name: str | None = "categorical_generalized_cross_entropy",
-        dtype: Any = None,
+        dtype: DType = None,
     ) -> None:
         number_in(type(self).__name__, "q", q, 0.0, 1.0)
         if q in (0, 1):
@@ -514,7 +515,7 @@ class CTC(_BuiltInLoss):
         self,
         reduction: str | None = "sum_over_batch_size",
         name: str | None = "ctc",
-        dtype: Any = None,
+        dtype: DType = None,
     ) -> None:
         super().__init__(ctc, reduction, name, dtype)
 
@@ -535,7 +536,7 @@ class Dice(_BuiltInLoss):
         reduction: str | None = "sum_over_batch_size",
         name: str | None = "dice",
         axis: Axis = None,
-        dtype: Any = None,
+        dtype: DType = None,
     ) -> None:
         super().__init__(dice, reduction, name, dtype, axis=axis)
 
@@ -558,7 +559,7 @@ class Tversky(_BuiltInLoss):
         reduction: str | None = "sum_over_batch_size",
         name: str | None = "tversky",
         axis: Axis = None,
-        dtype: Any = None,
+        dtype: DType = None,
     ) -> None:
         super().__init__(
             tversky, reduction, name, dtype, alpha=alpha, beta=beta, axis=axis
@@ -584,7 +585,7 @@ class Circle(_BuiltInLoss):
         remove_diagonal: bool = True,
         reduction: str | None = "sum_over_batch_size",
         name: str | None = "circle",
-        dtype: Any = None,
+        dtype: DType = None,
     ) -> None:
         super().__init__(
             circle,

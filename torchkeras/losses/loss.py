@@ -17,6 +17,7 @@ from torchkeras._core.errors import describe, one_of
 from torchkeras._core.naming import auto_name, to_snake_case
 from torchkeras._core.probabilities import keep_logits
 from torchkeras._core.registry import deserialize_object
+from torchkeras._core.typing import DType
 from torchkeras._core.variable import WeightView
 from torchkeras.losses.functions import losses
 from torchkeras.losses.shapes import (
@@ -65,7 +66,7 @@ class Loss(nn.Module):
         self,
         name: str | None = None,
         reduction: str | None = "sum_over_batch_size",
-        dtype: Any = None,
+        dtype: DType = None,
     ) -> None:
         super().__init__()
         self.name = name or auto_name(to_snake_case(type(self).__name__))
@@ -182,7 +183,7 @@ class LossFunctionWrapper(Loss):
         fn: Callable[..., Tensor],
         reduction: str | None = "sum_over_batch_size",
         name: str | None = None,
-        dtype: Any = None,
+        dtype: DType = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(name=name, reduction=reduction, dtype=dtype)

@@ -10,6 +10,7 @@ from torchkeras._core import config
 from torchkeras._core.convert import as_tensor
 from torchkeras._core.dtypes import to_torch_dtype
 from torchkeras._core.errors import number_in, positive_integer
+from torchkeras._core.typing import DType
 from torchkeras.losses.shapes import as_target, match_shapes
 from torchkeras.losses.traits import declare
 from torchkeras.metrics.metric import metrics
@@ -151,7 +152,7 @@ class Accuracy(BuiltInMetric):
     def __init__(
         self,
         name: str | None = "accuracy",
-        dtype: Any = None,
+        dtype: DType = None,
     ) -> None:
         super().__init__(accuracy, name, dtype)
 
@@ -172,7 +173,7 @@ class BinaryAccuracy(BuiltInMetric):
     def __init__(
         self,
         name: str | None = "binary_accuracy",
-        dtype: Any = None,
+        dtype: DType = None,
         threshold: float = 0.5,
     ) -> None:
         number_in(type(self).__name__, "threshold", threshold, 0.0, 1.0)
@@ -195,7 +196,7 @@ class CategoricalAccuracy(BuiltInMetric):
     def __init__(
         self,
         name: str | None = "categorical_accuracy",
-        dtype: Any = None,
+        dtype: DType = None,
     ) -> None:
         super().__init__(categorical_accuracy, name, dtype)
 
@@ -216,7 +217,7 @@ class SparseCategoricalAccuracy(BuiltInMetric):
     def __init__(
         self,
         name: str | None = "sparse_categorical_accuracy",
-        dtype: Any = None,
+        dtype: DType = None,
     ) -> None:
         super().__init__(sparse_categorical_accuracy, name, dtype)
 
@@ -238,7 +239,7 @@ class TopKCategoricalAccuracy(BuiltInMetric):
         self,
         k: int = 5,
         name: str | None = "top_k_categorical_accuracy",
-        dtype: Any = None,
+        dtype: DType = None,
     ) -> None:
         positive_integer(type(self).__name__, "k", k)
         super().__init__(top_k_categorical_accuracy, name, dtype, k=k)
@@ -261,7 +262,7 @@ class SparseTopKCategoricalAccuracy(BuiltInMetric):
         self,
         k: int = 5,
         name: str | None = "sparse_top_k_categorical_accuracy",
-        dtype: Any = None,
+        dtype: DType = None,
         from_sorted_ids: bool = False,
     ) -> None:
         positive_integer(type(self).__name__, "k", k)

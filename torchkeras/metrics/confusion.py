@@ -17,6 +17,7 @@ from torchkeras._core.errors import (
     one_of,
     positive_integer,
 )
+from torchkeras._core.typing import DType
 from torchkeras.losses.shapes import append_axes, as_target, divide_no_nan, match_shapes
 from torchkeras.metrics.metric import Metric, metrics
 
@@ -193,7 +194,10 @@ class _Count(ConfusionMetric):
     _counted = ""
 
     def __init__(
-        self, thresholds: Thresholds = None, name: str | None = None, dtype: Any = None
+        self,
+        thresholds: Thresholds = None,
+        name: str | None = None,
+        dtype: DType = None,
     ) -> None:
         super().__init__(name=name, dtype=dtype)
         self.init_thresholds = thresholds
@@ -299,7 +303,7 @@ class _Ratio(ConfusionMetric):
         top_k: int | None = None,
         class_id: int | None = None,
         name: str | None = None,
-        dtype: Any = None,
+        dtype: DType = None,
     ) -> None:
         super().__init__(name=name, dtype=dtype)
         owner = type(self).__name__
@@ -376,7 +380,7 @@ class _BestUnderConstraint(ConfusionMetric):
         num_thresholds: int,
         class_id: int | None,
         name: str | None,
-        dtype: Any,
+        dtype: DType,
     ) -> None:
         super().__init__(name=name, dtype=dtype)
         owner = type(self).__name__
@@ -446,7 +450,7 @@ class SensitivityAtSpecificity(_BestUnderConstraint):
         num_thresholds: int = 200,
         class_id: int | None = None,
         name: str | None = None,
-        dtype: Any = None,
+        dtype: DType = None,
     ) -> None:
         super().__init__(specificity, num_thresholds, class_id, name, dtype)
         self.specificity = specificity
@@ -479,7 +483,7 @@ class SpecificityAtSensitivity(_BestUnderConstraint):
         num_thresholds: int = 200,
         class_id: int | None = None,
         name: str | None = None,
-        dtype: Any = None,
+        dtype: DType = None,
     ) -> None:
         super().__init__(sensitivity, num_thresholds, class_id, name, dtype)
         self.sensitivity = sensitivity
@@ -512,7 +516,7 @@ class PrecisionAtRecall(_BestUnderConstraint):
         num_thresholds: int = 200,
         class_id: int | None = None,
         name: str | None = None,
-        dtype: Any = None,
+        dtype: DType = None,
     ) -> None:
         super().__init__(recall, num_thresholds, class_id, name, dtype)
         self.recall = recall
@@ -545,7 +549,7 @@ class RecallAtPrecision(_BestUnderConstraint):
         num_thresholds: int = 200,
         class_id: int | None = None,
         name: str | None = None,
-        dtype: Any = None,
+        dtype: DType = None,
     ) -> None:
         super().__init__(precision, num_thresholds, class_id, name, dtype)
         self.precision = precision
@@ -593,7 +597,7 @@ class AUC(ConfusionMetric):
         curve: str = "ROC",
         summation_method: str = "interpolation",
         name: str | None = None,
-        dtype: Any = None,
+        dtype: DType = None,
         thresholds: Sequence[float] | None = None,
         multi_label: bool = False,
         num_labels: int | None = None,

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from torchkeras._core.typing import DType
 from torchkeras.losses.functions import (
     binary_crossentropy,
     categorical_crossentropy,
@@ -34,7 +33,7 @@ class BinaryCrossentropy(BuiltInMetric):
     def __init__(
         self,
         name: str | None = "binary_crossentropy",
-        dtype: Any = None,
+        dtype: DType = None,
         from_logits: bool = False,
         label_smoothing: float = 0,
     ) -> None:
@@ -63,7 +62,7 @@ class CategoricalCrossentropy(BuiltInMetric):
     def __init__(
         self,
         name: str | None = "categorical_crossentropy",
-        dtype: Any = None,
+        dtype: DType = None,
         from_logits: bool = False,
         label_smoothing: float = 0,
         axis: int = -1,
@@ -94,7 +93,7 @@ class SparseCategoricalCrossentropy(BuiltInMetric):
     def __init__(
         self,
         name: str | None = "sparse_categorical_crossentropy",
-        dtype: Any = None,
+        dtype: DType = None,
         from_logits: bool = False,
         ignore_class: int | None = None,
         axis: int = -1,
@@ -125,7 +124,7 @@ class KLDivergence(BuiltInMetric):
     def __init__(
         self,
         name: str | None = "kl_divergence",
-        dtype: Any = None,
+        dtype: DType = None,
     ) -> None:
         super().__init__(kl_divergence, name, dtype)
 
@@ -146,7 +145,7 @@ class Poisson(BuiltInMetric):
     def __init__(
         self,
         name: str | None = "poisson",
-        dtype: Any = None,
+        dtype: DType = None,
     ) -> None:
         super().__init__(poisson, name, dtype)
 
@@ -167,7 +166,7 @@ class Hinge(BuiltInMetric):
     def __init__(
         self,
         name: str | None = "hinge",
-        dtype: Any = None,
+        dtype: DType = None,
     ) -> None:
         super().__init__(hinge, name, dtype)
 
@@ -188,7 +187,7 @@ class SquaredHinge(BuiltInMetric):
     def __init__(
         self,
         name: str | None = "squared_hinge",
-        dtype: Any = None,
+        dtype: DType = None,
     ) -> None:
         super().__init__(squared_hinge, name, dtype)
 
@@ -209,6 +208,6 @@ class CategoricalHinge(BuiltInMetric):
     def __init__(
         self,
         name: str | None = "categorical_hinge",
-        dtype: Any = None,
+        dtype: DType = None,
     ) -> None:
         super().__init__(categorical_hinge, name, dtype)

@@ -17,6 +17,7 @@ from torchkeras._core.convert import as_tensor
 from torchkeras._core.dtypes import standardize_dtype, to_torch_dtype
 from torchkeras._core.naming import auto_name, to_snake_case
 from torchkeras._core.registry import Registry
+from torchkeras._core.typing import DType, InitializerLike
 from torchkeras._core.variable import IDENTITY, WeightView
 
 metrics = Registry("metric", "keras.metrics")
@@ -81,7 +82,7 @@ class Metric(torchmetrics.Metric):
         if "update_state" in cls.__dict__:
             cls.update_state = _prepared(cls.__dict__["update_state"])
 
-    def __init__(self, dtype: Any = None, name: str | None = None) -> None:
+    def __init__(self, dtype: DType = None, name: str | None = None) -> None:
         # The result of a call would be kept, as `update_state` does not tell of itself.
         super().__init__(compute_with_cache=False)
         self.name = name or auto_name(to_snake_case(type(self).__name__))
@@ -127,8 +128,8 @@ class Metric(torchmetrics.Metric):
     def add_variable(
         self,
         shape: Sequence[int],
-        initializer: Any,
-        dtype: Any = None,
+        initializer: InitializerLike,
+        dtype: DType = None,
         aggregation: str | None = "sum",
         name: str | None = None,
     ) -> WeightView:
@@ -159,8 +160,8 @@ class Metric(torchmetrics.Metric):
     def add_weight(
         self,
         shape: Sequence[int] = (),
-        initializer: Any = None,
-        dtype: Any = None,
+        initializer: InitializerLike = None,
+        dtype: DType = None,
         name: str | None = None,
     ) -> WeightView:
         """Make a state: `add_variable` under its older name."""

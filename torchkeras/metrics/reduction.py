@@ -12,6 +12,7 @@ from torch import Tensor
 
 from torchkeras._core.convert import as_tensor
 from torchkeras._core.registry import deserialize_object
+from torchkeras._core.typing import DType
 from torchkeras.losses.functions import losses
 from torchkeras.losses.shapes import (
     apply_mask,
@@ -68,7 +69,7 @@ class Sum(Metric):
 
     total: Tensor
 
-    def __init__(self, name: str | None = "sum", dtype: Any = None) -> None:
+    def __init__(self, name: str | None = "sum", dtype: DType = None) -> None:
         super().__init__(name=name, dtype=dtype)
         self.add_zeros("total")
 
@@ -105,7 +106,7 @@ class Mean(Metric):
     total: Tensor
     count: Tensor
 
-    def __init__(self, name: str | None = "mean", dtype: Any = None) -> None:
+    def __init__(self, name: str | None = "mean", dtype: DType = None) -> None:
         super().__init__(name=name, dtype=dtype)
         self.add_zeros("total", "count")
 
@@ -153,7 +154,7 @@ class MeanMetricWrapper(Mean):
         self,
         fn: Callable[..., Tensor],
         name: str | None = None,
-        dtype: Any = None,
+        dtype: DType = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(name=name, dtype=dtype)
@@ -212,7 +213,7 @@ class BuiltInMetric(MeanMetricWrapper):
         self,
         fn: Callable[..., Tensor],
         name: str | None,
-        dtype: Any,
+        dtype: DType,
         **kwargs: Any,
     ) -> None:
         super().__init__(fn, name, dtype, **kwargs)

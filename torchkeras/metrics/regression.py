@@ -10,6 +10,7 @@ from torch import Tensor
 
 from torchkeras._core import config
 from torchkeras._core.errors import invalid_argument, one_of
+from torchkeras._core.typing import DType
 from torchkeras.losses.functions import cosine_similarity as minus_cosine
 from torchkeras.losses.functions import (
     log_cosh,
@@ -83,7 +84,7 @@ class MeanSquaredError(BuiltInMetric):
     def __init__(
         self,
         name: str | None = "mean_squared_error",
-        dtype: Any = None,
+        dtype: DType = None,
     ) -> None:
         super().__init__(mean_squared_error, name, dtype)
 
@@ -104,7 +105,7 @@ class MeanAbsoluteError(BuiltInMetric):
     def __init__(
         self,
         name: str | None = "mean_absolute_error",
-        dtype: Any = None,
+        dtype: DType = None,
     ) -> None:
         super().__init__(mean_absolute_error, name, dtype)
 
@@ -125,7 +126,7 @@ class MeanAbsolutePercentageError(BuiltInMetric):
     def __init__(
         self,
         name: str | None = "mean_absolute_percentage_error",
-        dtype: Any = None,
+        dtype: DType = None,
     ) -> None:
         super().__init__(mean_absolute_percentage_error, name, dtype)
 
@@ -146,7 +147,7 @@ class MeanSquaredLogarithmicError(BuiltInMetric):
     def __init__(
         self,
         name: str | None = "mean_squared_logarithmic_error",
-        dtype: Any = None,
+        dtype: DType = None,
     ) -> None:
         super().__init__(mean_squared_logarithmic_error, name, dtype)
 
@@ -167,7 +168,7 @@ class LogCoshError(BuiltInMetric):
     def __init__(
         self,
         name: str | None = "logcosh",
-        dtype: Any = None,
+        dtype: DType = None,
     ) -> None:
         super().__init__(log_cosh, name, dtype)
 
@@ -188,7 +189,7 @@ class CosineSimilarity(BuiltInMetric):
     def __init__(
         self,
         name: str | None = "cosine_similarity",
-        dtype: Any = None,
+        dtype: DType = None,
         axis: int = -1,
     ) -> None:
         super().__init__(cosine_similarity, name, dtype, axis=axis)
@@ -210,7 +211,7 @@ class PearsonCorrelation(BuiltInMetric):
     def __init__(
         self,
         name: str | None = "pearson_correlation",
-        dtype: Any = None,
+        dtype: DType = None,
         axis: int = -1,
     ) -> None:
         super().__init__(pearson_correlation, name, dtype, axis=axis)
@@ -232,7 +233,7 @@ class ConcordanceCorrelation(BuiltInMetric):
     def __init__(
         self,
         name: str | None = "concordance_correlation",
-        dtype: Any = None,
+        dtype: DType = None,
         axis: int = -1,
     ) -> None:
         super().__init__(concordance_correlation, name, dtype, axis=axis)
@@ -251,7 +252,7 @@ class RootMeanSquaredError(Mean):
     batchable = True
 
     def __init__(
-        self, name: str | None = "root_mean_squared_error", dtype: Any = None
+        self, name: str | None = "root_mean_squared_error", dtype: DType = None
     ) -> None:
         super().__init__(name, dtype)
 
@@ -303,7 +304,7 @@ class R2Score(Metric):
         class_aggregation: str | None = "uniform_average",
         num_regressors: int = 0,
         name: str | None = "r2_score",
-        dtype: Any = None,
+        dtype: DType = None,
     ) -> None:
         super().__init__(name=name, dtype=dtype)
         one_of("R2Score", "class_aggregation", class_aggregation, _AGGREGATIONS)

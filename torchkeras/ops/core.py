@@ -24,6 +24,7 @@ from torchkeras._core.symbolic import (
     infer_outputs,
     is_symbolic,
 )
+from torchkeras._core.typing import DType
 from torchkeras._core.variable import WeightView, as_array
 
 __all__ = [
@@ -56,7 +57,10 @@ __all__ = [
 
 @operation("core", class_name="ConvertToTensor")
 def _converted(
-    x: Array, dtype: Any = None, sparse: bool | None = None, ragged: bool | None = None
+    x: Array,
+    dtype: DType = None,
+    sparse: bool | None = None,
+    ragged: bool | None = None,
 ) -> Tensor:
     return x if dtype is None else x.to(to_torch_dtype(dtype))
 
@@ -87,7 +91,7 @@ def _dtype_of_numbers(kinds: set[type], numbers: list[Any]) -> torch.dtype:
 
 def convert_to_tensor(
     x: Any,
-    dtype: Any = None,
+    dtype: DType = None,
     sparse: bool | None = None,
     ragged: bool | None = None,
 ) -> Tensor:
@@ -169,11 +173,11 @@ def shape(x: Any) -> tuple[Any, ...]:
 
 
 @operation("core", class_name="Cast")
-def _cast(x: Array, dtype: Any) -> Tensor:
+def _cast(x: Array, dtype: DType) -> Tensor:
     return x.to(to_torch_dtype(dtype))
 
 
-def cast(x: Any, dtype: Any) -> Tensor:
+def cast(x: Any, dtype: DType) -> Tensor:
     """Return the values in another dtype.
 
     Args:
@@ -188,7 +192,7 @@ def cast(x: Any, dtype: Any) -> Tensor:
 
 
 @operation("core")
-def saturate_cast(x: Array, dtype: Any) -> Tensor:
+def saturate_cast(x: Array, dtype: DType) -> Tensor:
     """Return the values in another dtype, its limits in place of what lies beyond them.
 
     Args:

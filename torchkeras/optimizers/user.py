@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from torchkeras import initializers
+from torchkeras._core.typing import DType, InitializerLike
 from torchkeras._core.variable import Variable, to_tensor
 from torchkeras.optimizers.weights import (
     Weight,
@@ -82,8 +83,8 @@ class AddedVariables:
     def add_variable(
         self,
         shape: Sequence[int],
-        initializer: Any = "zeros",
-        dtype: Any = None,
+        initializer: InitializerLike = "zeros",
+        dtype: DType = None,
         aggregation: str = "none",
         layout: Any = None,
         name: str | None = None,
@@ -107,7 +108,7 @@ class AddedVariables:
         self,
         reference_variable: Weight,
         name: str | None = None,
-        initializer: Any = "zeros",
+        initializer: InitializerLike = "zeros",
     ) -> Variable:
         """Make a variable of the shape, dtype and device of a weight.
 
@@ -127,7 +128,7 @@ class AddedVariables:
         self,
         trainable_variables: Iterable[Weight],
         name: str | Sequence[str],
-        initializer: Any = "zeros",
+        initializer: InitializerLike = "zeros",
     ) -> Any:
         """Make a variable beside each weight, or several where several are named.
 

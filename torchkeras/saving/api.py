@@ -17,6 +17,7 @@ from torch import Tensor
 from torchkeras._core import torch_functions, torch_modules
 from torchkeras._core.errors import invalid_argument
 from torchkeras._core.registry import serialize_object
+from torchkeras._core.typing import PathLike
 from torchkeras.layers.layer import Layer, check_arguments
 from torchkeras.saving import (
     hdf5,
@@ -45,7 +46,7 @@ _KERAS_VERSION = "3.15.1"
 
 def save_model(
     model: Any,
-    filepath: Any,
+    filepath: PathLike,
     overwrite: bool = True,
     zipped: bool | None = None,
     include_optimizer: bool = True,
@@ -107,7 +108,7 @@ def save_model(
 
 
 def load_model(
-    filepath: Any,
+    filepath: PathLike,
     custom_objects: Mapping[str, Any] | None = None,
     compile: bool = True,
     safe_mode: bool = True,
@@ -139,7 +140,7 @@ def load_model(
 
 def save_weights(
     model: Any,
-    filepath: Any,
+    filepath: PathLike,
     overwrite: bool = True,
     max_shard_size: float | None = None,
     objects_to_skip: Collection[Any] | None = None,
@@ -176,7 +177,7 @@ def save_weights(
 
 def load_weights(
     model: Any,
-    filepath: Any,
+    filepath: PathLike,
     skip_mismatch: bool = False,
     by_name: bool = False,
     objects_to_skip: Collection[Any] | None = None,

@@ -18,6 +18,7 @@ from typing import Any, Literal
 import h5py
 
 from torchkeras._core.errors import CorruptFileError, UnsafeFileError, did_you_mean
+from torchkeras._core.typing import PathLike
 from torchkeras.saving import (
     archive,
     hdf5,
@@ -84,7 +85,7 @@ class ModelFile:
 
 
 @contextlib.contextmanager
-def open_model_file(caller: str, filepath: Any) -> Generator[ModelFile]:
+def open_model_file(caller: str, filepath: PathLike) -> Generator[ModelFile]:
     """Open a file of a model or of weights.
 
     Args:

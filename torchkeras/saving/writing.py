@@ -9,11 +9,12 @@ import stat
 import sys
 from collections.abc import Generator
 from pathlib import Path
-from typing import Any
+
+from torchkeras._core.typing import PathLike
 
 
 def check_target(
-    caller: str, filepath: Any, extensions: tuple[str, ...]
+    caller: str, filepath: PathLike, extensions: tuple[str, ...]
 ) -> tuple[Path, str]:
     """Check, before any work, that a file can be written there.
 
@@ -44,7 +45,7 @@ def check_target(
     return path, extension
 
 
-def as_path(caller: str, filepath: Any) -> Path:
+def as_path(caller: str, filepath: PathLike) -> Path:
     """Return a path given as a string or a path.
 
     Raises:

@@ -21,6 +21,7 @@ from torchkeras._core.errors import (
     one_of,
 )
 from torchkeras._core.symbolic import KerasTensor, Node, symbolic_leaves
+from torchkeras._core.typing import ActivationLike
 from torchkeras.layers.core import InputLayer
 from torchkeras.models import Model, Sequential
 from torchkeras.models.summary import (
@@ -485,7 +486,7 @@ def _dtypes(structure: Any) -> str:
     return names[0] if len(names) == 1 else f"[{', '.join(names)}]"
 
 
-def _activation_name(activation: Any) -> str:
+def _activation_name(activation: ActivationLike) -> str:
     for attribute in ("name", "__name__"):
         name = getattr(activation, attribute, None)
         if isinstance(name, str):

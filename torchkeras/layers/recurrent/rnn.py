@@ -13,6 +13,7 @@ from torch import Tensor
 from torchkeras._core import torch_private, tree
 from torchkeras._core.input_spec import InputSpec
 from torchkeras._core.registry import serialize_object
+from torchkeras._core.typing import Mask
 from torchkeras._core.variable import Variable
 from torchkeras.layers._masks import as_step_mask
 from torchkeras.layers.layer import Layer, layers
@@ -130,7 +131,7 @@ class RNN(Layer):
         super().build_from_config(shape_of_sequences(config))
 
     def call(
-        self, sequences: Tensor, initial_state: Any = None, mask: Any = None
+        self, sequences: Tensor, initial_state: Any = None, mask: Mask = None
     ) -> Any:
         states = self._first_states(sequences, initial_state)
         if isinstance(mask, (list, tuple)):
@@ -387,7 +388,7 @@ class RNN(Layer):
 
     # What Keras's layers say of themselves
 
-    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def compute_mask(self, inputs: Any, mask: Mask = None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         masks = tree.flatten(mask)
         output_mask = masks[0] if self.return_sequences and masks else None
         if self.return_state:

@@ -23,6 +23,7 @@ from torchkeras._core.probabilities import (
     normalized_probabilities,
 )
 from torchkeras._core.symbolic import KerasTensor
+from torchkeras._core.typing import DType
 
 __all__ = [
     "binary_crossentropy",
@@ -58,7 +59,7 @@ def one_hot(
     x: Array,
     num_classes: int,
     axis: int = -1,
-    dtype: Any = None,
+    dtype: DType = None,
     sparse: bool = False,
 ) -> Tensor:
     """Return 1 at the class of each label, and 0 elsewhere.
@@ -93,7 +94,7 @@ def multi_hot(
     inputs: Array,
     num_classes: int | None = None,
     axis: int = -1,
-    dtype: Any = None,
+    dtype: DType = None,
     sparse: bool = False,
     **kwargs: Any,
 ) -> Tensor:

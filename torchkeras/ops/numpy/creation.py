@@ -18,6 +18,7 @@ from torchkeras._core.convert import as_tensor
 from torchkeras._core.dtypes import DTYPES, result_type, to_torch_dtype
 from torchkeras._core.errors import invalid_argument, one_of
 from torchkeras._core.operation import Array, Operand, operation
+from torchkeras._core.typing import DType
 from torchkeras._core.variable import WeightView
 
 __all__ = [
@@ -70,7 +71,9 @@ def _count(owner: str, argument: str, value: Any) -> int:
     return count
 
 
-def _exact(value: Any, dtype: Any, device: torch.device | None = None) -> Tensor:
+def _exact(
+    value: Any, dtype: torch.dtype | None, device: torch.device | None = None
+) -> Tensor:
     """Return values in a dtype, not rounded to ``floatx`` or ``int32`` on the way."""
     if isinstance(value, WeightView):
         value = value.value
@@ -84,7 +87,7 @@ def _exact(value: Any, dtype: Any, device: torch.device | None = None) -> Tensor
     return torch.tensor(value, dtype=dtype, device=device)
 
 
-def zeros(shape: Any, dtype: Any = None) -> Tensor:
+def zeros(shape: Any, dtype: DType = None) -> Tensor:
     """Return zeros.
 
     Args:
@@ -99,7 +102,7 @@ def zeros(shape: Any, dtype: Any = None) -> Tensor:
     return torch.zeros(_sizes("zeros", shape), dtype=dtype, device=default_device())
 
 
-def ones(shape: Any, dtype: Any = None) -> Tensor:
+def ones(shape: Any, dtype: DType = None) -> Tensor:
     """Return ones.
 
     Args:
@@ -114,7 +117,7 @@ def ones(shape: Any, dtype: Any = None) -> Tensor:
     return torch.ones(_sizes("ones", shape), dtype=dtype, device=default_device())
 
 
-def empty(shape: Any, dtype: Any = None) -> Tensor:
+def empty(shape: Any, dtype: DType = None) -> Tensor:
     """Return a tensor whose values are whatever the memory holds.
 
     Args:
@@ -130,7 +133,7 @@ def empty(shape: Any, dtype: Any = None) -> Tensor:
 
 
 @operation("numpy")
-def full(shape: Any, fill_value: Operand, dtype: Any = None) -> Tensor:
+def full(shape: Any, fill_value: Operand, dtype: DType = None) -> Tensor:
     """Return the same value everywhere.
 
     Args:
@@ -159,7 +162,7 @@ def _filled(owner: str, shape: Sequence[int], value: Tensor) -> Tensor:
 
 
 @operation("numpy")
-def zeros_like(x: Array, dtype: Any = None) -> Tensor:
+def zeros_like(x: Array, dtype: DType = None) -> Tensor:
     """Return zeros of the shape, and by default of the dtype, of another tensor.
 
     Example:
@@ -170,7 +173,7 @@ def zeros_like(x: Array, dtype: Any = None) -> Tensor:
 
 
 @operation("numpy")
-def ones_like(x: Array, dtype: Any = None) -> Tensor:
+def ones_like(x: Array, dtype: DType = None) -> Tensor:
     """Return ones of the shape, and by default of the dtype, of another tensor.
 
     Example:
@@ -181,7 +184,7 @@ def ones_like(x: Array, dtype: Any = None) -> Tensor:
 
 
 @operation("numpy")
-def empty_like(x: Array, dtype: Any = None) -> Tensor:
+def empty_like(x: Array, dtype: DType = None) -> Tensor:
     """Return a tensor of the shape of another one, with whatever the memory holds.
 
     Example:
@@ -192,7 +195,7 @@ def empty_like(x: Array, dtype: Any = None) -> Tensor:
 
 
 @operation("numpy")
-def full_like(x: Operand, fill_value: Operand, dtype: Any = None) -> Tensor:
+def full_like(x: Operand, fill_value: Operand, dtype: DType = None) -> Tensor:
     """Return the same value everywhere, in the shape of another tensor.
 
     Args:
@@ -213,7 +216,7 @@ def full_like(x: Operand, fill_value: Operand, dtype: Any = None) -> Tensor:
 
 
 @operation("numpy")
-def array(x: Operand, dtype: Any = None) -> Tensor:
+def array(x: Operand, dtype: DType = None) -> Tensor:
     """Return an array, a number or a nested list as a tensor.
 
     Args:
@@ -227,7 +230,7 @@ def array(x: Operand, dtype: Any = None) -> Tensor:
     return _exact(x, None if dtype is None else to_torch_dtype(dtype))
 
 
-def eye(N: int, M: int | None = None, k: int = 0, dtype: Any = None) -> Tensor:  # noqa: N803
+def eye(N: int, M: int | None = None, k: int = 0, dtype: DType = None) -> Tensor:  # noqa: N803
     """Return ones on a diagonal and zeros elsewhere.
 
     Args:
@@ -251,7 +254,7 @@ def eye(N: int, M: int | None = None, k: int = 0, dtype: Any = None) -> Tensor: 
     return (columns - rows == (k or 0)).to(to_torch_dtype(dtype))
 
 
-def identity(n: int, dtype: Any = None) -> Tensor:
+def identity(n: int, dtype: DType = None) -> Tensor:
     """Return the identity matrix.
 
     Args:
@@ -265,7 +268,7 @@ def identity(n: int, dtype: Any = None) -> Tensor:
     return eye(_count("identity", "n", n), dtype=dtype)
 
 
-def tri(N: int, M: int | None = None, k: int = 0, dtype: Any = None) -> Tensor:  # noqa: N803
+def tri(N: int, M: int | None = None, k: int = 0, dtype: DType = None) -> Tensor:  # noqa: N803
     """Return ones on and below a diagonal and zeros above it.
 
     Args:
@@ -291,7 +294,9 @@ def _dtype_of(*values: Any) -> torch.dtype:
     return DTYPES[result_type(*own)]
 
 
-def arange(start: Any, stop: Any = None, step: Any = None, dtype: Any = None) -> Tensor:
+def arange(
+    start: Any, stop: Any = None, step: Any = None, dtype: DType = None
+) -> Tensor:
     """Return evenly spaced numbers, the end left out; none where it isn't ahead.
 
     Args:
@@ -346,7 +351,7 @@ def _bounds(start: Any, stop: Any) -> tuple[Tensor, Tensor]:
     return first, last
 
 
-def _result(spaced: Tensor, dtype: Any, axis: int, *bounds: Any) -> Tensor:
+def _result(spaced: Tensor, dtype: DType, axis: int, *bounds: Any) -> Tensor:
     if dtype is None:
         # Numbers are weak, and the others are what they are as tensors.
         kinds = (
@@ -368,7 +373,7 @@ def linspace(
     num: int = 50,
     endpoint: bool = True,
     retstep: bool = False,
-    dtype: Any = None,
+    dtype: DType = None,
     axis: int = 0,
 ) -> Any:
     """Return numbers at even distances between two.
@@ -406,7 +411,7 @@ def logspace(
     num: int = 50,
     endpoint: bool = True,
     base: float = 10,
-    dtype: Any = None,
+    dtype: DType = None,
     axis: int = 0,
 ) -> Tensor:
     """Return powers of a number whose exponents are at even distances.
@@ -438,7 +443,7 @@ def geomspace(
     stop: Operand,
     num: int = 50,
     endpoint: bool = True,
-    dtype: Any = None,
+    dtype: DType = None,
     axis: int = 0,
 ) -> Tensor:
     """Return numbers at even ratios between two of the same sign.

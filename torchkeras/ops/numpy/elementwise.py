@@ -11,6 +11,7 @@ from torchkeras._core.convert import as_floating, as_tensor
 from torchkeras._core.dtypes import to_torch_dtype
 from torchkeras._core.errors import invalid_argument
 from torchkeras._core.operation import Array, operation
+from torchkeras._core.typing import DType
 
 __all__ = [
     "abs",
@@ -643,7 +644,7 @@ def copy(x: Array) -> Tensor:
 
 
 @operation("numpy")
-def view(x: Array, dtype: Any = None) -> Tensor:
+def view(x: Array, dtype: DType = None) -> Tensor:
     """Read the bytes of an array as another dtype, without a copy.
 
     Args:

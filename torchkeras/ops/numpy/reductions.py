@@ -18,6 +18,7 @@ from torch import Tensor
 from torchkeras._core.dtypes import to_torch_dtype
 from torchkeras._core.errors import describe, invalid_argument
 from torchkeras._core.operation import Array, operation
+from torchkeras._core.typing import DType
 from torchkeras.ops.numpy._axes import (
     Axis,
     dims_of,
@@ -116,7 +117,7 @@ def nansum(x: Array, axis: Axis = None, keepdims: bool = False) -> Tensor:
 
 @operation("numpy")
 def prod(
-    x: Array, axis: Axis = None, keepdims: bool = False, dtype: Any = None
+    x: Array, axis: Axis = None, keepdims: bool = False, dtype: DType = None
 ) -> Tensor:
     """Return the product along the axes.
 
@@ -145,7 +146,7 @@ def nanprod(x: Array, axis: Axis = None, keepdims: bool = False) -> Tensor:
     return _prod("nanprod", _fill_nan(x, 1), axis, keepdims, None)
 
 
-def _prod(owner: str, x: Tensor, axis: Axis, keepdims: bool, dtype: Any) -> Tensor:
+def _prod(owner: str, x: Tensor, axis: Axis, keepdims: bool, dtype: DType) -> Tensor:
     result = sum_dtype(x.dtype) if dtype is None else to_torch_dtype(dtype)
     kernel = functools.partial(torch.prod, dim=-1, dtype=result)
     return reduce_last(owner, kernel, x, axis, keepdims)
@@ -394,7 +395,7 @@ def _fill_nan(x: Tensor, value: float) -> Tensor:
 
 
 @operation("numpy")
-def cumsum(x: Array, axis: int | None = None, dtype: Any = None) -> Tensor:
+def cumsum(x: Array, axis: int | None = None, dtype: DType = None) -> Tensor:
     """Return the sums of the values up to each one.
 
     Args:
@@ -412,7 +413,7 @@ def cumsum(x: Array, axis: int | None = None, dtype: Any = None) -> Tensor:
 
 
 @operation("numpy")
-def cumprod(x: Array, axis: int | None = None, dtype: Any = None) -> Tensor:
+def cumprod(x: Array, axis: int | None = None, dtype: DType = None) -> Tensor:
     """Return the products of the values up to each one.
 
     Args:
@@ -429,7 +430,7 @@ def cumprod(x: Array, axis: int | None = None, dtype: Any = None) -> Tensor:
 
 
 @operation("numpy")
-def nancumsum(x: Array, axis: int | None = None, dtype: Any = None) -> Tensor:
+def nancumsum(x: Array, axis: int | None = None, dtype: DType = None) -> Tensor:
     """Return `cumsum` with zeros in place of what is not a number.
 
     Example:
@@ -440,7 +441,7 @@ def nancumsum(x: Array, axis: int | None = None, dtype: Any = None) -> Tensor:
 
 
 @operation("numpy")
-def nancumprod(x: Array, axis: int | None = None, dtype: Any = None) -> Tensor:
+def nancumprod(x: Array, axis: int | None = None, dtype: DType = None) -> Tensor:
     """Return `cumprod` with ones in place of what is not a number.
 
     Example:
@@ -455,7 +456,7 @@ def _cumulative(
     kernel: Callable[..., Tensor],
     x: Tensor,
     axis: int | None,
-    dtype: Any,
+    dtype: DType,
 ) -> Tensor:
     if axis is None:
         x, axis = x.reshape(-1), 0

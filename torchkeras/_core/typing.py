@@ -1,0 +1,45 @@
+"""What arguments may be, by the names that signatures use.
+
+An alias says what a user may write, None for the default among it. `Any` stays where
+that is meant: what functions of the user's own take and return, and structures of which
+only the leaves are known.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+class Policy(Protocol):
+    """A dtype policy: a dtype for weights and one for the computation."""
+
+    @property
+    def variable_dtype(self) -> str:
+        """The dtype of the weights."""
+        ...
+
+    @property
+    def compute_dtype(self) -> str:
+        """The dtype of the computation."""
+        ...
+
+
+Config: TypeAlias = Mapping[str, Any]
+#: A dtype: its name, the object of torch or NumPy, a type of Python's, or a policy.
+DType: TypeAlias = str | torch.dtype | np.dtype[Any] | type | Policy | Config | None
+#: A name, an object or function, a class or a config.
+ActivationLike: TypeAlias = str | Callable[..., Any] | Config | None
+InitializerLike: TypeAlias = str | Callable[..., Any] | Config | None
+RegularizerLike: TypeAlias = str | Callable[..., Any] | Config | None
+ConstraintLike: TypeAlias = str | Callable[..., Any] | Config | None
+#: A mask of booleans, or a structure of masks for several tensors.
+Mask: TypeAlias = Tensor | np.ndarray | Sequence[Any] | Config | None
+#: Numbers: a tensor, an array, a nested list of numbers, or one number.
+Value: TypeAlias = Tensor | np.ndarray | Sequence[Any] | float
+PathLike: TypeAlias = str | os.PathLike[str]
