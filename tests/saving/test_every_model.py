@@ -11,8 +11,16 @@ from torch.utils import _pytree
 from torchkeras import layers, losses, metrics, ops, optimizers
 from torchkeras.layers import Dense, Input
 from torchkeras.models import Functional, Model, Sequential, load_model
-from torchkeras.saving import register_keras_serializable
+from torchkeras.saving import legacy, register_keras_serializable
 
+#: All layers, whose configs are read in the form of any Keras.
+LAYERS = [
+    member
+    for member in vars(layers).values()
+    if isinstance(member, type)
+    and issubclass(member, layers.Layer)
+    and member is not layers.InputLayer
+]
 EXTENSIONS = [".safetensors", ".keras", ".h5"]
 
 
@@ -185,3 +193,8 @@ def test_every_way_to_compile(case, extension, tmp_path):
             own.fit(x, y, batch_size=4, shuffle=False, verbose=0)
         for one, other in zip(model.weights, loaded.weights, strict=True):
             torch.testing.assert_close(one.value, other.value)
+
+
+@pytest.mark.parametrize("cls", LAYERS, ids=lambda cls: cls.__name__)
+def test_names_and_dtypes_of_every_layer_are_read(cls):
+    assert {"name", "dtype"} <= legacy._accepted(cls)

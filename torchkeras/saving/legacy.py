@@ -135,14 +135,14 @@ def _built_in(config: Config) -> type | None:
 @functools.cache
 def _accepted(cls: type) -> frozenset[str]:
     """Return the arguments that a class takes, those it hands to its bases included."""
-    names: set[str] = set(inspect.signature(cls).parameters)
+    own = inspect.signature(cls).parameters
+    names = set(own)
+    if all(p.kind is not p.VAR_KEYWORD for p in own.values()):
+        return frozenset(names)
+    # Which base takes the rest is not known: one between may be handed a dict.
     for base in cls.__mro__:
-        if "__init__" not in vars(base):
-            continue
-        parameters = inspect.signature(vars(base)["__init__"]).parameters
-        names.update(parameters)
-        if all(p.kind is not p.VAR_KEYWORD for p in parameters.values()):
-            return frozenset(names)
+        if "__init__" in vars(base):
+            names.update(inspect.signature(vars(base)["__init__"]).parameters)
     return frozenset(names | _KEYWORDS)
 
 
