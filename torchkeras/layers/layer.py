@@ -49,6 +49,7 @@ _WEIGHT_OPTIONS: dict[str, Callable[[Any], Any]] = {
 #: Attributes of a layer that torch or this module keeps, and no user.
 _OWN = frozenset(
     {*vars(nn.Module()), "_captured", "_views", "_losses", "_nodes", "_containers"}
+    | {"_build_shapes"}
 )
 
 

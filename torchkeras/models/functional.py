@@ -88,7 +88,8 @@ class Functional(Model):
         """Take the graph as this model's, and write the function that runs it."""
         keys = {id(self._modules[key]): key for key in self._keys.values()}
         self.__dict__.update(_graph=graph, _keys=keys)
-        self.inputs, self.outputs = graph.inputs, graph.outputs
+        # Past the bookkeeping of containers: these hold nothing of the model's state.
+        self.__dict__.update(inputs=graph.inputs, outputs=graph.outputs)
         self.graph = graph.compile(self, keys)
 
     # Calling

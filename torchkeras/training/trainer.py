@@ -627,7 +627,8 @@ class Trainer(Layer):
         events = self._callback_list(callbacks, verbose, data)
         outputs: list[Any] = []
         predict = self._function_of("predict")
-        parts = self._samples_at_once(data.batches) if callbacks is None else None
+        many = callbacks is None and batches.num_samples != 1
+        parts = self._samples_at_once(batches) if many else None
 
         def step(batch: list[Any]) -> Mapping[str, Any]:
             pieces = batch if parts is None else split_samples(batch[0], parts)
