@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+import itertools
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from torchkeras._core import sharing, tree
 from torchkeras._core.errors import describe, invalid_argument
 from torchkeras._core.registry import deserialize_object, serialize_object
-from torchkeras._core.symbolic import KerasTensor
+from torchkeras._core.symbolic import KerasTensor, call_symbolic
+from torchkeras._core.variable import WeightView
 from torchkeras.layers.core import InputLayer
 from torchkeras.layers.layer import Layer
 from torchkeras.models.functional import Functional
@@ -161,9 +164,13 @@ def _clone_graph(
     for tensor, twin in zip(graph.inputs, given, strict=True):
         values[tensor] = twin
 
+    weights = _WeightsOfTwins(graph.layers, clone)
+
     def filled(structure: Any) -> Any:
         return tree.map_structure(
-            lambda leaf: values[leaf] if isinstance(leaf, KerasTensor) else leaf,
+            lambda leaf: (
+                values[leaf] if isinstance(leaf, KerasTensor) else weights(leaf)
+            ),
             structure,
         )
 
@@ -171,7 +178,8 @@ def _clone_graph(
     for node in graph.nodes:
         if isinstance(node.op, InputLayer):
             continue
-        op = clone(node.op) if isinstance(node.op, nn.Module) else node.op
+        op = node.op
+        op = clone(op) if isinstance(op, nn.Module) else _on_symbolic_tensors(op)
         args, kwargs = filled(node.args), filled(node.kwargs)
         if call_function is None:
             made = op(*args, **kwargs)
@@ -191,6 +199,71 @@ def _clone_graph(
     if not model.trainable:
         twin.trainable = False
     return twin
+
+
+class _WeightsOfTwins:
+    """Finds, for a weight that a graph computes with itself, that of the clone."""
+
+    def __init__(self, layers: list[Any], clone: _Cloner) -> None:
+        self.layers = [layer for layer in layers if not isinstance(layer, InputLayer)]
+        self.clone = clone
+        self.copies: dict[int, Tensor] = {}
+
+    def __call__(self, leaf: Any) -> Any:
+        """Return what stands in the place of an argument, most of which stay."""
+        if isinstance(leaf, WeightView):
+            layer, found = self._find(leaf.tensors)
+            return leaf if layer is None else _view(layer, found)
+        if not isinstance(leaf, Tensor):
+            return leaf
+        layer, found = self._find((leaf,))
+        if layer is not None:
+            return found[0]
+        if not isinstance(leaf, nn.Parameter):
+            return leaf  # a constant
+        copy = nn.Parameter(leaf.detach().clone(), leaf.requires_grad)
+        return self.copies.setdefault(id(leaf), copy)
+
+    def _find(self, tensors: tuple[Tensor, ...]) -> tuple[Any, list[Tensor]]:
+        """Return the twin of the layer that owns tensors, and those of the twin."""
+        for layer in self.layers:
+            names = {id(tensor): name for name, tensor in _tensors_of(layer)}
+            if any(id(tensor) not in names for tensor in tensors):
+                continue
+            twin = self.clone(layer)
+            own = dict(_tensors_of(twin))
+            wanted = [names[id(tensor)] for tensor in tensors]
+            if not own.keys() >= set(wanted):
+                raise ValueError(
+                    f"clone_model: the graph computes with the weight {wanted[0]!r} of "
+                    f"the layer '{name_of(layer)}', and its clone {describe(twin)} has "
+                    "no such weight. Let `clone_function` return a layer that has it."
+                )
+            return twin, [own[name] for name in wanted]
+        return None, []
+
+
+def _tensors_of(layer: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    return itertools.chain(layer.named_parameters(), layer.named_buffers())
+
+
+def _view(layer: Any, tensors: list[Any]) -> Any:
+    """Return the weight of a layer that shows these tensors."""
+    return next(
+        weight
+        for weight in layer.weights
+        if [id(tensor) for tensor in weight.tensors] == [id(t) for t in tensors]
+    )
+
+
+def _on_symbolic_tensors(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function to be called again: a method of torch takes only tensors."""
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return call_symbolic(function, args, kwargs)
+
+    return call
 
 
 def _inputs(own: list[KerasTensor], given: Any, clone: _Cloner) -> list[KerasTensor]:
