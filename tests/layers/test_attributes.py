@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import torchkeras
+from tests.layers.cases import CASES, Case
 from torchkeras import layers
 
 #: Layers without some of their weights, and the names of these, which are None.
@@ -161,3 +162,79 @@ def test_the_policy_can_be_set_by_name() -> None:
     assert layer.linear.weight.dtype == torch.float32
     with pytest.raises(ValueError, match=re.escape("'float31'")):
         layer.dtype_policy = "float31"
+
+
+def theirs_of(case: Case) -> Any:
+    """Return Keras's layer of a case, None where Keras has none such."""
+    made = getattr(keras.layers, case.layer.__name__, None)
+    holds = any(isinstance(v, torch.nn.Module) for v in case.kwargs.values())
+    return None if made is None or holds else made(**case.kwargs)
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_layers_without_weights_are_built_from_the_start(case: Case) -> None:
+    layer = case.make()
+    if (theirs := theirs_of(case)) is not None and theirs.built:
+        assert layer.built
+    if not layer.built:
+        with pytest.raises(ValueError, match="no weights yet"):
+            layer.count_params()
+        return
+    count = layer.count_params()
+    case.run(layer, case.data())
+    assert layer.built
+    assert layer.count_params() == count
+
+
+class Held(layers.Layer):
+    """Holds a layer or torch module, and writes no `build`."""
+
+    def __init__(self, inner: torch.nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def call(self, inputs: torch.Tensor) -> torch.Tensor:
+        return self.inner(inputs)
+
+
+@pytest.mark.parametrize(
+    ("inner", "built"),
+    [
+        (lambda: torch.nn.Linear(3, 2), True),
+        (lambda: layers.ReLU(), True),
+        (lambda: torch.nn.LazyLinear(2), False),
+        (lambda: layers.Dense(2), False),
+        (lambda: Held(layers.Dense(2)), False),
+        (lambda: torchkeras.Sequential([layers.ReLU()]), False),
+    ],
+)
+def test_layers_that_hold_others_are_built_when_these_are(
+    inner: Any, built: bool
+) -> None:
+    layer = Held(inner())
+    assert layer.built == built
+    layer(torch.ones(2, 3))
+    assert layer.built
+
+
+def test_a_build_written_later_is_waited_for() -> None:
+    class Scaled(layers.MaxPooling1D):
+        def build(self, input_shape: Any) -> None:
+            super().build(input_shape)
+            self.scale = self.add_weight(shape=(input_shape[-1],), name="scale")
+
+    layer = Scaled()
+    assert not layer.built
+    layer(torch.ones(2, 4, 3))
+    assert layer.built
+    assert layer.count_params() == 3
+    assert not torchkeras.Sequential().built
+    assert not torchkeras.Sequential([layers.ReLU()]).built
+
+
+@pytest.mark.parametrize("policy", ["float64", "bfloat16"])
+def test_a_layer_built_from_the_start_takes_a_policy(policy: str) -> None:
+    layer = layers.ReLU()
+    layer.dtype_policy = policy
+    for _ in range(2):
+        assert layer(torch.ones(2, 3)).dtype == getattr(torch, policy)

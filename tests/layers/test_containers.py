@@ -366,3 +366,37 @@ def test_compiled_whole(way):
     torch.testing.assert_close(outputs, expected)
     outputs.sum().backward()
     assert all(w.grad is not None for w in layer.trainable_weights)
+
+
+class Chain(layers.Layer):
+    """Layers one after the other, in a container of choice."""
+
+    def __init__(self, container: Any) -> None:
+        super().__init__()
+        self.blocks = container([layers.Dense(3), layers.Dense(2)])
+
+    def call(self, inputs: Any) -> Any:
+        for block in self.blocks:
+            inputs = block(inputs)
+        return inputs
+
+
+def exported(layer: Any, inputs: Any) -> Any:
+    return torch.export.export(layer, (inputs,)).module()(inputs)
+
+
+def by_function(layer: Any, inputs: Any) -> Any:
+    return torch.func.functional_call(layer, dict(layer.named_parameters()), inputs)
+
+
+@pytest.mark.parametrize("run", [exported, by_function])
+def test_torch_replaces_the_weights_of_layers_in_a_module_list(run: Any) -> None:
+    layer, inputs = Chain(nn.ModuleList), torch.randn(2, 4)
+    expected = layer(inputs)
+    torch.testing.assert_close(run(layer, inputs), expected)
+    # A plain list is no module, and torch asks the attribute for one.
+    plain = Chain(list)
+    plain(inputs)
+    with pytest.raises(TypeError, match=r"(?s)`blocks`.*is not an instance of"):
+        run(plain, inputs)
+    assert plain.state_dict().keys() == layer.state_dict().keys()

@@ -14,7 +14,7 @@ from tests.layers.cases import CASES, Case
 from torchkeras import layers
 from torchkeras._core import tree
 from torchkeras._core.tracking import ContainedModules
-from torchkeras.layers.layer import symbolic_tensors
+from torchkeras.layers.shapes import symbolic_tensors
 
 #: Exported names that are no layers to be called; cells are called by others.
 NOT_LAYERS = {

@@ -21,16 +21,13 @@ from torchkeras._core.typing import (
 )
 from torchkeras._core.variable import CONVOLUTION
 from torchkeras._core.windows import pad_same, standardize_sizes
+from torchkeras.layers._in_place import FRESH_OUTPUT, may_rectify_in_place
 from torchkeras.layers._windows import (
     WindowLayer,
     with_defaults,
 )
-from torchkeras.layers.layer import (
-    FRESH_OUTPUT,
-    empty_module,
-    layers,
-    may_rectify_in_place,
-)
+from torchkeras.layers.layer import layers
+from torchkeras.layers.shapes import empty_module
 
 
 def _convolve_1d(

@@ -17,9 +17,11 @@ from torchkeras._core.typing import (
 )
 from torchkeras._core.variable import CONVOLUTION
 from torchkeras._core.windows import standardize_sizes
+from torchkeras.layers._in_place import FRESH_OUTPUT
 from torchkeras.layers._windows import with_defaults
 from torchkeras.layers.convolution import ConvolutionLayer, keep_channels_last
-from torchkeras.layers.layer import FRESH_OUTPUT, empty_module, layers
+from torchkeras.layers.layer import layers
+from torchkeras.layers.shapes import empty_module
 
 
 class _ConvTranspose1d(nn.ConvTranspose1d):

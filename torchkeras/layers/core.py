@@ -24,14 +24,10 @@ from torchkeras._core.typing import (
     RegularizerLike,
 )
 from torchkeras._core.variable import TRANSPOSED
+from torchkeras.layers._in_place import may_rectify_in_place
 from torchkeras.layers._masks import as_tensors
-from torchkeras.layers.layer import (
-    Layer,
-    empty_module,
-    layers,
-    may_rectify_in_place,
-    record,
-)
+from torchkeras.layers.layer import Layer, layers
+from torchkeras.layers.shapes import empty_module, record
 
 
 @layers.register()
@@ -176,7 +172,7 @@ class Embedding(Layer):
 
     def _choose_path(self) -> None:
         super()._choose_path()
-        self._plain = self._plain and not self.mask_zero
+        self._fast_path = self._fast_path and not self.mask_zero
 
     def call(self, inputs: Tensor) -> Tensor:
         if inputs.dtype not in self.index_dtypes:

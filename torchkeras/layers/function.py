@@ -12,7 +12,8 @@ from torchkeras._core import tree
 from torchkeras._core.errors import invalid_argument
 from torchkeras._core.registry import deserialize_object, serialize_object
 from torchkeras._core.typing import Mask
-from torchkeras.layers.layer import Layer, layers, symbolic_tensors
+from torchkeras.layers.layer import Layer, layers
+from torchkeras.layers.shapes import symbolic_tensors
 
 #: What Keras 1 and 2 wrote beside a function's name.
 _LEGACY = {

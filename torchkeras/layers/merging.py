@@ -71,12 +71,12 @@ class _Merge(Layer):
 
     def _choose_path(self) -> None:
         super()._choose_path()
-        self._plain = False  # that is for a single tensor
+        self._fast_path = False  # that is for a single tensor
 
     def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:
         # Sizes that stand for unknown ones would not fit the known ones beside them.
         inputs = args[0]
-        if not self.built:
+        if not self._built:
             self._build_from(args, kwargs)
         shape = self._checked_shape([x.shape for x in inputs])
         return KerasTensor(shape, self([_sample(x) for x in inputs]).dtype)

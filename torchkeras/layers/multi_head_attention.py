@@ -32,8 +32,9 @@ from torchkeras._core.variable import Layout
 from torchkeras.layers._masks import all_of, as_mask, causal_mask, penalty
 from torchkeras.layers.attention import kernel_drops
 from torchkeras.layers.einsum import EinsumDense
-from torchkeras.layers.layer import Layer, empty_module, layers
+from torchkeras.layers.layer import Layer, layers
 from torchkeras.layers.regularization import Dropout
+from torchkeras.layers.shapes import empty_module
 
 
 def _projection_to_keras(weight: Tensor, inputs: Sequence[int], outputs: Any) -> Tensor:

@@ -18,7 +18,8 @@ from torchkeras._core.typing import (
     InitializerLike,
     RegularizerLike,
 )
-from torchkeras.layers.layer import Layer, empty_module, layers
+from torchkeras.layers.layer import Layer, layers
+from torchkeras.layers.shapes import empty_module
 
 
 class _BatchNorm(nn.modules.batchnorm._BatchNorm):

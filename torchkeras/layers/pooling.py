@@ -30,6 +30,7 @@ class _Pooling(WindowLayer):
     #: Torch's function, and what it needs to leave padding out of account.
     pool: ClassVar[Callable[..., Tensor]]
     padded: ClassVar[dict[str, Any]] = {}
+    _builds_weights = False
 
     def __init__(
         self,

@@ -12,12 +12,13 @@ from torchkeras import initializers
 from torchkeras._core.errors import invalid_argument, number_in
 from torchkeras._core.input_spec import InputSpec
 from torchkeras._core.typing import ConstraintLike, InitializerLike, RegularizerLike
-from torchkeras.layers.layer import Layer, empty_module, layers
+from torchkeras.layers.layer import Layer, layers
 from torchkeras.layers.normalization import (
     AffineNormalization,
     orders_to_end,
     positive_axes,
 )
+from torchkeras.layers.shapes import empty_module
 
 
 class _GroupNorm(nn.GroupNorm):
@@ -214,6 +215,7 @@ class UnitNormalization(Layer):
     """
 
     casts_integers = True
+    _builds_weights = False
 
     def __init__(self, axis: int | Sequence[int] = -1, **kwargs: Any) -> None:
         super().__init__(**kwargs)

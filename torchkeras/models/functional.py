@@ -110,7 +110,7 @@ class Functional(Model):
         if len(self._graph.inputs) == 1:
             dtype = dtypes.DTYPES[self._graph.inputs[0].dtype]
             if not dtype.is_floating_point:
-                self._plain_dtypes = (dtype,)
+                self._fast_path_dtypes = (dtype,)
 
     def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:
         """Return symbolic tensors of the outputs' shapes and dtypes."""

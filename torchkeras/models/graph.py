@@ -19,7 +19,8 @@ from torchkeras._core.errors import describe, did_you_mean
 from torchkeras._core.symbolic import OPERATORS, KerasTensor, Node, like
 from torchkeras._core.variable import WeightView
 from torchkeras.layers.core import InputLayer
-from torchkeras.layers.layer import Layer, layers, record
+from torchkeras.layers.layer import Layer, layers
+from torchkeras.layers.shapes import record
 
 
 @layers.register()

@@ -22,7 +22,8 @@ from torchkeras._core.symbolic import (
 )
 from torchkeras._core.tracking import ContainedModules
 from torchkeras.layers.core import InputLayer
-from torchkeras.layers.layer import Layer, as_shape, shapes_of, symbolic_tensors
+from torchkeras.layers.layer import Layer
+from torchkeras.layers.shapes import as_shape, shapes_of, symbolic_tensors
 from torchkeras.losses import Loss
 from torchkeras.models import schema
 from torchkeras.models.graph import (

@@ -176,7 +176,7 @@ class Sequential(Model):
         if not self._trainable:
             self.trainable = False
         layer.train(self.training)
-        self._choose_path_with([m for m in layer.modules() if isinstance(m, Layer)])
+        self._choose_path_with(m for m in layer.modules() if isinstance(m, Layer))
         self._forget_weights()
 
     def _forget_calls(self) -> None:
@@ -224,11 +224,11 @@ class Sequential(Model):
         # Built by data: the next batch may have another number of rows.
         self.build((None, *args[0].shape[1:]))
 
-    def _choose_path_with(self, inner: list[Layer]) -> None:
+    def _choose_path_with(self, inner: Iterable[Any]) -> None:
         super()._choose_path_with(inner)
         first = next(iter(self._modules.values()), None)
-        if isinstance(first, Layer) and first.built:
-            self._plain_dtypes = first._plain_dtypes
+        if isinstance(first, Layer) and first._built:
+            self._fast_path_dtypes = first._fast_path_dtypes
 
     def call(self, inputs: Any, mask: Any = None) -> Any:  # type: ignore
         if mask is not None:

@@ -18,7 +18,8 @@ from torchkeras._core.symbolic import (
     symbolic_leaves,
 )
 from torchkeras.layers.core import InputLayer
-from torchkeras.layers.layer import Layer, weights_of
+from torchkeras.layers.layer import Layer
+from torchkeras.layers.weights import weights_of
 
 _WIDTH = 80
 _WIDE = 96

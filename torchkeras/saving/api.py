@@ -18,7 +18,8 @@ from torchkeras._core import torch_functions, torch_modules
 from torchkeras._core.errors import invalid_argument
 from torchkeras._core.registry import serialize_object
 from torchkeras._core.typing import PathLike
-from torchkeras.layers.layer import Layer, check_arguments
+from torchkeras.layers.configs import check_arguments
+from torchkeras.layers.layer import Layer
 from torchkeras.saving import (
     hdf5,
     legacy,

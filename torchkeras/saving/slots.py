@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from torchkeras._core.naming import to_snake_case
 from torchkeras._core.tracking import ContainedModules
 from torchkeras._core.variable import WeightView
-from torchkeras.layers.layer import Layer, weights_of
+from torchkeras.layers.layer import Layer
+from torchkeras.layers.weights import weights_of
 
 
 @dataclasses.dataclass(frozen=True)

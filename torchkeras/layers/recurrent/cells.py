@@ -27,8 +27,9 @@ from torchkeras._core.typing import (
     RegularizerLike,
 )
 from torchkeras._core.variable import IDENTITY, TRANSPOSED, Layout, single
-from torchkeras.layers.layer import Layer, empty_module, layers
+from torchkeras.layers.layer import Layer, layers
 from torchkeras.layers.regularization import RandomLayer, dropout_noise
+from torchkeras.layers.shapes import empty_module
 
 _TANH = (activations.tanh, torch.tanh, F.tanh)
 _SIGMOID = (activations.sigmoid, torch.sigmoid, F.sigmoid)
