@@ -4,7 +4,10 @@ What costs time to import and is not always needed (metrics, built on torchmetri
 sets, utilities) is loaded when it is first used.
 """
 
+import functools as _functools
+import importlib as _importlib
 from typing import TYPE_CHECKING as _TYPE_CHECKING
+from typing import Any as _Any
 
 from torchkeras import (
     activations,
@@ -95,8 +98,17 @@ __all__ = [
 
 
 _explain_missing_modules()
+
+
+def _load(name: str) -> _Any:
+    home = _importlib.import_module(_LAZY[name])
+    return home if _LAZY[name].endswith(f".{name}") else getattr(home, name)
+
+
 if not _TYPE_CHECKING:
-    __getattr__ = _explain_missing(__name__, _LAZY)
+    __getattr__ = _explain_missing(
+        __name__, {name: _functools.partial(_load, name) for name in _LAZY}
+    )
 
 
 def __dir__() -> list[str]:

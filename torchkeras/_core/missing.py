@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dis
 import functools
-import importlib
 import importlib.abc
 import importlib.util
 import sys
@@ -47,26 +46,24 @@ def is_in_keras(namespace: str, name: str) -> bool:
 
 
 def explain_missing(
-    module: str, lazy: Mapping[str, str] | None = None
+    module: str, lazy: Mapping[str, Callable[[], Any]] | None = None
 ) -> Callable[[str], Any]:
     """Return the ``__getattr__`` of a public module: its message says what to do.
 
     Args:
         module: the module's name.
-        lazy: the names that are loaded when they are first asked for, and the modules
-            that have them; a module's own name stands for itself.
+        lazy: what loads the names that are loaded when they are first asked for.
 
     Example:
         >>> explain_missing("torchkeras.layers")("Densee")
         Traceback (most recent call last):
         AttributeError: torchkeras.layers has no 'Densee'. Did you mean 'Dense'?
     """
-    homes = lazy or {}
+    loaders = lazy or {}
 
     def getattr_(name: str) -> Any:
-        if (home := homes.get(name)) is not None:
-            loaded = importlib.import_module(home)
-            return loaded if home == f"{module}.{name}" else getattr(loaded, name)
+        if name in loaders:
+            return loaders[name]()
         if name.startswith("_"):  # asked for by tools
             raise AttributeError(f"module {module!r} has no attribute {name!r}")
         message = _message(module, name)
