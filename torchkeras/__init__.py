@@ -101,8 +101,9 @@ _explain_missing_modules()
 
 
 def _load(name: str) -> _Any:
-    home = _importlib.import_module(_LAZY[name])
-    return home if _LAZY[name].endswith(f".{name}") else getattr(home, name)
+    home = _LAZY[name]
+    module = _importlib.import_module(home)
+    return module if home.endswith(f".{name}") else getattr(module, name)
 
 
 if not _TYPE_CHECKING:
