@@ -163,8 +163,8 @@ class PReLU(_Elementwise):
 
     Args:
         alpha_initializer: gives the first slopes.
-        alpha_regularizer: a penalty on the slopes.
-        alpha_constraint: a projection of the slopes after each update.
+        alpha_regularizer: the regularizer of the slopes, a penalty.
+        alpha_constraint: the constraint on the slopes after each update.
         shared_axes: axes along which a slope is shared, such as ``[1, 2]`` of images.
 
     Shape:

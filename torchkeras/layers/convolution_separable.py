@@ -115,11 +115,11 @@ class DepthwiseConv1D(_DepthwiseConv):
         depthwise_initializer: gives the first kernel, of shape
             ``(kernel_size, channels, depth_multiplier)``.
         bias_initializer: gives the first bias.
-        depthwise_regularizer: a penalty on the kernel.
-        bias_regularizer: a penalty on the bias.
-        activity_regularizer: a penalty on the outputs.
-        depthwise_constraint: a projection of the kernel after each update.
-        bias_constraint: a projection of the bias after each update.
+        depthwise_regularizer: the regularizer of the kernel, a penalty.
+        bias_regularizer: the regularizer of the bias, a penalty.
+        activity_regularizer: the regularizer of the outputs, a penalty.
+        depthwise_constraint: the constraint on the kernel after each update.
+        bias_constraint: the constraint on the bias after each update.
 
     Shape:
         ``(batch, steps, channels)`` to
@@ -156,11 +156,11 @@ class DepthwiseConv2D(_DepthwiseConv):
         depthwise_initializer: gives the first kernel, of shape
             ``(*kernel_size, channels, depth_multiplier)``.
         bias_initializer: gives the first bias.
-        depthwise_regularizer: a penalty on the kernel.
-        bias_regularizer: a penalty on the bias.
-        activity_regularizer: a penalty on the outputs.
-        depthwise_constraint: a projection of the kernel after each update.
-        bias_constraint: a projection of the bias after each update.
+        depthwise_regularizer: the regularizer of the kernel, a penalty.
+        bias_regularizer: the regularizer of the bias, a penalty.
+        activity_regularizer: the regularizer of the outputs, a penalty.
+        depthwise_constraint: the constraint on the kernel after each update.
+        bias_constraint: the constraint on the bias after each update.
 
     Shape:
         ``(batch, height, width, channels)`` to
@@ -288,13 +288,13 @@ class SeparableConv1D(_SeparableConv):
         pointwise_initializer: gives that of the second, of shape
             ``(1, channels * depth_multiplier, filters)``.
         bias_initializer: gives the first bias.
-        depthwise_regularizer: a penalty on the first kernel.
-        pointwise_regularizer: a penalty on the second kernel.
-        bias_regularizer: a penalty on the bias.
-        activity_regularizer: a penalty on the outputs.
-        depthwise_constraint: a projection of the first kernel after each update.
-        pointwise_constraint: a projection of the second kernel after each update.
-        bias_constraint: a projection of the bias after each update.
+        depthwise_regularizer: the regularizer of the first kernel, a penalty.
+        pointwise_regularizer: the regularizer of the second kernel, a penalty.
+        bias_regularizer: the regularizer of the bias, a penalty.
+        activity_regularizer: the regularizer of the outputs, a penalty.
+        depthwise_constraint: the constraint on the first kernel after each update.
+        pointwise_constraint: the constraint on the second kernel after each update.
+        bias_constraint: the constraint on the bias after each update.
 
     Shape:
         ``(batch, steps, channels)`` to ``(batch, new_steps, filters)``. The weights are
@@ -334,13 +334,13 @@ class SeparableConv2D(_SeparableConv):
         pointwise_initializer: gives that of the second, of shape
             ``(1, 1, channels * depth_multiplier, filters)``.
         bias_initializer: gives the first bias.
-        depthwise_regularizer: a penalty on the first kernel.
-        pointwise_regularizer: a penalty on the second kernel.
-        bias_regularizer: a penalty on the bias.
-        activity_regularizer: a penalty on the outputs.
-        depthwise_constraint: a projection of the first kernel after each update.
-        pointwise_constraint: a projection of the second kernel after each update.
-        bias_constraint: a projection of the bias after each update.
+        depthwise_regularizer: the regularizer of the first kernel, a penalty.
+        pointwise_regularizer: the regularizer of the second kernel, a penalty.
+        bias_regularizer: the regularizer of the bias, a penalty.
+        activity_regularizer: the regularizer of the outputs, a penalty.
+        depthwise_constraint: the constraint on the first kernel after each update.
+        pointwise_constraint: the constraint on the second kernel after each update.
+        bias_constraint: the constraint on the bias after each update.
 
     Shape:
         ``(batch, height, width, channels)`` to

@@ -197,11 +197,11 @@ class Conv1DTranspose(_ConvTranspose):
         kernel_initializer: gives the first kernel, of shape
             ``(kernel_size, filters, channels)``.
         bias_initializer: gives the first bias.
-        kernel_regularizer: a penalty on the kernel.
-        bias_regularizer: a penalty on the bias.
-        activity_regularizer: a penalty on the outputs.
-        kernel_constraint: a projection of the kernel after each update.
-        bias_constraint: a projection of the bias after each update.
+        kernel_regularizer: the regularizer of the kernel, a penalty.
+        bias_regularizer: the regularizer of the bias, a penalty.
+        activity_regularizer: the regularizer of the outputs, a penalty.
+        kernel_constraint: the constraint on the kernel after each update.
+        bias_constraint: the constraint on the bias after each update.
 
     Shape:
         ``(batch, steps, channels)`` to ``(batch, new_steps, filters)``. The weights are
@@ -240,11 +240,11 @@ class Conv2DTranspose(_ConvTranspose):
         kernel_initializer: gives the first kernel, of shape
             ``(*kernel_size, filters, channels)``.
         bias_initializer: gives the first bias.
-        kernel_regularizer: a penalty on the kernel.
-        bias_regularizer: a penalty on the bias.
-        activity_regularizer: a penalty on the outputs.
-        kernel_constraint: a projection of the kernel after each update.
-        bias_constraint: a projection of the bias after each update.
+        kernel_regularizer: the regularizer of the kernel, a penalty.
+        bias_regularizer: the regularizer of the bias, a penalty.
+        activity_regularizer: the regularizer of the outputs, a penalty.
+        kernel_constraint: the constraint on the kernel after each update.
+        bias_constraint: the constraint on the bias after each update.
 
     Shape:
         ``(batch, height, width, channels)`` to

@@ -40,11 +40,11 @@ class Dense(Layer):
         use_bias: whether a bias is added.
         kernel_initializer: gives the first kernel, of shape ``(inputs, units)``.
         bias_initializer: gives the first bias.
-        kernel_regularizer: a penalty on the kernel.
-        bias_regularizer: a penalty on the bias.
-        activity_regularizer: a penalty on the outputs.
-        kernel_constraint: a projection of the kernel after each update.
-        bias_constraint: a projection of the bias after each update.
+        kernel_regularizer: the regularizer of the kernel, a penalty.
+        bias_regularizer: the regularizer of the bias, a penalty.
+        activity_regularizer: the regularizer of the outputs, a penalty.
+        kernel_constraint: the constraint on the kernel after each update.
+        bias_constraint: the constraint on the bias after each update.
 
     Shape:
         ``(batch, ..., inputs)`` to ``(batch, ..., units)``. The weights are those of an
@@ -114,8 +114,8 @@ class Embedding(Layer):
         input_dim: the number of vectors: the largest index plus one.
         output_dim: the size of a vector.
         embeddings_initializer: gives the first table.
-        embeddings_regularizer: a penalty on the table.
-        embeddings_constraint: a projection of the table after each update.
+        embeddings_regularizer: the regularizer of the table, a penalty.
+        embeddings_constraint: the constraint on the table after each update.
         mask_zero: whether index 0 is padding, which later layers then skip.
         weights: a first table of shape ``(input_dim, output_dim)``.
 

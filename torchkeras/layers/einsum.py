@@ -41,10 +41,10 @@ class EinsumDense(Layer):
             default.
         kernel_initializer: gives the first kernel.
         bias_initializer: gives the first bias.
-        kernel_regularizer: a penalty on the kernel.
-        bias_regularizer: a penalty on the bias.
-        kernel_constraint: a projection of the kernel after each update.
-        bias_constraint: a projection of the bias after each update.
+        kernel_regularizer: the regularizer of the kernel, a penalty.
+        bias_regularizer: the regularizer of the bias, a penalty.
+        kernel_constraint: the constraint on the kernel after each update.
+        bias_constraint: the constraint on the bias after each update.
 
     Shape:
         As in the equation, whose first axis of inputs and outputs is the batch.

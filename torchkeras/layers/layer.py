@@ -15,7 +15,6 @@ from torch.nn.parameter import is_lazy
 from torchkeras import constraints, regularizers
 from torchkeras._core import dtypes, sharing, tree
 from torchkeras._core.context import context
-from torchkeras._core.errors import describe
 from torchkeras._core.naming import auto_name, looks_automatic, to_snake_case
 from torchkeras._core.registry import Registry, deserialize_object
 from torchkeras._core.symbolic import (
@@ -34,6 +33,7 @@ from torchkeras.layers._calling import (
     precision,
     riding_masks,
 )
+from torchkeras.layers._checks import check_inputs, is_noted, note
 from torchkeras.layers._state import LayerState, layers_in
 from torchkeras.layers.configs import check_keywords, config_of, make_from
 from torchkeras.layers.shapes import (
@@ -60,8 +60,6 @@ from torchkeras.layers.weights import (
 )
 
 layers = Registry("layer", "keras.layers")
-
-_NOTE = "Raised by layer"
 
 
 class Layer(LayerState):
@@ -382,7 +380,7 @@ class Layer(LayerState):
             trainable: whether it is trained.
             autocast: accepted for Keras's signature; `torch.autocast` decides.
             regularizer: gives a penalty, which is added to the loss.
-            constraint: what the weight is projected by after each update.
+            constraint: applied after each update.
             aggregation: accepted for Keras's signature.
             overwrite_with_gradient: accepted for Keras's signature.
             name: the name, and the key in `state_dict` until assigned to an attribute.
@@ -654,20 +652,8 @@ class Layer(LayerState):
     # Checks, made when something went wrong or before it can
 
     def _check_inputs(self, args: tuple[Any, ...]) -> None:
-        if self.input_spec is None or not args:
-            return
-        specs = (
-            self.input_spec if isinstance(self.input_spec, list) else [self.input_spec]
-        )
-        for spec, value in zip(specs, tree.flatten(args[0]), strict=False):
-            if value is None or not hasattr(value, "shape"):
-                continue
-            if problem := spec.problem(tuple(value.shape)):
-                hint = self.input_hint(tuple(value.shape))
-                raise ValueError(
-                    f"Layer '{self.name}' ({type(self).__name__}): {problem}, got an "
-                    f"input of shape {tuple(value.shape)}. {hint}".rstrip()
-                )
+        if self.input_spec is not None and args:
+            check_inputs(self, args[0], self.input_hint)
 
     def input_hint(self, shape: tuple[int | None, ...]) -> str:
         """Return advice for an input that does not fit."""
@@ -675,18 +661,15 @@ class Layer(LayerState):
 
     def _explain(self, error: Exception, args: tuple[Any, ...]) -> None:
         """Raise a clearer error, or note on this one where it was raised."""
-        if any(n.startswith(_NOTE) for n in getattr(error, "__notes__", ())):
+        if is_noted(error):
             return
         if not isinstance(error, (ValueError, TypeError)):
             try:
                 self._check_inputs(args)
             except ValueError as clearer:
-                clearer.add_note(f"{_NOTE} '{self.name}'.")
+                note(clearer, self, args)
                 raise clearer from None
-        got = ", ".join(describe(leaf) for leaf in tree.flatten(args))
-        error.add_note(
-            f"{_NOTE} '{self.name}' ({type(self).__name__}) called on {got}."
-        )
+        note(error, self, args)
 
     # Config
 

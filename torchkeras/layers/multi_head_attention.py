@@ -505,11 +505,11 @@ class MultiHeadAttention(_HeadedAttention):
         kernel_initializer: gives the first kernel of each projection, of shape
             ``(features, num_heads, key_dim)`` or the like.
         bias_initializer: gives their first biases.
-        kernel_regularizer: a penalty on their kernels.
-        bias_regularizer: a penalty on their biases.
-        activity_regularizer: a penalty on their outputs.
-        kernel_constraint: a projection of their kernels after each update.
-        bias_constraint: a projection of their biases after each update.
+        kernel_regularizer: the regularizer of their kernels, a penalty.
+        bias_regularizer: the regularizer of their biases, a penalty.
+        activity_regularizer: the regularizer of their outputs, a penalty.
+        kernel_constraint: the constraint on their kernels after each update.
+        bias_constraint: the constraint on their biases after each update.
         use_gate: whether the outputs of the heads are multiplied by the sigmoid of a
             further projection of the query (https://arxiv.org/abs/2505.06708).
         seed: an integer that starts a random generator of the layer's own; the fused
@@ -628,11 +628,11 @@ class GroupedQueryAttention(_HeadedAttention):
         kernel_initializer: gives the first kernel of each projection, of shape
             ``(features, heads, head_dim)`` or the like.
         bias_initializer: gives their first biases.
-        kernel_regularizer: a penalty on their kernels.
-        bias_regularizer: a penalty on their biases.
-        activity_regularizer: a penalty on their outputs.
-        kernel_constraint: a projection of their kernels after each update.
-        bias_constraint: a projection of their biases after each update.
+        kernel_regularizer: the regularizer of their kernels, a penalty.
+        bias_regularizer: the regularizer of their biases, a penalty.
+        activity_regularizer: the regularizer of their outputs, a penalty.
+        kernel_constraint: the constraint on their kernels after each update.
+        bias_constraint: the constraint on their biases after each update.
         use_gate: whether the outputs of the heads are multiplied by the sigmoid of a
             further projection of the query (https://arxiv.org/abs/2505.06708).
         seed: an integer that starts a random generator of the layer's own; the fused

@@ -208,10 +208,10 @@ class BatchNormalization(AffineNormalization):
         gamma_initializer: gives the first gain.
         moving_mean_initializer: gives the first moving mean.
         moving_variance_initializer: gives the first moving variance.
-        beta_regularizer: a penalty on the offset.
-        gamma_regularizer: a penalty on the gain.
-        beta_constraint: a projection of the offset after each update.
-        gamma_constraint: a projection of the gain after each update.
+        beta_regularizer: the regularizer of the offset, a penalty.
+        gamma_regularizer: the regularizer of the gain, a penalty.
+        beta_constraint: the constraint on the offset after each update.
+        gamma_constraint: the constraint on the gain after each update.
         renorm: whether training corrects the normalized values towards slow averages,
             by batch renormalization (https://arxiv.org/abs/1702.03275), for small
             batches.
@@ -426,10 +426,10 @@ class LayerNormalization(AffineNormalization):
         scale: whether a gain `gamma` is multiplied by.
         beta_initializer: gives the first offset.
         gamma_initializer: gives the first gain.
-        beta_regularizer: a penalty on the offset.
-        gamma_regularizer: a penalty on the gain.
-        beta_constraint: a projection of the offset after each update.
-        gamma_constraint: a projection of the gain after each update.
+        beta_regularizer: the regularizer of the offset, a penalty.
+        gamma_regularizer: the regularizer of the gain, a penalty.
+        beta_constraint: the constraint on the offset after each update.
+        gamma_constraint: the constraint on the gain after each update.
 
     Shape:
         Any, and the same for the outputs. The weights are those of an `nn.LayerNorm` in

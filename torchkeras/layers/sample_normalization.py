@@ -65,10 +65,10 @@ class GroupNormalization(AffineNormalization):
         scale: whether a gain `gamma` is multiplied by.
         beta_initializer: gives the first offset.
         gamma_initializer: gives the first gain.
-        beta_regularizer: a penalty on the offset.
-        gamma_regularizer: a penalty on the gain.
-        beta_constraint: a projection of the offset after each update.
-        gamma_constraint: a projection of the gain after each update.
+        beta_regularizer: the regularizer of the offset, a penalty.
+        gamma_regularizer: the regularizer of the gain, a penalty.
+        beta_constraint: the constraint on the offset after each update.
+        gamma_constraint: the constraint on the gain after each update.
 
     Shape:
         Any, and the same for the outputs. The weights are those of an `nn.GroupNorm` in

@@ -80,13 +80,13 @@ class SimpleRNN(_CellLayer):
         kernel_initializer: gives the first kernel, of shape ``(inputs, units)``.
         recurrent_initializer: gives the first ``(units, units)`` recurrent kernel.
         bias_initializer: gives the first bias.
-        kernel_regularizer: a penalty on the kernel.
-        recurrent_regularizer: a penalty on the recurrent kernel.
-        bias_regularizer: a penalty on the bias.
-        activity_regularizer: a penalty on the outputs.
-        kernel_constraint: a projection of the kernel after each update.
-        recurrent_constraint: a projection of the recurrent kernel after each update.
-        bias_constraint: a projection of the bias after each update.
+        kernel_regularizer: the regularizer of the kernel, a penalty.
+        recurrent_regularizer: the regularizer of the recurrent kernel, a penalty.
+        bias_regularizer: the regularizer of the bias, a penalty.
+        activity_regularizer: the regularizer of the outputs, a penalty.
+        kernel_constraint: the constraint on the kernel after each update.
+        recurrent_constraint: the constraint on the recurrent kernel after each update.
+        bias_constraint: the constraint on the bias after each update.
         dropout: the part of the inputs that is dropped in training, the same at all
             steps of a sequence.
         recurrent_dropout: the part of the last output that is dropped so.
@@ -154,13 +154,13 @@ class LSTM(_CellLayer):
         recurrent_initializer: gives the first ``(units, 4 * units)`` recurrent kernel.
         bias_initializer: gives the first bias.
         unit_forget_bias: whether the bias of the forget gate begins at 1.
-        kernel_regularizer: a penalty on the kernel.
-        recurrent_regularizer: a penalty on the recurrent kernel.
-        bias_regularizer: a penalty on the bias.
-        activity_regularizer: a penalty on the outputs.
-        kernel_constraint: a projection of the kernel after each update.
-        recurrent_constraint: a projection of the recurrent kernel after each update.
-        bias_constraint: a projection of the bias after each update.
+        kernel_regularizer: the regularizer of the kernel, a penalty.
+        recurrent_regularizer: the regularizer of the recurrent kernel, a penalty.
+        bias_regularizer: the regularizer of the bias, a penalty.
+        activity_regularizer: the regularizer of the outputs, a penalty.
+        kernel_constraint: the constraint on the kernel after each update.
+        recurrent_constraint: the constraint on the recurrent kernel after each update.
+        bias_constraint: the constraint on the bias after each update.
         dropout: the part of the inputs that is dropped in training, the same at all
             steps of a sequence.
         recurrent_dropout: the part of the last output that is dropped so.
@@ -233,13 +233,13 @@ class GRU(_CellLayer):
         kernel_initializer: gives the first kernel, of shape ``(inputs, 3 * units)``.
         recurrent_initializer: gives the first ``(units, 3 * units)`` recurrent kernel.
         bias_initializer: gives the first bias.
-        kernel_regularizer: a penalty on the kernel.
-        recurrent_regularizer: a penalty on the recurrent kernel.
-        bias_regularizer: a penalty on the bias.
-        activity_regularizer: a penalty on the outputs.
-        kernel_constraint: a projection of the kernel after each update.
-        recurrent_constraint: a projection of the recurrent kernel after each update.
-        bias_constraint: a projection of the bias after each update.
+        kernel_regularizer: the regularizer of the kernel, a penalty.
+        recurrent_regularizer: the regularizer of the recurrent kernel, a penalty.
+        bias_regularizer: the regularizer of the bias, a penalty.
+        activity_regularizer: the regularizer of the outputs, a penalty.
+        kernel_constraint: the constraint on the kernel after each update.
+        recurrent_constraint: the constraint on the recurrent kernel after each update.
+        bias_constraint: the constraint on the bias after each update.
         dropout: the part of the inputs that is dropped in training, the same at all
             steps of a sequence.
         recurrent_dropout: the part of the last output that is dropped so.
