@@ -1,5 +1,6 @@
 """Attributes and methods of layers that scripts written for Keras use."""
 
+import inspect
 import re
 from typing import Any
 
@@ -238,3 +239,18 @@ def test_a_layer_built_from_the_start_takes_a_policy(policy: str) -> None:
     layer.dtype_policy = policy
     for _ in range(2):
         assert layer(torch.ones(2, 3)).dtype == getattr(torch, policy)
+
+
+def test_what_a_layer_holds_is_declared() -> None:
+    layer = layers.Dense(2)
+    layer(torch.ones(2, 3))
+    layer(keras_input := torchkeras.Input((3,)))
+    assert layer.input is keras_input
+    own = {name for cls in layers.Layer.__mro__ for name in vars(cls)}
+    for cls in layers.Layer.__mro__:
+        own |= vars(cls).get("__annotations__", {}).keys()
+    plain = layers.Layer()
+    assert vars(plain).keys() - own - vars(torch.nn.Module()).keys() == set()
+    arguments = inspect.signature(layers.Dense).parameters.keys()
+    beside = vars(layer).keys() - own - vars(torch.nn.Module()).keys()
+    assert beside <= arguments
