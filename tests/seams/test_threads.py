@@ -269,15 +269,15 @@ def test_freezing_concerns_the_model_that_holds_the_layer():
     for model in models_:
         model.compile("sgd", losses.MeanSquaredError())
         model.fit(x, y, verbose=0)
-    built = []
+    bound = []
     for model in models_:
-        build = model.optimizer.build
-        model.optimizer.build = lambda w, build=build: built.append(w) or build(w)
+        bind = model.optimizer.bind
+        model.optimizer.bind = lambda w, bind=bind: bound.append(w) or bind(w)
     models_[0].layers[0].trainable = False
     before = models_[0].layers[0].get_weights()
     for model in models_:
         model.fit(x, y, verbose=0)
-    assert [len(weights) for weights in built] == [2]
+    assert [len(weights) for weights in bound] == [2]
     for weight, value in zip(models_[0].layers[0].get_weights(), before, strict=True):
         assert np.array_equal(weight, value)
 
