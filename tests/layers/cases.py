@@ -454,7 +454,7 @@ ATTENDED = [(2, 5, 8), (2, 7, 8), (2, 7, 8)]
 MULTI = {"num_heads": 3, "key_dim": 4}
 GROUPED = {"head_dim": 4, "num_query_heads": 6, "num_key_value_heads": 2}
 SERIES = (4, 6, 3)
-ALL_STATES = {"return_sequences": True, "return_state": True}
+ALL_STATES: dict[str, Any] = {"return_sequences": True, "return_state": True}
 
 #: Rows without outputs: Keras says them. The contract, which costs more, leaves them.
 VARIATIONS = [

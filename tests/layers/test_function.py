@@ -75,7 +75,7 @@ def test_output_shapes_of_several_outputs():
     layer = layers.Lambda(lambda x: x, output_shape=[(2,), (3, 4)])
     first, second = layer(layers.Input((5,)))
     assert (first.shape, second.shape) == ((None, 2), (None, 3, 4))
-    layer = layers.Lambda(lambda x: x, output_shape={"a": (2,)})
+    layer: Any = layers.Lambda(lambda x: x, output_shape={"a": (2,)})
     assert layer(layers.Input((5,)))["a"].shape == (None, 2)
 
 
@@ -85,7 +85,7 @@ def test_the_mask_of_the_outputs(mask):
         x = ones(2, 3, 4)
         if given:
             x._keras_mask = torch.ones(2, 3, dtype=torch.bool)
-        outputs = layers.Lambda(scaled, mask=mask)(x)
+        outputs: Any = layers.Lambda(scaled, mask=mask)(x)
         assert not outputs._keras_mask.any()
 
 

@@ -87,7 +87,7 @@ def test_masks_of_inputs_of_different_rank():
     y.mul_(5)
     x._keras_mask = torch.tensor([[True, True, False, False]]).expand(2, 4)
     y._keras_mask = torch.tensor([True, False])
-    outputs = layers.Multiply()([x, y])
+    outputs: Any = layers.Multiply()([x, y])
     expected = torch.tensor([[5.0, 5, 5, 5], [1, 1, 0, 0]])
     assert torch.equal(outputs, expected.unsqueeze(-1).expand(2, 4, 3))
     kept = torch.tensor([[True] * 4, [True, True, False, False]])

@@ -184,7 +184,7 @@ def test_padding_has_no_influence():
 def test_a_mask_rides_on_its_tensor():
     embedding = layers.Embedding(9, 3, mask_zero=True)
     words = torch.tensor([[1, 2, 3, 0, 0], [4, 5, 0, 0, 0]])
-    sequences = layers.LSTM(4, return_sequences=True)(embedding(words))
+    sequences: Any = layers.LSTM(4, return_sequences=True)(embedding(words))
     assert torch.equal(sequences._keras_mask, words != 0)
     last = layers.GRU(4)(sequences)
     assert getattr(last, "_keras_mask", None) is None

@@ -56,7 +56,7 @@ def test_masks_of_a_bidirectional_layer(merge_mode):
     layer = layers.Bidirectional(
         layers.LSTM(4, return_sequences=True), merge_mode=merge_mode
     )
-    outputs = layer(masked(torch.randn(2, 3, 5), mask))
+    outputs: Any = layer(masked(torch.randn(2, 3, 5), mask))
     for output in outputs if merge_mode is None else [outputs]:
         assert output._keras_mask is mask
         assert not output[~mask].any()
@@ -88,7 +88,7 @@ def test_steps_become_rows_of_one_call():
             type(self).calls += 1
             return {"twice": 2 * inputs, "mean": inputs.mean(-1)}
 
-    outputs = layers.TimeDistributed(Counting())(torch.ones(2, 5, 3))
+    outputs: Any = layers.TimeDistributed(Counting())(torch.ones(2, 5, 3))
     assert Counting.calls == 1
     assert outputs["twice"].shape == (2, 5, 3)
     assert outputs["mean"].shape == (2, 5)
@@ -108,7 +108,7 @@ def test_stateful_layers_see_the_steps_in_turn():
 def test_masks_are_passed_on():
     mask = torch.tensor([[True, True, False], [True, False, False]])
     x = masked(torch.randn(2, 3, 4), mask)
-    outputs = layers.TimeDistributed(layers.Dense(5))(x)
+    outputs: Any = layers.TimeDistributed(layers.Dense(5))(x)
     assert torch.equal(outputs._keras_mask, x._keras_mask)
 
 

@@ -174,7 +174,7 @@ class Layer(LayerState):
 
     # Calling
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, *args: Any, **kwargs: Any) -> Tensor:
         """Build on the first call, then run `call` on the inputs."""
         if self._fast_path and len(args) == 1 and not kwargs:
             inputs = args[0]

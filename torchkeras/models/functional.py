@@ -12,6 +12,7 @@ from torchkeras._core.registry import root
 from torchkeras._core.symbolic import KerasTensor, Node, like, symbolic_leaves
 from torchkeras.layers._masks import with_masks
 from torchkeras.layers.core import InputLayer
+from torchkeras.layers.layer import Layer
 from torchkeras.models import schema
 from torchkeras.models.graph import (
     AddLoss,
@@ -202,7 +203,7 @@ class Functional(Model):
     # What is in it
 
     @property
-    def layers(self) -> list[Any]:
+    def layers(self) -> list[Layer]:
         """The layers in Keras's order, with inputs."""
         return self._graph.layers
 

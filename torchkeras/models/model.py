@@ -209,12 +209,16 @@ class Model(Trainer):
     # Layers
 
     @property
-    def layers(self) -> list[Any]:
+    def layers(self) -> list[Layer]:
         """The layers directly inside, each once."""
         found = dict.fromkeys(_leaves_of(self))  # each once, as in Keras
-        return [m for m in found if not isinstance(m, InputLayer) and _is_layer(m)]
+        return [
+            m  # type: ignore[misc]
+            for m in found
+            if not isinstance(m, InputLayer) and _is_layer(m)
+        ]
 
-    def get_layer(self, name: str | None = None, index: int | None = None) -> Any:
+    def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
         """Return a layer by name or by position.
 
         Args:

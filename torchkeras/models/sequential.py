@@ -283,7 +283,7 @@ class Sequential(Model):
         return self._symbolic_outputs.get(layer)
 
     @property
-    def layers(self) -> list[Any]:
+    def layers(self) -> list[Layer]:
         """The layers of the stack, without the input."""
         return [layer for layer in self._modules.values() if layer is not None]
 

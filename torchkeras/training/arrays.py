@@ -121,7 +121,7 @@ def to_device(batch: Any, device: torch.device) -> Any:
 
 
 def weigh_classes(y: Any, sample_weight: Any, class_weight: Mapping[int, float]) -> Any:
-    """Return sample weights in which each row's class counts by its weight.
+    """Return sample weights in which each sample's class counts by its weight.
 
     Raises:
         ValueError: for targets that are not those of one classification.
@@ -166,8 +166,8 @@ def check_lengths(caller: str, arrays: Batch) -> None:
     Raises:
         ValueError: with the length of each.
     """
-    rows = {len(t) if t.ndim else 0 for t in present(*arrays)}
-    if len(rows) <= 1:
+    counts = {len(t) if t.ndim else 0 for t in present(*arrays)}
+    if len(counts) <= 1:
         return
     names = ("x", "y", "sample_weight")
     lengths = {

@@ -135,8 +135,8 @@ class ArrayBatches(Batches):
             if plain:
                 yield from zip(*columns, strict=True)
                 continue
-            for rows in zip(*columns, strict=True):
-                yield to_device(self._structured(rows), self.device)
+            for tensors in zip(*columns, strict=True):
+                yield to_device(self._structured(tensors), self.device)
 
     def first(self) -> Batch | None:
         if not self.num_samples:
@@ -149,8 +149,10 @@ class ArrayBatches(Batches):
     def check_with(self, check: Callable[[Any, Any], None]) -> None:
         check(*self.arrays[:2])
 
-    def _slice(self, rows: slice) -> Batch:
-        return tree.map_structure(lambda t: None if t is None else t[rows], self.arrays)
+    def _slice(self, samples: slice) -> Batch:
+        return tree.map_structure(
+            lambda t: None if t is None else t[samples], self.arrays
+        )
 
     def _is_plain(self) -> bool:
         """Whether a batch is the tuple of its tensors, with nothing to move."""
@@ -161,22 +163,22 @@ class ArrayBatches(Batches):
             and not (y is None and sample_weight is not None)
         )
 
-    def _structured(self, rows: tuple[Tensor, ...]) -> Any:
-        remaining = iter(rows)
+    def _structured(self, tensors: tuple[Tensor, ...]) -> Any:
+        remaining = iter(tensors)
         batch = tree.map_structure(
             lambda t: None if t is None else next(remaining), self.arrays
         )
         return pack_x_y_sample_weight(*batch)
 
     def _blocks(self) -> Iterator[list[Tensor]]:
-        """Yield the rows in this pass's order, copied in blocks of bounded size."""
+        """Yield the samples in this pass's order, copied in blocks of bounded size."""
         if not self.shuffle:
             yield self._tensors
             return
         order = torch.randperm(self.num_samples)
-        row_bytes = sum(t[:1].nbytes for t in self._tensors)
-        rows = max(1, _BLOCK_BYTES // max(1, row_bytes * self.batch_size))
-        for part in order.split(rows * self.batch_size):
+        sample_bytes = sum(t[:1].nbytes for t in self._tensors)
+        batches = max(1, _BLOCK_BYTES // max(1, sample_bytes * self.batch_size))
+        for part in order.split(batches * self.batch_size):
             yield [t.index_select(0, part.to(t.device)) for t in self._tensors]
 
     def split(self, fraction: float) -> tuple[ArrayBatches, ArrayBatches]:
@@ -195,8 +197,8 @@ class ArrayBatches(Batches):
 
     def resize(self, batch_size: int | None, steps: int | None) -> None:
         if batch_size or steps:
-            rows = max(self.num_samples, 1)
-            self.batch_size = batch_size or math.ceil(rows / (steps or 1))
+            samples = max(self.num_samples, 1)
+            self.batch_size = batch_size or math.ceil(samples / (steps or 1))
             self.num_batches = math.ceil(self.num_samples / self.batch_size)
 
     def weigh(self, class_weight: Mapping[int, float]) -> ArrayBatches:
@@ -373,7 +375,7 @@ def as_batches(
     Args:
         x: the inputs, or what yields batches.
         y: the targets, for arrays.
-        sample_weight: a weight for each row, for arrays.
+        sample_weight: a weight for each sample, for arrays.
         device: where batches are wanted.
         batch_size: samples per batch, 32 by default, for arrays and datasets. A dataset
             that is iterable gives batches itself where no size is given.

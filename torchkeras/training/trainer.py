@@ -324,7 +324,7 @@ class Trainer(Layer):
             x: the inputs.
             y: the targets.
             y_pred: the outputs.
-            sample_weight: a weight for each row.
+            sample_weight: a weight for each sample.
             training: whether this is a training step.
 
         Raises:
@@ -413,16 +413,16 @@ class Trainer(Layer):
         Args:
             x: arrays, tensors, a `Dataset`, a `DataLoader`, or a generator of batches.
             y: the targets, when `x` is arrays.
-            batch_size: rows per batch; by default 32, or what `steps_per_epoch` batches
-                need.
+            batch_size: samples per batch; by default 32, or what `steps_per_epoch`
+                batches need.
             epochs: the epoch to stop at.
             verbose: 0 silent, 1 a bar, 2 a line per epoch, ``"auto"``.
             callbacks: a list of callbacks.
-            validation_split: the share of the last rows to validate on.
+            validation_split: the fraction of samples, the last ones, to validate on.
             validation_data: ``(x, y)``, ``(x, y, sample_weight)`` or batches.
             shuffle: whether arrays are permuted before each epoch.
             class_weight: a weight for each class.
-            sample_weight: a weight for each row.
+            sample_weight: a weight for each sample.
             initial_epoch: the epoch to begin at.
             steps_per_epoch: batches per epoch. Arrays and loaders begin again when they
                 are used up; a generator ends the training, with a warning.
@@ -559,9 +559,9 @@ class Trainer(Layer):
         Args:
             x: as for `fit`.
             y: the targets, when `x` is arrays.
-            batch_size: rows per batch; by default 32, or what `steps` batches need.
+            batch_size: samples per batch; by default 32, or what `steps` batches need.
             verbose: 0 silent, 1 a bar, 2 a line, ``"auto"``.
-            sample_weight: a weight for each row.
+            sample_weight: a weight for each sample.
             steps: the number of batches to use.
             callbacks: a list of callbacks.
             return_dict: return a dict rather than a list.
@@ -603,15 +603,18 @@ class Trainer(Layer):
         verbose: int | str = "auto",
         steps: int | None = None,
         callbacks: Any = None,
-    ) -> Any:
+    ) -> np.ndarray:
         """Return the outputs for a data set as NumPy arrays.
 
         Args:
             x: as for `fit`; batches may be ``x`` or ``(x, y)``.
-            batch_size: rows per batch; by default 32, or what `steps` batches need.
+            batch_size: samples per batch; by default 32, or what `steps` batches need.
             verbose: 0 silent, 1 a bar, 2 a line, ``"auto"``.
             steps: the number of batches to use.
             callbacks: a list of callbacks.
+
+        Returns:
+            An array; of a model that gives several outputs, a list or dict of arrays.
 
         Shape:
             The outputs of all batches, joined along the first axis.
@@ -676,7 +679,7 @@ class Trainer(Layer):
         Args:
             x: the inputs.
             y: the targets.
-            sample_weight: a weight for each row.
+            sample_weight: a weight for each sample.
             class_weight: a weight for each class.
             return_dict: return a dict rather than a list.
         """
@@ -703,7 +706,7 @@ class Trainer(Layer):
         Args:
             x: the inputs.
             y: the targets.
-            sample_weight: a weight for each row.
+            sample_weight: a weight for each sample.
             return_dict: return a dict rather than a list.
         """
         self._require_compiled("test_on_batch")
