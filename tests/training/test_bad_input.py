@@ -12,7 +12,8 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
-from torchkeras import layers, losses, optimizers
+from torchkeras import Input, layers, losses, optimizers
+from torchkeras.callbacks import LambdaCallback
 from torchkeras.models import Model, Sequential
 from torchkeras.training.data import IterableBatches
 from torchkeras.training.validation import check_batch
@@ -232,20 +233,27 @@ ROWS = [
         lambda m: m.predict(X[0], verbose=0),
         r"expected an input of shape \(None, 4\), got \(4,\). For one sample",
     ),
-    Row(
-        "A19 fit before compile",
-        uncompiled,
-        lambda m: m.fit(X, Y, verbose=0),
-        "Call `model.compile",
-        RuntimeError,
-    ),
-    Row(
-        "A19 evaluate before compile",
-        uncompiled,
-        lambda m: m.evaluate(X, Y, verbose=0),
-        "Call `model.compile",
-        RuntimeError,
-    ),
+    *[
+        Row(
+            f"A19 {verb} before compile",
+            uncompiled,
+            lambda m, verb=verb, args=args: getattr(m, verb)(*args),
+            f"^{verb}: the model 'sequential.*Call `model.compile",
+            RuntimeError,
+        )
+        for verb, args in {
+            "fit": (X, Y),
+            "evaluate": (X, Y),
+            "train_on_batch": (X, Y),
+            "test_on_batch": (X, Y),
+            "train_step": ((X, Y),),
+            "test_step": ((torch.from_numpy(X), Y),),
+            "compute_loss": (X, Y, Y),
+            "compute_metrics": (X, Y, Y),
+            "get_metrics_result": (),
+            "reset_metrics": (),
+        }.items()
+    ],
     *[
         Row(
             f"A20 batch_size={size!r}, {verb}",
@@ -339,6 +347,15 @@ ROWS = [
         lambda m: m.save("model.picklee"),
         r"\.keras",
     ),
+    *[
+        Row(
+            f"x missing, {verb}",
+            regressor,
+            lambda m, verb=verb: getattr(m, verb)(None, verbose=0),
+            f"^{verb}: `x` must be given",
+        )
+        for verb in ("fit", "evaluate", "predict")
+    ],
     Row(
         "y missing",
         regressor,
@@ -417,6 +434,26 @@ def test_indices_are_not_cast_to_float(dtype: str) -> None:  # A14
     model = Sequential([table])
     outputs = model.predict(np.array([[index]], dtype=dtype), verbose=0)
     assert outputs.item() == 1.0
+
+
+@pytest.mark.parametrize("verb", ["fit", "evaluate", "predict"])
+def test_a_missing_input_is_named_by_the_call(verb: str) -> None:  # A16
+    a, b = Input((4,), name="a"), Input((4,), name="b")
+    model = Model({"a": a, "b": b}, layers.Dense(2)(a + b))
+    model.compile("sgd", "mse")
+    begun: list[str] = []
+    callback = LambdaCallback(
+        on_train_begin=lambda logs: begun.append("fit"),
+        on_test_begin=lambda logs: begun.append("evaluate"),
+        on_predict_begin=lambda logs: begun.append("predict"),
+    )
+    targets = () if verb == "predict" else (Y,)
+    call = functools.partial(getattr(model, verb), callbacks=[callback], verbose=0)
+    with pytest.raises(ValueError, match=f"^{verb}: .*keys \\['a', 'b'\\], got \\['a'"):
+        call({"a": X}, *targets)
+    assert begun == []
+    call({"a": X, "b": X}, *targets)
+    assert begun == [verb]
 
 
 def test_dict_inputs_are_checked_by_key() -> None:  # A16

@@ -134,20 +134,17 @@ def test_events_that_nobody_defines_cost_nothing():
     assert CallbackList(quiet).batch_hooks("test") == ([], [])
 
 
-def test_older_names_of_batch_events_are_called_once():
-    class Old(Callback):
-        def __init__(self):
-            self.batches = []
-
-        def on_batch_end(self, batch, logs=None):
-            self.batches.append(batch)
-
-    old = Old()
-    listed = CallbackList(old)
-    listed.on_train_batch_end(5)
-    begin, end = listed.batch_hooks("train")
-    end[0](6, {})
-    assert (old.batches, begin) == ([5, 6], [])
+@pytest.mark.parametrize("older", ["on_batch_begin", "on_batch_end"])
+def test_older_names_of_batch_events_are_called_once(older):
+    batches = []
+    methods = {older: lambda self, batch, logs=None: batches.append(batch)}
+    listed = CallbackList(type("Old", (Callback,), methods)())
+    getattr(listed, older.replace("on_", "on_train_"))(5)
+    names, hooks = ("on_batch_begin", "on_batch_end"), listed.batch_hooks("train")
+    hooks = dict(zip(names, hooks, strict=True))
+    (handler,) = hooks.pop(older)
+    handler(6, {})
+    assert (batches, *hooks.values()) == ([5, 6], [])
 
 
 def test_a_callback_may_read_its_model_and_params():

@@ -106,6 +106,21 @@ def test_predict_step_and_compute_loss_are_used():
     )
 
 
+@pytest.mark.parametrize("batch_size", [3, 64])
+def test_predict_step_may_return_arrays_and_lists(batch_size):
+    class Host(Model):
+        def predict_step(self, data):
+            outputs = self(data)
+            return {"array": outputs.numpy(), "of each": (outputs, -outputs.numpy())}
+
+    model = Host(*dense())
+    expected = model(X[:7]).numpy(force=True)
+    outputs = model.predict(X[:7], batch_size=batch_size, verbose=0)
+    np.testing.assert_allclose(outputs["array"], expected, rtol=1e-5)
+    np.testing.assert_allclose(outputs["of each"][0], expected, rtol=1e-5)
+    np.testing.assert_allclose(outputs["of each"][1], -expected, rtol=1e-5)
+
+
 def test_the_function_of_a_mode_is_kept_until_compile():
     model = KerasStep(*dense())
     model.compile("sgd", "mse")
