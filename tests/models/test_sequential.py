@@ -376,6 +376,38 @@ def test_summary_of_frozen_and_unbuilt_layers() -> None:
     assert "Non-trainable params: 40" in lines[1]
 
 
+def test_summary_says_what_is_trained() -> None:
+    inner = Sequential([layers.Input((8,)), layers.Dense(8), layers.Dropout(0.5)])
+    frozen = layers.BatchNormalization(name="frozen")
+    frozen.trainable = False
+    stacked = [layers.Input((4,)), layers.Dense(8), inner, frozen, layers.ReLU()]
+    model = Sequential(stacked)
+    lines: list[str] = []
+    model.summary(print_fn=lines.append, show_trainable=True, expand_nested=True)
+    rows = [line.split("│")[1:-1] for line in lines[0].splitlines() if "│" in line]
+    assert [row[-1].strip() for row in rows] == ["Y", "Y", "Y", "-", "N", "-"]
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        lambda: [layers.Input((4,))],
+        lambda: [layers.Dense(2)],
+        lambda: [layers.Dense(2, input_shape=(4,))],
+        lambda: [layers.Input((4,)), layers.Dense(2)],
+    ],
+    ids=["an input", "a layer", "a built layer", "both"],
+)
+@pytest.mark.parametrize("late", [layers.Input, layers.InputLayer])
+def test_an_input_comes_first_and_once(before, late) -> None:
+    model = Sequential(before())
+    count, shape = len(model.layers), model.built and model.input_shape
+    with pytest.raises(ValueError, match="an Input must come first and only once"):
+        model.add(late((5,), name="late"))
+    assert len(model.layers) == count
+    assert (model.built and model.input_shape) == shape
+
+
 def test_a_subclassed_model() -> None:
     class Twice(Model):
         def __init__(self) -> None:

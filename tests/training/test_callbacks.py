@@ -301,6 +301,9 @@ def test_a_missing_number_gives_one_warning_and_training_goes_on(callback):
     assert not model.stop_training
     assert not model.saved
     assert model.optimizer.learning_rate == 0.1
+    with pytest.warns(UserWarning, match=match) as caught:  # once in each training
+        run(callback, logs)
+    assert len(caught) == 1
 
 
 #: Values of a number that is watched, and the epochs whose model is the best so far.
