@@ -11,9 +11,6 @@ from tests.objectives.test_metrics import NAMES, data, make
 from torchkeras import callbacks, layers
 from torchkeras.models import Sequential
 
-# Models without weights, which give what they are given, have nothing to train.
-pytestmark = pytest.mark.filterwarnings("ignore:.*has no trainable weights")
-
 #: Makes more batches of one row than any metric waits for.
 TIMES = 14
 #: Metrics whose counts are integers, so that weights are only 0 or 1.

@@ -326,6 +326,22 @@ def test_an_optimizer_over_a_part_of_the_model_says_so() -> None:
     model.fit(*data(), verbose=0)
 
 
+@pytest.mark.parametrize("train", ["fit", "train_on_batch"])
+def test_only_training_warns_that_nothing_is_trained(train: str) -> None:
+    model = make()
+    model.trainable = False
+    model.compile("sgd", "mse")
+    x, y = data()
+    model.evaluate(x, y, verbose=0)
+    model.test_on_batch(x, y)
+    for _ in range(2):
+        with pytest.warns(UserWarning, match="has no trainable weights") as told:
+            getattr(model, train)(x, y)
+        assert [warning.filename for warning in told] == [__file__]
+        getattr(model, train)(x, y)  # once is enough
+        model.compile("sgd", "mse")
+
+
 # `compute_loss` of one's own
 
 

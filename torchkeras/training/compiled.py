@@ -155,6 +155,7 @@ class Compiled:
         self._freezing: Any = None
         self._trained: list[int] | None = None
         self._free: list[Tensor] = []
+        self._told_of_freezing = False
 
     # The weights
 
@@ -177,12 +178,6 @@ class Compiled:
             return  # layers of another model were frozen
         if weights:
             model.optimizer.bind(weights)
-        else:
-            warnings.warn(
-                f"The model '{model.name}' has no trainable weights: fit will change "
-                "nothing. Set `trainable = True` on layers and compile again.",
-                stacklevel=4,
-            )
         self._trained, self._free = trained, _free_parameters(model)
         self.trains = bool(weights)
         self.has_penalties = any(
@@ -197,6 +192,16 @@ class Compiled:
         if not self.trains:
             return WithoutGradients(mode)
         return WholeGraph(mode, parameters) if self.jit_compile else Eager(mode)
+
+    def warn_if_frozen(self, model: Any) -> None:
+        """Tell the user who trains the model, once, where nothing is trained."""
+        if not self.trains and not self._told_of_freezing:
+            warnings.warn(
+                f"The model '{model.name}' has no trainable weights: fit will change "
+                "nothing. Set `trainable = True` on layers and compile again.",
+                stacklevel=3,
+            )
+        self._told_of_freezing = not self.trains
 
     def bind_what_came(self, model: Any) -> None:
         """Bind weights that came within an epoch, which were not trained in it.

@@ -437,7 +437,7 @@ class Trainer(Layer):
             RuntimeError: before `compile`.
             ValueError: for data that cannot be used; nothing was changed then.
         """
-        self._require_compiled("fit")
+        compiled = self._require_compiled("fit")
         planned, is_due = _planned_epochs(initial_epoch, epochs), _due(validation_freq)
         data, validation = self._data_of_fit(
             x, y, sample_weight, class_weight, batch_size, steps_per_epoch,
@@ -445,6 +445,7 @@ class Trainer(Layer):
             validation_batch_size, validation_steps,
         )  # fmt: skip
         self._prepare("fit", data, validation)
+        compiled.warn_if_frozen(self)
         if validation is not None and validation_data is not None:
             self._try_validation(data.batches, validation.batches)
         events = self._callback_list(
@@ -683,13 +684,14 @@ class Trainer(Layer):
             class_weight: a weight for each class.
             return_dict: return a dict rather than a list.
         """
-        self._require_compiled("train_on_batch")
+        compiled = self._require_compiled("train_on_batch")
         if class_weight is not None:
             sample_weight = weigh_classes(
                 as_tensors("y", y), as_tensors("sample_weight", sample_weight),
                 class_weight,
             )  # fmt: skip
         data = self._one_batch("train_on_batch", x, y, sample_weight)
+        compiled.warn_if_frozen(self)
         self.reset_metrics()
         with self._mode(True):
             return _as_result(self._function_of("train")([data]), return_dict)
