@@ -48,6 +48,8 @@ class LayerState(nn.Module):
     _has_losses: bool
     #: The calls on symbolic tensors.
     _nodes: list[Node]
+    #: Torch's table of children, for what is traced.
+    _module_table: dict[str, Any]
     #: Lists, tuples and dicts that are attributes, by name, as torch is shown them.
     _containers: dict[str, ContainedModules]
     #: Whether a call on one tensor, of one of the dtypes, goes straight to `call`.
@@ -122,7 +124,7 @@ class LayerState(nn.Module):
 
     def __getattr__(self, name: str) -> Any:
         # The module inside first: it is asked for in every call.
-        for table in ("_modules", "_views"):
+        for table in ("_module_table", "_views"):
             if (found := self.__dict__.get(table, {}).get(name)) is not None:
                 return found
         if "_modules" not in self.__dict__ and not name.startswith("__"):
@@ -141,7 +143,7 @@ class LayerState(nn.Module):
     def _modules(self) -> dict[str, Any]:  # type: ignore
         """Torch's table of children, with the containers that hold some now."""
         try:
-            table = self.__dict__["_modules"]
+            table = self.__dict__["_module_table"]
         except KeyError:
             raise AttributeError("_modules") from None
         if containers := self.__dict__.get("_containers"):
@@ -154,7 +156,9 @@ class LayerState(nn.Module):
 
     @_modules.setter
     def _modules(self, table: dict[str, Any]) -> None:  # type: ignore
-        self.__dict__["_modules"] = table
+        # Torch looks for it in `__dict__` itself; older compilers cannot tell an entry
+        # of that name from this property, so what they trace reads the other one.
+        self.__dict__.update(_modules=table, _module_table=table)
 
     def _contain(self, name: str, value: Any) -> None:
         """Show torch, from now on, what an attribute that is a container holds."""

@@ -235,7 +235,7 @@ class Sequential(Model):
             inputs = with_masks(inputs, mask)
         if inputs.ndim != self._rank:
             inputs = self._with_rank(inputs)
-        for layer in self.__dict__["_modules"].values():  # no container is among them
+        for layer in self._module_table.values():  # no container is among them
             inputs = layer(inputs)  # type: ignore[misc]
         return inputs
 
