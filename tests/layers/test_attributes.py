@@ -254,3 +254,50 @@ def test_what_a_layer_holds_is_declared() -> None:
     arguments = inspect.signature(layers.Dense).parameters.keys()
     beside = vars(layer).keys() - own - vars(torch.nn.Module()).keys()
     assert beside <= arguments
+
+
+@pytest.mark.parametrize("library", [keras, torchkeras], ids=["keras", "ours"])
+def test_the_config_below_one_of_ones_own_is_that_of_the_built_in_class(
+    library,
+) -> None:
+    class Eight(library.layers.Dense):
+        def __init__(self, factor: float = 2.0, **options: Any) -> None:
+            super().__init__(8, activation="relu", **options)
+            self.factor = factor
+
+        def get_config(self) -> dict[str, Any]:
+            return {**super().get_config(), "factor": self.factor}
+
+    config = Eight(3.0, use_bias=False, name="own").get_config()
+    expected = {"units": 8, "activation": "relu", "use_bias": False, "factor": 3.0}
+    assert {**config, **expected, "name": "own"} == config
+
+
+X = torch.ones(2, 5, 4)
+#: Layers and the arguments of a call of them.
+BUILT: list[tuple[Any, tuple[Any, ...]]] = [
+    (lambda: layers.Dense(3), (X,)),
+    (lambda: layers.LSTM(3), (X,)),
+    (lambda: layers.Bidirectional(layers.GRU(2)), (X,)),
+    (lambda: layers.TimeDistributed(layers.Dense(2)), (X,)),
+    (lambda: layers.MultiHeadAttention(2, 3), (X, X)),
+    (lambda: layers.AdditiveAttention(), ([X, X],)),
+    (lambda: layers.BatchNormalization(), (X,)),
+]
+
+
+@pytest.mark.parametrize("row", range(len(BUILT)))
+def test_a_layer_is_built_from_what_another_was_built_from(row: int) -> None:
+    make, inputs = BUILT[row]
+    layer, twin = make(), make()
+    twin.build_from_config(dict.fromkeys(layer.get_build_config() or {"input_shape"}))
+    assert not twin.built  # there is nothing known to build from
+    layer(*inputs)
+    twin.build_from_config(layer.get_build_config())
+    assert twin.built
+    assert twin.get_build_config() == layer.get_build_config()
+    weights = [(w.name, w.shape) for w in twin.weights]
+    assert weights == [(w.name, w.shape) for w in layer.weights] != []
+    kept = list(map(id, twin.weights))
+    twin.build_from_config(layer.get_build_config())
+    assert list(map(id, twin.weights)) == kept

@@ -607,7 +607,7 @@ def test_an_optimizer_without_an_update_says_so():
         ("Lion", {"beta_1": 0.0}, r"Lion: `beta_1` must be in \(0, 1\]"),
         ("SGD", {"momentum": 1.5}, r"SGD: `momentum` must be a number in \[0, 1\]"),
         ("RMSprop", {"rho": 2.0}, "RMSprop: `rho` must be a number"),
-        ("Ftrl", {"learning_rate_power": 0.5}, "`learning_rate_power` must be at mos"),
+        ("Ftrl", {"learning_rate_power": 0.5}, "`learning_rate_power` must be a fini"),
         ("Ftrl", {"beta": -1.0}, "Ftrl: `beta` must be a finite number"),
         ("Adagrad", {"initial_accumulator_value": -1.0}, "`initial_accumulator_value"),
         ("Adam", {"clipnorm": 1.0, "clipvalue": 1.0}, "only one of `clipnorm`, `clip"),
@@ -623,6 +623,23 @@ def test_an_optimizer_without_an_update_says_so():
 def test_illegal_values_are_refused_at_construction(name, options, message):
     with pytest.raises(ValueError, match=message):
         getattr(optimizers, name)(**options)
+
+
+NUMBERS = [
+    (name, argument)
+    for name in NAMED
+    for argument, parameter in inspect.signature(
+        getattr(optimizers, name)
+    ).parameters.items()
+    if type(parameter.default) in (int, float)
+]
+
+
+@pytest.mark.parametrize(("name", "argument"), NUMBERS)
+@pytest.mark.parametrize("value", ["much", [0.5], True, float("nan")], ids=str)
+def test_every_number_is_checked_by_its_name(name, argument, value):
+    with pytest.raises((TypeError, ValueError), match=f"^{name}: `{argument}` must "):
+        getattr(optimizers, name)(**{argument: value})
 
 
 @pytest.mark.parametrize("rate", ["fast", None, True])

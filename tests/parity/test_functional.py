@@ -243,3 +243,23 @@ def test_several_outputs_train_as_in_keras(named, weights):
         np.testing.assert_allclose(evaluated[0][name], value, rtol=2e-4, atol=1e-5)
     for own, reference in zip(ours.get_weights(), theirs.get_weights(), strict=True):
         np.testing.assert_allclose(own, reference, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", ["bool", "int32"])
+@pytest.mark.parametrize("name", ["and", "or", "xor", "not"])
+def test_operators_on_bits_are_named_for_what_keras_can_run(name, dtype):
+    operate = {
+        "and": lambda a, b: a & b,
+        "or": lambda a, b: a | b,
+        "xor": lambda a, b: a ^ b,
+        "not": lambda a, b: [~a, ~b],
+    }[name]
+    inputs = [torchkeras.Input((3,), dtype=dtype) for _ in range(2)]
+    model = torchkeras.Model(inputs, operate(*inputs))
+    twin = keras.models.model_from_json(model.to_json())
+    values = [rng.integers(0, 2 if dtype == "bool" else 9, (2, 3)) for _ in inputs]
+    tensors = [torch.as_tensor(v).to(getattr(torch, dtype)) for v in values]
+    expected = tree.flatten(operate(*tensors))
+    for made in (model, twin):
+        for own, value in zip(tree.flatten(made(tensors)), expected, strict=True):
+            assert torch.equal(own, value)

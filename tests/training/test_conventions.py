@@ -180,6 +180,24 @@ def test_the_parameter_that_is_named_as_targets_are_gets_them(function, first):
     assert takes_target_first(function) == first
 
 
+#: What scripts call their targets.
+TARGETS = (
+    "y y_true y_trues ytrue true true_labels y_label y_labels label labels "
+    "label_ids target targets target_ids y_target y_targets targ targs tgt tgts "
+    "truth truths ground_truth groundtruth gt gts y_gt answer answers y_t yt"
+).split()
+
+
+@pytest.mark.parametrize("name", TARGETS)
+@pytest.mark.parametrize("other", ["y_pred", "output", "yhat", "logits", "a"])
+def test_targets_are_known_by_their_name(name, other):
+    for each in (name, name.upper()):
+        functions = {"one": None, "two": None}
+        exec(f"def one({each}, {other}): 0\ndef two({other}, {each}): 0", functions)
+        assert takes_target_first(functions["one"])
+        assert not takes_target_first(functions["two"])
+
+
 @pytest.mark.parametrize(
     "function",
     [

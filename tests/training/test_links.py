@@ -173,6 +173,9 @@ WARNED = [
     ("binary_crossentropy", None, BITS, "activation='sigmoid'"),
     ("binary_crossentropy", "tanh", BITS, "does not hold probabilities"),
     (losses.BinaryFocalCrossentropy(), None, BITS, "activation='sigmoid'"),
+    (losses.binary_crossentropy, None, BITS, "activation='sigmoid'"),
+    (losses.categorical_crossentropy, None, ONE_HOT, "activation='softmax'"),
+    (losses.sparse_categorical_crossentropy, None, LABELS, "activation='softmax'"),
 ]
 
 

@@ -138,8 +138,10 @@ def number_in(
         ValueError: when it is out of range or not a number at all (NaN).
     """
     interval = f"a number in [{low:g}, {high:g}{')' if open_high else ']'}"
-    if high == float("inf"):
-        interval = f"a finite number, at least {low:g}"
+    if float("inf") in (high, -low):
+        least = "" if low == float("-inf") else f", at least {low:g}"
+        most = "" if high == float("inf") else f", at most {high:g}"
+        interval = f"a finite number{least}{most}"
     if isinstance(value, (str, bool)) or not hasattr(value, "__float__"):
         raise TypeError(invalid_argument(owner, argument, interval, value))
     number = float(value)

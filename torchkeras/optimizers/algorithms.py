@@ -606,12 +606,9 @@ class Ftrl(Optimizer):
         **options: Unpack[Options],
     ) -> None:
         super().__init__(learning_rate, **options)
-        if not learning_rate_power <= 0:
-            message = invalid_argument(
-                "Ftrl", "learning_rate_power", "at most 0", learning_rate_power
-            )
-            raise ValueError(message)
-        self.learning_rate_power = learning_rate_power
+        self.learning_rate_power = number_in(
+            "Ftrl", "learning_rate_power", learning_rate_power, high=0
+        )
         self.initial_accumulator_value = _at_least_zero(
             self, "initial_accumulator_value", initial_accumulator_value
         )
@@ -685,7 +682,7 @@ class Adafactor(Optimizer):
         **options: Unpack[Options],
     ) -> None:
         super().__init__(learning_rate, **options)
-        self.beta_2_decay = beta_2_decay
+        self.beta_2_decay = number_in("Adafactor", "beta_2_decay", beta_2_decay)
         self.epsilon_1 = _at_least_zero(self, "epsilon_1", epsilon_1)
         self.epsilon_2 = _at_least_zero(self, "epsilon_2", epsilon_2)
         self.clip_threshold = _at_least_zero(self, "clip_threshold", clip_threshold)
@@ -910,18 +907,24 @@ class Muon(Optimizer):
         )
         self.adam_beta_1 = _fraction(self, "adam_beta_1", adam_beta_1)
         self.adam_beta_2 = _fraction(self, "adam_beta_2", adam_beta_2)
-        self.adam_weight_decay = adam_weight_decay
+        self.adam_weight_decay = (
+            None
+            if adam_weight_decay is None
+            else _at_least_zero(self, "adam_weight_decay", adam_weight_decay)
+        )
         self.epsilon = _at_least_zero(self, "epsilon", epsilon)
         self.exclude_layers = list(exclude_layers or [])
         self.exclude_embeddings = exclude_embeddings
-        self.muon_a = muon_a
-        self.muon_b = muon_b
-        self.muon_c = muon_c
+        self.muon_a = number_in("Muon", "muon_a", muon_a)
+        self.muon_b = number_in("Muon", "muon_b", muon_b)
+        self.muon_c = number_in("Muon", "muon_c", muon_c)
         self.adam_lr_ratio = _at_least_zero(self, "adam_lr_ratio", adam_lr_ratio)
         self.momentum = number_in("Muon", "momentum", momentum, 0, 1)
         self.ns_steps = positive_integer("Muon", "ns_steps", ns_steps)
         self.nesterov = bool(nesterov)
-        self.rms_rate = rms_rate
+        self.rms_rate = (
+            None if rms_rate is None else _at_least_zero(self, "rms_rate", rms_rate)
+        )
 
     def make_torch(self, groups: Groups) -> torch.optim.Optimizer:
         return rules.Muon(
