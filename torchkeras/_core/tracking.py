@@ -170,9 +170,11 @@ def may_hold_state(value: Any) -> bool:
     """Say whether a value is a container that holds state, or can come to hold some.
 
     Example:
-        >>> may_hold_state([]), may_hold_state((1, [])), may_hold_state((3, 3))
+        >>> may_hold_state([]), may_hold_state((1, [])), may_hold_state(((3, 3), 3))
         (True, True, False)
     """
     if isinstance(value, (tuple, frozenset)):
-        return any(isinstance(inner, (*_STATE, *CONTAINERS)) for inner in value)
+        return any(
+            isinstance(inner, _STATE) or may_hold_state(inner) for inner in value
+        )
     return isinstance(value, CONTAINERS)
