@@ -52,7 +52,7 @@ class Wrapper(Layer):
         self.layer = layer
 
     def build(self, input_shape: Any = None) -> None:
-        if not self.layer.built:
+        if not self.layer._built:
             self.layer.build(input_shape)
 
     def _finish_build(self, shapes: dict[str, Any]) -> None:
@@ -252,7 +252,7 @@ class Bidirectional(Layer):
 
     def build(self, input_shape: Any) -> None:
         for layer in (self.forward_layer, self.backward_layer):
-            if not layer.built:
+            if not layer._built:
                 layer.build(input_shape)
         self.input_spec = self.forward_layer.input_spec
         if self._initial_weights is not None:

@@ -614,7 +614,7 @@ class StackedRNNCells(Layer):
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         for cell in self.cells:
-            if isinstance(cell, Layer) and not cell.built:
+            if isinstance(cell, Layer) and not cell._built:
                 cell.build(input_shape)
             input_shape = (input_shape[0], output_size_of(cell))
 

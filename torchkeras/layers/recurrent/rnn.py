@@ -103,7 +103,7 @@ class RNN(Layer):
         self.state_size = list(sizes) if tree.is_nested(sizes) else [sizes]
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        if isinstance(self.cell, Layer) and not self.cell.built:
+        if isinstance(self.cell, Layer) and not self.cell._built:
             self.cell.build((input_shape[0], *input_shape[2:]))
         if isinstance(self.cell, Cell):
             features = self.cell._tensor("weight_ih_l0").shape[1]
