@@ -36,6 +36,21 @@ def test_an_error_of_torch_names_the_operation_and_its_arguments(call, note):
     assert re.search(note, notes[0])
 
 
+def test_of_layers_in_layers_the_innermost_is_named():
+    class Outer(layers.Layer):
+        def __init__(self, inner, name):
+            super().__init__(name=name)
+            self.inner = inner
+
+        def call(self, inputs):
+            return self.inner(inputs) if self.inner else torch.cat([inputs, inputs[0]])
+
+    with pytest.raises(RuntimeError) as caught:
+        Outer(Outer(Outer(None, "inmost"), "middle"), "outer")(X)
+    (note,) = caught.value.__notes__
+    assert "layer 'inmost' (Outer) called on" in note
+
+
 def test_in_a_layer_both_are_named():
     class Wrong(layers.Layer):
         def call(self, inputs):

@@ -1,5 +1,7 @@
 """Data as users have it: tables, counts of every kind, indexed sets, streams."""
 
+import os
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +16,7 @@ from torchkeras._core.errors import count
 from torchkeras.callbacks import Callback, LambdaCallback, ModelCheckpoint
 from torchkeras.models import Model, Sequential
 from torchkeras.training.arrays import as_tensors
+from torchkeras.training.data import as_batches
 from torchkeras.utils import PyDataset
 
 # Tables
@@ -289,6 +292,29 @@ def test_an_indexed_set_gives_each_batch_once_an_epoch(make, maker: str) -> None
     model.fit(data, epochs=2, verbose=0)
     assert sorted(model.seen[:5]) == sorted(model.seen[5:]) == [*range(5)]
     assert model.predict(data, verbose=0).shape == (10, 1)
+
+
+class Maker(PyDataset):
+    """Batches that say which process and which thread made them."""
+
+    def __len__(self) -> int:
+        return 4
+
+    def __getitem__(self, index: int) -> Any:
+        made = np.array([[os.getpid(), threading.get_ident() % 2**31]] * 2)
+        return made, np.zeros((2, 1), "float32")
+
+
+@pytest.mark.parametrize("maker", MAKERS)
+def test_batches_are_made_where_the_options_say(maker: str) -> None:
+    batches = as_batches(Maker(**MAKERS[maker]), device=torch.device("cpu"))
+    made = [batch[0].numpy() for batch in batches]
+    processes, threads = ({int(b[0, i]) for b in made} for i in (0, 1))
+    options = MAKERS[maker]
+    apart = options.get("use_multiprocessing", False)
+    assert len(made) == 4
+    assert (os.getpid() in processes) is not apart
+    assert apart or (threading.get_ident() % 2**31 in threads) is (not options)
 
 
 @pytest.mark.parametrize("maker", MAKERS)
