@@ -27,9 +27,7 @@ def namespaces():
     """The public modules that are there."""
     found = [torchkeras]
     for module in found:
-        for name in keras_names()[
-            module.__name__.removeprefix("torchkeras").strip(".")
-        ]:
+        for name in sorted(names_of_keras(module)):
             value = getattr(module, name, None)
             if isinstance(value, types.ModuleType) and "torchkeras" in value.__name__:
                 found.append(value)
