@@ -1,9 +1,11 @@
 """The same models in Keras's words: torchkeras, and Keras 3 on each backend."""
 
 import contextlib
+import functools
 import importlib
 import os
 import subprocess
+import tempfile
 from collections.abc import Callable, Generator
 from types import ModuleType
 from typing import Any
@@ -128,6 +130,62 @@ MODELS: dict[str, Callable[[ModuleType], Any]] = {
     "lstm": lstm,
     "lstm_masked": lambda keras: lstm(keras, mask_zero=True),
 }
+
+
+def stack(keras: ModuleType, depth: int) -> Any:
+    """A stack of dense layers."""
+    dense = [keras.layers.Dense(8, activation="relu") for _ in range(depth)]
+    return keras.Sequential([keras.Input((8,)), *dense])
+
+
+def chain(keras: ModuleType, depth: int) -> Any:
+    """A chain of dense layers, each beside a shortcut."""
+    inputs = x = keras.Input((8,))
+    for _ in range(depth):
+        x = keras.layers.Add()([x, keras.layers.Dense(8)(x)])
+    return keras.Model(inputs, x)
+
+
+def blocks(keras: ModuleType, depth: int) -> Any:
+    """A chain of convolutions with batch normalization, each beside a shortcut."""
+    layers = keras.layers
+    inputs = x = keras.Input((8, 8, 4))
+    for _ in range(depth):
+        y = layers.Conv2D(4, 3, padding="same")(x)
+        x = layers.Add()([x, layers.ReLU()(layers.BatchNormalization()(y))])
+    return keras.Model(inputs, x)
+
+
+DEEP: dict[str, Callable[[ModuleType, int], Any]] = {
+    "stack": stack,
+    "chain": chain,
+    "blocks": blocks,
+}
+
+
+class DeepModel:
+    """A model of many layers, which is built, cloned and loaded."""
+
+    def __init__(self, workload: Workload, library: str) -> None:
+        """Make one, and a file of it."""
+        self.keras: Any = importlib.import_module(library)
+        self.make = functools.partial(DEEP[workload.net], self.keras, workload.samples)
+        self.model = self.make()
+        self.folder = tempfile.TemporaryDirectory()
+        self.path = f"{self.folder.name}/deep.keras"
+        self.model.save(self.path)
+
+    def build(self) -> None:
+        """Make another one."""
+        self.make()
+
+    def clone(self) -> None:
+        """Make a twin."""
+        self.keras.models.clone_model(self.model)
+
+    def load(self) -> None:
+        """Read the file."""
+        self.keras.models.load_model(self.path)
 
 
 class KerasModel:

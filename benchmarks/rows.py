@@ -5,6 +5,9 @@ from dataclasses import dataclass, field, replace
 
 from benchmarks.workloads import (
     CONVNET,
+    DEEP_BLOCKS,
+    DEEP_CHAIN,
+    DEEP_STACK,
     LSTM,
     LSTM_MASKED,
     MLP_MNIST,
@@ -17,6 +20,9 @@ from benchmarks.workloads import (
 KERAS = ("keras-torch", "keras-jax", "keras-tensorflow")
 EVERYONE = ("tuned", "usual", "torchkeras", *KERAS)
 ON_TORCH = ("tuned", "torchkeras", "keras-torch")
+
+#: What is done with a model of many layers.
+DEEP_TASKS = ("build", "clone", "load")
 
 # Where to find each contender, by the name it has in the table.
 CONTENDERS = {
@@ -109,6 +115,18 @@ ROWS = (
         most_us=100,
         repeats=100,
         note="`predict(x[:1])`; tuned: `nn.Sequential` from array to array",
+    ),
+    *(
+        Row(
+            f"{task}_{workload.net}",
+            task,
+            workload,
+            ("torchkeras", "keras-torch"),
+            bounds={"keras-torch": 1},
+            repeats=1,
+        )
+        for workload in (DEEP_STACK, DEEP_CHAIN, DEEP_BLOCKS)
+        for task in DEEP_TASKS
     ),
     Row(
         "import",

@@ -13,7 +13,7 @@ from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any, NamedTuple
 
-from benchmarks.rows import CONTENDERS, Row
+from benchmarks.rows import CONTENDERS, DEEP_TASKS, Row
 
 
 class Figures(NamedTuple):
@@ -25,11 +25,15 @@ class Figures(NamedTuple):
 
 def prepare(contender: str, row: Row) -> dict[str, Callable[[], Any]]:
     """Return what a round consists of, by the name to report it under."""
+    packages = {"tuned": "torch", "torchkeras": "torchkeras"}
     if row.task == "imports":
-        packages = {"tuned": "torch", "torchkeras": "torchkeras"}
         code = f"import {packages.get(contender, 'keras')}"
         command = [sys.executable, "-c", code]
         return {contender: partial(subprocess.run, command, check=True)}
+    if row.task in DEEP_TASKS:
+        library = packages.get(contender, "keras")
+        deep = importlib.import_module("benchmarks.keras_api").DeepModel
+        return {contender: getattr(deep(row.workload, library), row.task)}
     module, name = CONTENDERS[contender].split(":")
     model = getattr(importlib.import_module(module), name)(row.workload)
     if row.task == "bar":

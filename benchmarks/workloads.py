@@ -98,4 +98,8 @@ CONVNET = Workload("convnet", images, samples=1_280, batch_size=128, classes=10)
 RESNET = Workload("resnet", photos, samples=512, batch_size=64, classes=10)
 TRANSFORMER = Workload("transformer", sentences, samples=640, batch_size=32)
 LSTM = Workload("lstm", sentences, samples=640, batch_size=32)
+#: So many layers or blocks, which are built, cloned and loaded, and not trained.
+DEEP_STACK = Workload("stack", features, samples=400, batch_size=1)
+DEEP_CHAIN = Workload("chain", features, samples=400, batch_size=1)
+DEEP_BLOCKS = Workload("blocks", features, samples=150, batch_size=1)
 LSTM_MASKED = Workload("lstm_masked", padded_sentences, samples=640, batch_size=32)

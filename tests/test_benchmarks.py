@@ -6,14 +6,17 @@ import pytest
 
 
 @pytest.mark.slow
-def test_a_row_of_the_benchmarks_runs():
+@pytest.mark.parametrize(
+    ("row", "against"), [("mlp_tiny", "tuned"), ("load_chain", "keras-torch")]
+)
+def test_a_row_of_the_benchmarks_runs(row, against):
     command = [sys.executable, "-m", "benchmarks", "--quick", "--rounds=1"]
     ended = subprocess.run(
-        [*command, "--only=mlp_tiny", "--against=tuned", "--markdown"],
+        [*command, f"--only={row}", f"--against={against}", "--markdown"],
         cwd=Path(__file__).parent.parent,
         capture_output=True,
         text=True,
         check=False,
     )
     assert ended.returncode == 0, ended.stderr
-    assert "| mlp_tiny |" in ended.stdout
+    assert f"| {row} " in ended.stdout
