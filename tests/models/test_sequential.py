@@ -459,3 +459,49 @@ def test_a_layer_added_later_is_finished_like_the_first():
     late.pop()
     late(torch.ones(2, 4))
     assert late.losses == []
+
+
+def float32_tail():
+    """The end of a model of mixed precision, as Keras's guide advises, and one more."""
+    return [layers.Dense(3, dtype="float32"), layers.Dense(2, dtype="float32")]
+
+
+MIXED = {
+    "an input first": lambda: Sequential(
+        [layers.Input((4,)), layers.Dense(4), *float32_tail()]
+    ),
+    "built by a shape": lambda: Sequential([layers.Dense(4), *float32_tail()]),
+    "added later": lambda: stacked(layers.Dense(4, input_shape=(4,)), *float32_tail()),
+    "a stack inside": lambda: Sequential(
+        [layers.Input((4,)), layers.Dense(4), Sequential(float32_tail())]
+    ),
+}
+
+
+def stacked(*parts):
+    model = Sequential()
+    for part in parts:
+        model.add(part)
+    return model
+
+
+@pytest.mark.parametrize("make", list(MIXED.values()), ids=list(MIXED))
+def test_each_layer_of_a_mixed_stack_computes_in_its_own_dtype(make):
+    before = torchkeras.mixed_precision.global_policy()
+    torchkeras.mixed_precision.set_global_policy("mixed_bfloat16")
+    try:
+        model = make()
+        if not model.built:
+            model.build((None, 4))
+        dtypes = []
+        for module in model.modules():
+            if isinstance(module, nn.Linear):
+                module.register_forward_hook(
+                    lambda own, given, made: dtypes.append(made.dtype)
+                )
+        for _ in range(2):
+            dtypes.clear()
+            assert model(X).dtype == torch.float32
+            assert dtypes == [torch.bfloat16, torch.float32, torch.float32]
+    finally:
+        torchkeras.mixed_precision.set_global_policy(before)

@@ -320,11 +320,10 @@ class Layer(LayerState):
 
     def _choose_path(self) -> None:
         """Decide whether a call on one tensor can go straight to `call`."""
-        inner = list(layers_in(self))
         self._has_losses = False
-        self._choose_path_with(inner)
+        self._choose_path_with(list(layers_in(self)))
 
-    def _choose_path_with(self, inner: Iterable[LayerState]) -> None:
+    def _choose_path_with(self, inner: list[LayerState]) -> None:
         """Decide it anew when there are more layers inside."""
         self._has_losses = self._has_losses or any(
             m._has_losses or m.activity_regularizer is not None for m in inner

@@ -13,6 +13,7 @@ from torchkeras._core.naming import split_number
 from torchkeras._core.registry import deserialize_object, root, serialize_object
 from torchkeras._core.symbolic import KerasTensor, call_symbolic
 from torchkeras.layers._masks import with_masks
+from torchkeras.layers._state import LayerState, layers_in
 from torchkeras.layers.core import InputLayer
 from torchkeras.layers.layer import Layer, layers
 from torchkeras.models.model import Model, key_base, name_is_given, name_of
@@ -176,7 +177,7 @@ class Sequential(Model):
         if not self._trainable:
             self.trainable = False
         layer.train(self.training)
-        self._choose_path_with(m for m in layer.modules() if isinstance(m, Layer))
+        self._choose_path_with(list(layers_in(layer)))
         self._forget_weights()
 
     def _forget_calls(self) -> None:
@@ -224,7 +225,7 @@ class Sequential(Model):
         # Built by data: the next batch may have another number of rows.
         self.build((None, *args[0].shape[1:]))
 
-    def _choose_path_with(self, inner: Iterable[Any]) -> None:
+    def _choose_path_with(self, inner: list[LayerState]) -> None:
         super()._choose_path_with(inner)
         first = next(iter(self._modules.values()), None)
         if isinstance(first, Layer) and first._built:
