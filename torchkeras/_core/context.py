@@ -39,6 +39,12 @@ class Context(threading.local):
         self.module_call: Any = None
         #: What `custom_object_scope` made known, innermost last.
         self.custom_objects: list[Mapping[str, Any]] = []
+        #: The numbers of objects in the config that is made, and what was made, by
+        #: number, of the config that is read; None outside of both.
+        self.numbers: Any = None
+        self.made: Any = None
+        #: The shapes that a warning told of, None where each call tells of its own.
+        self.told: set[Any] | None = None
         #: The limits that ``saving.limits`` set, None for the usual ones.
         self.limits: Any = None
         #: The device of ``config.device``, None outside of it.

@@ -10,9 +10,11 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator
-from contextvars import ContextVar
+from collections.abc import Callable, Generator
 from typing import Any, ParamSpec, TypeVar
+
+from torchkeras._core import tree
+from torchkeras._core.context import context
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -32,10 +34,6 @@ class _Numbers:
         return self._numbers.setdefault(id(value), new)[0]
 
 
-_numbers: ContextVar[_Numbers | None] = ContextVar("numbers", default=None)
-_made: ContextVar[dict[int, tuple[type, Any]] | None] = ContextVar("made", default=None)
-
-
 def writes(function: Callable[P, R]) -> Callable[P, R]:
     """Let a function number the objects whose configs it returns.
 
@@ -44,33 +42,21 @@ def writes(function: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(function)
     def numbering(*args: P.args, **kwargs: P.kwargs) -> R:
-        if _numbers.get() is not None:
+        if context.numbers is not None:
             return function(*args, **kwargs)
-        token = _numbers.set(_Numbers())
+        context.numbers = _Numbers()
         try:
             config = function(*args, **kwargs)
         finally:
-            _numbers.reset(token)
-        counts = Counter(part[KEY] for part in _numbered(config))
-        for part in list(_numbered(config)):
+            context.numbers = None
+        parts = [p for p in tree.mappings_in(config) if "class_name" in p and KEY in p]
+        counts = Counter(part[KEY] for part in parts)
+        for part in parts:
             if counts[part[KEY]] == 1:
                 del part[KEY]
         return config
 
     return numbering
-
-
-def _numbered(config: Any) -> Iterator[dict[str, Any]]:
-    """Yield the parts of a config that carry a number."""
-    waiting = [config]
-    while waiting:
-        part = waiting.pop()
-        if isinstance(part, dict):
-            if "class_name" in part and KEY in part:
-                yield part
-            waiting.extend(part.values())
-        elif isinstance(part, (list, tuple)):
-            waiting.extend(part)
 
 
 def number_of(value: Any) -> int:
@@ -79,9 +65,9 @@ def number_of(value: Any) -> int:
     Raises:
         RuntimeError: outside of them.
     """
-    if (numbers := _numbers.get()) is None:
+    if context.numbers is None:
         raise RuntimeError("Objects have numbers while a config is made only.")
-    return numbers.of(value)
+    return context.numbers.of(value)
 
 
 @contextlib.contextmanager
@@ -92,25 +78,24 @@ def reading(*, anew: bool = False) -> Generator[None]:
         anew: know nothing of what is made around this context: the numbers are of
             another config.
     """
-    if _made.get() is not None and not anew:
-        yield
-        return
-    token = _made.set({})
+    before = context.made
+    if before is None or anew:
+        context.made = {}
     try:
         yield
     finally:
-        _made.reset(token)
+        context.made = before
 
 
 @contextlib.contextmanager
 def cloning() -> Generator[None]:
     """Let every object have its number, and one twin of that number."""
-    token = _numbers.set(_Numbers())
+    before, context.numbers = context.numbers, _Numbers()
     try:
         with reading(anew=True):
             yield
     finally:
-        _numbers.reset(token)
+        context.numbers = before
 
 
 def find(number: Any, cls: type) -> Any | None:
@@ -119,10 +104,9 @@ def find(number: Any, cls: type) -> Any | None:
     Raises:
         ValueError: when that is of another class.
     """
-    made = _made.get()
-    if made is None or not isinstance(number, int) or number not in made:
+    if not isinstance(number, int) or number not in (context.made or ()):
         return None
-    known, instance = made[number]
+    known, instance = context.made[number]
     if known is not cls:
         raise ValueError(
             f"The config gives the number {number} to two objects: a {known.__name__} "
@@ -133,6 +117,5 @@ def find(number: Any, cls: type) -> Any | None:
 
 def keep(number: Any, cls: type, instance: Any) -> None:
     """Remember what was made of a number."""
-    made = _made.get()
-    if made is not None and isinstance(number, int):
-        made[number] = (cls, instance)
+    if context.made is not None and isinstance(number, int):
+        context.made[number] = (cls, instance)

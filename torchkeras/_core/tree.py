@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from torch.utils import _pytree
@@ -73,6 +73,23 @@ def unflatten(leaves: list[Any], structure: Any) -> Any:
 def flatten_with_path(structure: Any) -> list[tuple[Any, Any]]:
     """Return the leaves, each after the keys and positions that lead to it."""
     return _pytree.tree_flatten_with_path(structure)[0]
+
+
+def mappings_in(structure: Any) -> Iterator[dict[str, Any]]:
+    """Yield the dicts in a structure, at any depth.
+
+    Example:
+        >>> list(mappings_in([1, {"a": ({"b": 2},)}]))
+        [{'a': ({'b': 2},)}, {'b': 2}]
+    """
+    waiting = [structure]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, dict):
+            yield part
+            waiting.extend(part.values())
+        elif isinstance(part, (list, tuple)):
+            waiting.extend(part)
 
 
 def is_nested(structure: Any) -> bool:

@@ -9,12 +9,12 @@ from __future__ import annotations
 import contextlib
 import warnings
 from collections.abc import Generator
-from contextvars import ContextVar
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from torchkeras._core.context import context
 from torchkeras._core.convert import as_floating, as_tensor
 from torchkeras._core.probabilities import keep_logits
 
@@ -109,18 +109,14 @@ def may_broadcast(y_true: Any, y_pred: Any) -> bool:
     return go_together(y_true, y_pred)
 
 
-#: The shapes that were told of; None where each call tells of its own.
-_told: ContextVar[set[Any] | None] = ContextVar("told", default=None)
-
-
 @contextlib.contextmanager
 def telling_once(told: set[Any]) -> Generator[None]:
     """Warn of a broadcast only if it is not among those told of."""
-    token = _told.set(told)
+    before, context.told = context.told, told
     try:
         yield
     finally:
-        _told.reset(token)
+        context.told = before
 
 
 def _broadcast(
@@ -138,7 +134,7 @@ def _broadcast(
         )
     if not y_true or torch.compiler.is_compiling():
         return  # one number for all is meant so
-    told, shapes = _told.get(), (y_true[1:], y_pred[1:])
+    told, shapes = context.told, (y_true[1:], y_pred[1:])
     if told is not None:
         if shapes in told:
             return

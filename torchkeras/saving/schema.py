@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
+from torchkeras._core import tree
 from torchkeras._core.dtypes import DTYPES
 from torchkeras._core.errors import CorruptFileError, UnsafeFileError
 from torchkeras.saving.limits import active, how_to_raise
@@ -30,7 +31,7 @@ def check_config(config: Any, source: str) -> dict[str, Any]:
             f"and 'config', got {_brief(config)}."
         )
     layers = 0
-    for node in _objects(config):
+    for node in tree.mappings_in(config):
         _check_object(node, source)
         listed = node.get("layers")
         layers += len(listed) if isinstance(listed, list) else 0
@@ -39,18 +40,6 @@ def check_config(config: Any, source: str) -> dict[str, Any]:
             f"{source}: the model has {layers:,} layers. {how_to_raise('layers')}"
         )
     return config
-
-
-def _objects(config: Any) -> Iterator[dict[str, Any]]:
-    """Yield all JSON objects within a value."""
-    waiting = [config]
-    while waiting:
-        node = waiting.pop()
-        if isinstance(node, dict):
-            yield node
-            waiting.extend(node.values())
-        elif isinstance(node, list):
-            waiting.extend(node)
 
 
 def _check_object(node: Mapping[str, Any], source: str) -> None:
