@@ -9,9 +9,10 @@ door of their own, ``_core/tree.py``, and so have the kernels over lists of tens
 from __future__ import annotations
 
 import contextlib
+import operator
 import sys
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 import torch
@@ -37,11 +38,8 @@ has_compatible_shallow_copy_type = _torch._has_compatible_shallow_copy_type
 #: Draw from distributions with a generator, which torch's public functions do not take.
 standard_gamma = _aten._standard_gamma
 sample_dirichlet = _aten._sample_dirichlet
-
-
-def version_of(tensor: Tensor) -> int:
-    """Return how often a tensor was changed in place."""
-    return tensor._version
+#: Returns how often a tensor was changed in place.
+version_of: Callable[[Tensor], int] = operator.attrgetter("_version")
 
 
 def is_traced() -> bool:

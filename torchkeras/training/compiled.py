@@ -252,11 +252,12 @@ def trained_weights(model: Any) -> list[Any]:
     of their own, which are trained in its place.
     """
     held = {id(p) for p in model.parameters()}
+    trainable = model.trainable_weights
 
     def is_computed(weight: Any) -> bool:
         return any(t.requires_grad and id(t) not in held for t in weight.tensors)
 
-    computed = [weight for weight in model.trainable_weights if is_computed(weight)]
+    computed = [weight for weight in trainable if is_computed(weight)]
     if lost := [weight for weight in computed if weight.constraint is not None]:
         raise ValueError(
             f"The model '{model.name}': the weight {lost[0].path} has a constraint and "
@@ -265,7 +266,7 @@ def trained_weights(model: Any) -> list[Any]:
         )
     shown = {id(t) for w in model.weights if not is_computed(w) for t in w.tensors}
     hidden = [p for p in _free_parameters(model) if id(p) not in shown]
-    return [w for w in model.trainable_weights if not is_computed(w)] + hidden
+    return [w for w in trainable if not is_computed(w)] + hidden
 
 
 def _trained_tensors(weights: list[Any]) -> list[Tensor]:

@@ -294,21 +294,14 @@ class Trainer(Layer):
         made = getattr(self, f"make_{mode}_function")()
         return made or getattr(self, f"{mode}_function")
 
-    @property
-    def _has_own_test_step(self) -> bool:
-        own, base = type(self), Trainer
-        return (own.test_step, own.make_test_function) != (
-            base.test_step,
-            base.make_test_function,
-        )
+    def _overrides(self, *names: str) -> bool:
+        """Say whether the class has methods of its own in place of any of these."""
+        own = type(self)
+        return any(getattr(own, name) is not getattr(Trainer, name) for name in names)
 
     @property
     def _has_own_step(self) -> bool:
-        own, base = type(self), Trainer
-        return (own.train_step, own.make_train_function) != (
-            base.train_step,
-            base.make_train_function,
-        )
+        return self._overrides("train_step", "make_train_function")
 
     def compute_loss(
         self,
@@ -789,7 +782,7 @@ class Trainer(Layer):
             batches.device = self._device()
         compiled = self._require_compiled(caller)
         compiled.bind(self, look_again=True)
-        if type(self).compute_loss is Trainer.compute_loss:
+        if not self._overrides("compute_loss"):
             check = functools.partial(check_batch, self, compiled.loss)
             for part in (data, validation):
                 if part is not None:
@@ -807,7 +800,7 @@ class Trainer(Layer):
             return
         check_alike(first, held_out)
         stateful = any(getattr(m, "stateful", False) for m in self.modules())
-        if stateful or self._has_own_test_step:
+        if stateful or self._overrides("test_step", "make_test_function"):
             return
         tried = {"`validation_data`": held_out}
         if not self._has_own_step:
