@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -359,6 +359,17 @@ _TORCH_FUNCTIONS = {
 }
 for _member, _functions in _TORCH_FUNCTIONS.items():
     activations.canonical.update(dict.fromkeys(_functions, _member.__name__))
+
+
+def keeps_shape(activation: Any) -> bool:
+    """Say whether a function is known to give outputs of the shape of its inputs.
+
+    Example:
+        >>> keeps_shape(relu), keeps_shape(glu), keeps_shape(lambda x: x)
+        (True, False, False)
+    """
+    known = isinstance(activation, Hashable) and activation in activations.canonical
+    return known and activation is not glu
 
 
 def get(identifier: Any) -> Any:

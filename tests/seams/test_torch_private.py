@@ -189,6 +189,19 @@ def test_sees_outputs(kind):
     assert not torch_private.sees_outputs(module)
 
 
+def test_hooks_calls():
+    module = nn.Linear(1, 1)
+    for register in (
+        module.register_forward_pre_hook,
+        nn.modules.module.register_module_forward_pre_hook,
+        module.register_forward_hook,
+    ):
+        assert not torch_private.hooks_calls(module)
+        handle = register(lambda *_: None)
+        assert torch_private.hooks_calls(module)
+        handle.remove()
+
+
 # A backward hook of torch's older kind takes tensors only, so no symbolic call.
 @pytest.mark.parametrize("kind", sorted({*REGISTER_FOR_ALL} - {"backward"}))
 @pytest.mark.usefixtures("any_kind_of_global_hook")

@@ -546,12 +546,15 @@ def _merge(first: Any, second: Any) -> Any:
     if not isinstance(first, Tensor):
         same = first is second or first == second
         return first if same else SymbolicNumber((first, second))
-    shape = [
-        a if a == b else None for a, b in zip(first.shape, second.shape, strict=True)
-    ]
-    merged = KerasTensor(shape, first.dtype)
+    return of_sizes(tuple(first.shape), tuple(second.shape), first.dtype)
+
+
+def of_sizes(first: tuple[int, ...], second: tuple[int, ...], dtype: Any) -> Any:
+    """Return a symbolic tensor of the sizes that it has in the two runs."""
+    shape = [a if a == b else None for a, b in zip(first, second, strict=True)]
+    merged = KerasTensor(shape, dtype)
     # An unknown axis stands for the same size in what follows, wherever it is now.
-    merged.sizes = (tuple(first.shape), tuple(second.shape))
+    merged.sizes = (first, second)
     return merged
 
 

@@ -94,6 +94,13 @@ def sees_outputs(module: nn.Module) -> bool:
     return bool(hooks or any(_GLOBAL_HOOKS))
 
 
+def hooks_calls(module: nn.Module) -> bool:
+    """Say whether hooks, of the module or of all modules, are run in its call."""
+    return bool(
+        module._forward_pre_hooks or modules._global_forward_pre_hooks
+    ) or sees_outputs(module)
+
+
 def unsaved_buffers(module: nn.Module) -> set[str]:
     """Return the names of the buffers that `state_dict` leaves out."""
     return module._non_persistent_buffers_set

@@ -61,6 +61,10 @@ class LayerState(nn.Module):
     last_freezing: ClassVar[object] = object()
     #: Whether integer inputs are cast to the compute dtype as well.
     casts_integers: ClassVar[bool] = False
+    #: The rule by which the sizes of the outputs follow from those of one input, which
+    #: spares the runs by which they are inferred; it gives None where it does not know.
+    #: A class with a `call` of its own has none but its own.
+    _output_sizes: Any = None
     #: Integer dtypes that the layer takes as they are, such as indices.
     index_dtypes: ClassVar[tuple[torch.dtype, ...]] = ()
     _call_arguments: ClassVar[frozenset[str]] = frozenset()

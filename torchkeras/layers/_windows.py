@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from torchkeras._core import tree
 from torchkeras._core.input_spec import InputSpec
 from torchkeras.layers.layer import Layer
+from torchkeras.layers.shapes import Sizes
 
 #: ``(batch, *spatial, channels)`` to ``(batch, channels, *spatial)``, by the number of
 #: spatial axes. Of a contiguous tensor this view is torch's channels_last format.
@@ -57,6 +58,21 @@ class WindowLayer(Layer):
     def _spatial(self, shape: Sequence[Any]) -> tuple[Any, ...]:
         last = self.data_format == "channels_last"
         return tuple(shape[1:-1] if last else shape[2:])
+
+    def _counts(self, sizes: Sizes) -> list[int]:
+        """Return how many windows there are along each spatial axis."""
+        axes = zip(self._spatial(sizes), self._window()[2], self.strides, strict=True)
+        if self.padding == "valid":  # those that fit
+            return [(n - extent) // stride + 1 for n, extent, stride in axes]
+        return [-(-n // stride) for n, _, stride in axes]
+
+    def _sizes_of(self, batch: int, counts: list[int], channels: int) -> Sizes | None:
+        """Return the sizes of outputs, None where nothing would be left."""
+        if min(counts) < 1:
+            return None
+        if self._channels_last:
+            return (batch, *counts, channels)
+        return (batch, channels, *counts)
 
     def _set_layout(self, channels: int | None = None) -> None:
         """Accept only inputs of the right rank, and of `channels` channels if given."""

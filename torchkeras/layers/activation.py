@@ -20,6 +20,7 @@ from torchkeras._core.typing import (
 )
 from torchkeras._core.variable import Variable
 from torchkeras.layers.layer import Layer, layers
+from torchkeras.layers.shapes import Sizes, same_sizes
 
 
 class _Elementwise(Layer):
@@ -54,6 +55,9 @@ class Activation(_Elementwise):
         super().__init__(**kwargs)
         self.activation = activations.get(activation)
 
+    def _output_sizes(self, sizes: Sizes) -> Sizes | None:
+        return sizes if activations.keeps_shape(self.activation) else None
+
     def call(self, inputs: Tensor) -> Tensor:
         return self.activation(inputs)
 
@@ -77,6 +81,8 @@ class ReLU(_Elementwise):
         >>> ReLU(max_value=6.0)(torch.tensor([-1.0, 8.0]))
         tensor([0., 6.])
     """
+
+    _output_sizes = same_sizes
 
     def __init__(
         self,
@@ -119,6 +125,8 @@ class LeakyReLU(_Elementwise):
         tensor([-0.5000,  2.0000])
     """
 
+    _output_sizes = same_sizes
+
     def __init__(self, negative_slope: float = 0.3, **kwargs: Any) -> None:
         negative_slope = kwargs.pop("alpha", negative_slope)  # as Keras 2 called it
         super().__init__(**kwargs)
@@ -147,6 +155,8 @@ class ELU(_Elementwise):
         tensor([-1.,  2.])
     """
 
+    _output_sizes = same_sizes
+
     def __init__(self, alpha: float = 1.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.alpha = number_in("ELU", "alpha", alpha, float("-inf"))
@@ -174,6 +184,8 @@ class PReLU(_Elementwise):
         >>> PReLU("ones")(torch.tensor([[-1.0, 2.0]])).detach()
         tensor([[-1.,  2.]])
     """
+
+    _output_sizes = same_sizes
 
     alpha: Variable
 
@@ -226,6 +238,8 @@ class Softmax(_Elementwise):
         >>> Softmax()(torch.zeros(1, 4), mask=torch.tensor([True, True, False, False]))
         tensor([[0.5000, 0.5000, 0.0000, 0.0000]])
     """
+
+    _output_sizes = same_sizes
 
     def __init__(self, axis: int | Sequence[int] = -1, **kwargs: Any) -> None:
         super().__init__(**kwargs)

@@ -27,7 +27,7 @@ from torchkeras.layers._windows import (
     with_defaults,
 )
 from torchkeras.layers.layer import layers
-from torchkeras.layers.shapes import empty_module
+from torchkeras.layers.shapes import Sizes, empty_module
 
 
 def _convolve_1d(
@@ -212,6 +212,17 @@ class ConvolutionLayer(WindowLayer):
             self.show_weight("bias", module, "bias")
         else:
             self.leave_out("bias")
+
+    def _output_sizes(self, sizes: Sizes) -> Sizes | None:
+        channels = self._channels_given()
+        if channels is None or not activations.keeps_shape(self.activation):
+            return None
+        return self._sizes_of(sizes[0], self._counts(sizes), channels)
+
+    def _channels_given(self) -> int | None:
+        """Return the number of channels of the outputs, None of an unknown module."""
+        known = type(self.conv) in (_MODULES[self.rank], _SAME_MODULES[self.rank])
+        return self.conv.out_channels if known else None
 
     def call(self, inputs: Tensor) -> Tensor:
         if self._causal_pads is not None:

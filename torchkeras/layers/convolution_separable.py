@@ -264,6 +264,9 @@ class _SeparableConv(ConvolutionLayer):
             )
         self._show_bias(pointwise)
 
+    def _channels_given(self) -> int | None:
+        return self.filters if type(self.conv) is _Steps else None
+
 
 @layers.register("SeparableConvolution1D")
 class SeparableConv1D(_SeparableConv):

@@ -21,7 +21,7 @@ from torchkeras.layers._in_place import FRESH_OUTPUT
 from torchkeras.layers._windows import with_defaults
 from torchkeras.layers.convolution import ConvolutionLayer, keep_channels_last
 from torchkeras.layers.layer import layers
-from torchkeras.layers.shapes import empty_module
+from torchkeras.layers.shapes import Sizes, empty_module
 
 
 class _ConvTranspose1d(nn.ConvTranspose1d):
@@ -133,6 +133,19 @@ class _ConvTranspose(ConvolutionLayer):
 
     def _check_window(self, shape: tuple[int | None, ...]) -> None:
         """Refuse nothing: each input element makes a window of its own."""
+
+    def _counts(self, sizes: Sizes) -> list[int]:
+        covered = [
+            (size - 1) * stride + extent
+            for size, stride, extent in zip(
+                self._spatial(sizes), self.strides, self._window()[2], strict=True
+            )
+        ]
+        return [n - sum(self._cuts(axis)) for axis, n in enumerate(covered)]
+
+    def _channels_given(self) -> int | None:
+        known = type(self.conv) in (_MODULES[self.rank], _CUT_MODULES[self.rank])
+        return self.conv.out_channels if known else None
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         channels = self._channels_of(input_shape)

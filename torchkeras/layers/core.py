@@ -27,7 +27,7 @@ from torchkeras._core.variable import TRANSPOSED
 from torchkeras.layers._in_place import may_rectify_in_place
 from torchkeras.layers._masks import as_tensors
 from torchkeras.layers.layer import Layer, layers
-from torchkeras.layers.shapes import empty_module, record
+from torchkeras.layers.shapes import Sizes, empty_module, record, same_sizes
 
 
 @layers.register()
@@ -96,6 +96,13 @@ class Dense(Layer):
         else:
             self.leave_out("bias")
         self.input_spec = InputSpec(min_ndim=2, axes={-1: inputs})
+
+    def _output_sizes(self, sizes: Sizes) -> Sizes | None:
+        linear = self.linear
+        known = type(linear) is nn.Linear and sizes[-1] == linear.in_features
+        if not known or not activations.keeps_shape(self.activation):
+            return None
+        return (*sizes[:-1], linear.out_features)
 
     def call(self, inputs: Tensor) -> Tensor:
         linear, activation = self.linear, self.activation
@@ -174,6 +181,12 @@ class Embedding(Layer):
         super()._choose_path()
         self._fast_path = self._fast_path and not self.mask_zero
 
+    def _output_sizes(self, sizes: Sizes) -> Sizes | None:
+        table = self.embedding
+        if type(table) is not nn.Embedding:
+            return None
+        return (*sizes, table.embedding_dim)
+
     def call(self, inputs: Tensor) -> Tensor:
         if inputs.dtype not in self.index_dtypes:
             inputs = inputs.long()
@@ -229,6 +242,8 @@ class Masking(Layer):
         >>> outputs.flatten(), outputs._keras_mask
         (tensor([1., 0.]), tensor([[ True, False]]))
     """
+
+    _output_sizes = same_sizes
 
     def __init__(self, mask_value: Any = 0.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -292,6 +307,8 @@ class Rescaling(Layer):
         >>> Rescaling(1 / 127.5, offset=-1.0)(torch.tensor([0, 255], dtype=torch.uint8))
         tensor([-1.,  1.])
     """
+
+    _output_sizes = same_sizes
 
     casts_integers = True
 

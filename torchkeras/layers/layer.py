@@ -18,6 +18,7 @@ from torchkeras._core.context import context
 from torchkeras._core.naming import auto_name, looks_automatic, to_snake_case
 from torchkeras._core.registry import Registry, deserialize_object
 from torchkeras._core.symbolic import (
+    KerasTensor,
     Node,
     infer_outputs,
     is_symbolic,
@@ -41,9 +42,11 @@ from torchkeras.layers.shapes import (
     build_arguments,
     inputs_of_shapes,
     record,
+    ruled_outputs,
     shapes_of,
     symbolic_tensors,
     take_input_shape,
+    with_sizes,
 )
 from torchkeras.layers.weights import (
     all_weights,
@@ -99,6 +102,8 @@ class Layer(LayerState):
         own = vars(cls)
         if "forward" in own and "call" not in own:
             cls.call = own["forward"]
+        if "call" in own and "_output_sizes" not in own:
+            cls._output_sizes = None
         if "build" in own:
             cls.build = _tracked_build(own["build"])
             cls._builds_weights = own.get("_builds_weights", True)
@@ -282,8 +287,10 @@ class Layer(LayerState):
         if type(self).compute_output_shape is Layer.compute_output_shape:
             outputs = self.compute_output_spec(*args, **given)
         else:
-            shape = self.compute_output_shape(shapes_of(args[0]))
-            outputs = symbolic_tensors(shape, self.compute_dtype)
+            rule, dtype = self.compute_output_shape, self.compute_dtype
+            outputs = symbolic_tensors(rule(shapes_of(args[0])), dtype)
+            if isinstance(outputs, KerasTensor) and None in outputs.static_shape[1:]:
+                outputs = with_sizes(outputs, rule, args[0])
         record(self, args, kwargs, outputs)
         if self._makes_mask or (mask is not None and self.supports_masking):
             self._put_mask(args, outputs, mask)
@@ -646,7 +653,8 @@ class Layer(LayerState):
         """Return symbolic tensors of the outputs' shapes and dtypes."""
         if not self._built:
             self._build_from(args, kwargs)
-        return infer_outputs(self, args, kwargs)
+        ruled = ruled_outputs(self, args, kwargs)
+        return infer_outputs(self, args, kwargs) if ruled is None else ruled
 
     # Checks, made when something went wrong or before it can
 

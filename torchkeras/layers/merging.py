@@ -17,6 +17,7 @@ from torchkeras._core.symbolic import KerasTensor
 from torchkeras._core.typing import Mask
 from torchkeras.layers._masks import as_mask, as_tensors
 from torchkeras.layers.layer import Layer, layers
+from torchkeras.layers.shapes import ruled_dtype, with_sizes
 
 Shape = tuple[int | None, ...]
 Masks = Sequence[Tensor | None]
@@ -79,7 +80,10 @@ class _Merge(Layer):
         if not self._built:
             self._build_from(args, kwargs)
         shape = self._checked_shape([x.shape for x in inputs])
-        return KerasTensor(shape, self([_sample(x) for x in inputs]).dtype)
+        dtype = ruled_dtype(self, inputs)
+        if dtype is None:
+            dtype = self([_sample(x) for x in inputs]).dtype
+        return with_sizes(KerasTensor(shape, dtype), self._merged_shape, inputs)
 
     def compute_mask(self, inputs: Any, mask: Mask = None) -> Tensor | None:  # pyright: ignore[reportIncompatibleMethodOverride]
         if mask is None:

@@ -19,7 +19,7 @@ from torchkeras._core.typing import (
     RegularizerLike,
 )
 from torchkeras.layers.layer import Layer, layers
-from torchkeras.layers.shapes import empty_module
+from torchkeras.layers.shapes import empty_module, same_sizes
 
 
 class _BatchNorm(nn.modules.batchnorm._BatchNorm):
@@ -236,6 +236,8 @@ class BatchNormalization(AffineNormalization):
         ['gamma', 'beta', 'moving_mean', 'moving_variance']
     """
 
+    _output_sizes = same_sizes
+
     norm: _BatchNorm
     correction: _Renorm
 
@@ -443,6 +445,8 @@ class LayerNormalization(AffineNormalization):
         >>> LayerNormalization()(torch.tensor([[1.0, 3.0]])).detach().round(decimals=2)
         tensor([[-1.,  1.]])
     """
+
+    _output_sizes = same_sizes
 
     norm: nn.LayerNorm
 

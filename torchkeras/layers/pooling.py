@@ -22,6 +22,7 @@ from torchkeras.layers._windows import (
     with_defaults,
 )
 from torchkeras.layers.layer import Layer, layers
+from torchkeras.layers.shapes import Sizes
 
 
 class _Pooling(WindowLayer):
@@ -55,6 +56,10 @@ class _Pooling(WindowLayer):
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         self._check_window(input_shape)
+
+    def _output_sizes(self, sizes: Sizes) -> Sizes | None:
+        channels = sizes[-1 if self._channels_last else 1]
+        return self._sizes_of(sizes[0], self._counts(sizes), channels)
 
     def call(self, inputs: Tensor) -> Tensor:
         if not self._channels_last:
@@ -245,15 +250,26 @@ class _GlobalPooling(Layer):
         self._axes = tuple(range(first, first + self.rank))
         self.input_spec = InputSpec(ndim=self.rank + 2)
 
+    def _pooled_sizes(self, sizes: Sizes) -> Sizes:
+        """Return the sizes without the spatial axes, or with 1 for each."""
+        left = [1 if axis in self._axes else n for axis, n in enumerate(sizes)]
+        if not self.keepdims:
+            left = [left[0], left[-1 if self._axes[0] == 1 else 1]]
+        return tuple(left)
+
 
 class _GlobalMaxPooling(_GlobalPooling):
     def call(self, inputs: Tensor) -> Tensor:
         return inputs.amax(self._axes, self.keepdims)
 
+    _output_sizes = _GlobalPooling._pooled_sizes
+
 
 class _GlobalAveragePooling(_GlobalPooling):
     def call(self, inputs: Tensor) -> Tensor:
         return inputs.mean(self._axes, self.keepdims)
+
+    _output_sizes = _GlobalPooling._pooled_sizes
 
 
 @layers.register("GlobalMaxPool1D")
@@ -349,6 +365,8 @@ class GlobalAveragePooling1D(_GlobalAveragePooling):
         total = inputs.masked_fill(~mask, 0).sum(self._axes, self.keepdims)
         return total / mask.sum(self._axes, self.keepdims).clamp(min=1)
 
+    _output_sizes = _GlobalPooling._pooled_sizes
+
     def compute_mask(self, inputs: Any, mask: Mask = None) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         return None
 
@@ -408,6 +426,11 @@ class _AdaptivePooling(Layer):
         self.data_format = standardize_data_format(owner, data_format)
         self._channels_last = self.data_format == "channels_last"
         self.input_spec = InputSpec(ndim=rank + 2)
+
+    def _output_sizes(self, sizes: Sizes) -> Sizes:
+        if self._channels_last:
+            return (sizes[0], *self.output_size, sizes[-1])
+        return (*sizes[:2], *self.output_size)
 
     def call(self, inputs: Tensor) -> Tensor:
         if not self._channels_last:

@@ -16,6 +16,7 @@ from torchkeras._core.errors import invalid_argument, number_in
 from torchkeras._core.input_spec import InputSpec
 from torchkeras._core.typing import DType
 from torchkeras.layers.layer import Layer, layers
+from torchkeras.layers.shapes import same_sizes
 
 #: On a CPU torch draws a number for each element; from this many elements on it is
 #: faster to cut four of them from each 64 random bits (three times, at 65,536).
@@ -77,6 +78,8 @@ class Dropout(RandomLayer):
         >>> layer(torch.ones(1000), training=True).unique()
         tensor([0., 2.])
     """
+
+    _output_sizes = same_sizes
 
     def __init__(
         self,
@@ -168,6 +171,8 @@ def _cut_noise(
 
 class _SpatialDropout(Dropout):
     """The base of the dropouts of whole channels."""
+
+    _output_sizes = same_sizes
 
     rank: ClassVar[int]
 
@@ -296,6 +301,8 @@ class GaussianNoise(RandomLayer):
         tensor([0., 0., 0.])
     """
 
+    _output_sizes = same_sizes
+
     def __init__(self, stddev: float, seed: int | None = None, **kwargs: Any) -> None:
         super().__init__(seed, **kwargs)
         self.stddev = number_in("GaussianNoise", "stddev", stddev, 0.0, 1.0)
@@ -329,6 +336,8 @@ class GaussianDropout(RandomLayer):
         >>> GaussianDropout(0.1)(torch.ones(3))
         tensor([1., 1., 1.])
     """
+
+    _output_sizes = same_sizes
 
     def __init__(self, rate: float, seed: int | None = None, **kwargs: Any) -> None:
         super().__init__(seed, **kwargs)
@@ -370,6 +379,8 @@ class AlphaDropout(RandomLayer):
         >>> AlphaDropout(0.1)(torch.ones(3))
         tensor([1., 1., 1.])
     """
+
+    _output_sizes = same_sizes
 
     def __init__(
         self,
@@ -419,6 +430,8 @@ class ActivityRegularization(Layer):
         >>> layer.losses
         [tensor(2.)]
     """
+
+    _output_sizes = same_sizes
 
     def __init__(self, l1: float = 0.0, l2: float = 0.0, **kwargs: Any) -> None:
         penalty = regularizers.L1L2(l1, l2)

@@ -13,6 +13,7 @@ from torchkeras._core.config import standardize_data_format
 from torchkeras._core.errors import invalid_argument, positive_integer
 from torchkeras._core.input_spec import InputSpec
 from torchkeras.layers.layer import Layer, layers
+from torchkeras.layers.shapes import Sizes
 
 
 @layers.register()
@@ -36,6 +37,9 @@ class Flatten(Layer):
         self.data_format = standardize_data_format("Flatten", data_format)
         self.input_spec = InputSpec(min_ndim=1)
         self._channels_first = self.data_format == "channels_first"
+
+    def _output_sizes(self, sizes: Sizes) -> Sizes:
+        return (sizes[0], math.prod(sizes[1:]))
 
     def call(self, inputs: Tensor) -> Tensor:
         if inputs.ndim < 2:
@@ -90,12 +94,18 @@ class Reshape(Layer):
                 f"{tuple(args[0].shape)} with {count} values per sample."
             )
 
-    def call(self, inputs: Tensor) -> Tensor:
+    def _output_sizes(self, sizes: Sizes) -> Sizes | None:
+        made = self._sizes_for(sizes)
+        return made if math.prod(made) == math.prod(sizes) else None
+
+    def _sizes_for(self, sizes: Sizes) -> Sizes:
         if not self._infers:
-            return inputs.reshape(inputs.shape[0], *self.target_shape)
-        free = math.prod(inputs.shape[1:]) // self._known
-        sizes = [free if size == -1 else size for size in self.target_shape]
-        return inputs.reshape(inputs.shape[0], *sizes)
+            return (sizes[0], *self.target_shape)
+        free = math.prod(sizes[1:]) // self._known
+        return (sizes[0], *(free if n == -1 else n for n in self.target_shape))
+
+    def call(self, inputs: Tensor) -> Tensor:
+        return inputs.reshape(self._sizes_for(inputs.shape))
 
 
 @layers.register()
@@ -124,6 +134,9 @@ class Permute(Layer):
             raise ValueError(invalid_argument("Permute", "dims", expected, dims))
         self.input_spec = InputSpec(ndim=len(self.dims) + 1)
 
+    def _output_sizes(self, sizes: Sizes) -> Sizes:
+        return (sizes[0], *(sizes[axis] for axis in self.dims))
+
     def call(self, inputs: Tensor) -> Tensor:
         return inputs.permute(0, *self.dims)
 
@@ -150,6 +163,9 @@ class RepeatVector(Layer):
         super().__init__(**kwargs)
         self.n = positive_integer("RepeatVector", "n", n)
         self.input_spec = InputSpec(ndim=2)
+
+    def _output_sizes(self, sizes: Sizes) -> Sizes:
+        return (sizes[0], self.n, sizes[1])
 
     def call(self, inputs: Tensor) -> Tensor:
         return inputs.unsqueeze(1).repeat(1, self.n, 1)

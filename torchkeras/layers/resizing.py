@@ -16,6 +16,7 @@ from torchkeras._core.input_spec import InputSpec
 from torchkeras._core.symbolic import KerasTensor
 from torchkeras._core.windows import standardize_sizes
 from torchkeras.layers.layer import Layer, layers
+from torchkeras.layers.shapes import Sizes
 
 Pair = tuple[int, int]
 Pairs = tuple[Pair, ...]
@@ -194,6 +195,13 @@ class _ZeroPadding(_Spatial):
         # `F.pad` counts axes from the last.
         last = [(0, 0)] if self._first == 1 else []
         self._pads = [n for pair in (*last, *reversed(pairs)) for n in pair]
+        self._more = [sum(pair) for pair in pairs]
+
+    def _output_sizes(self, sizes: Sizes) -> Sizes:
+        made = list(sizes)
+        for axis, more in enumerate(self._more, self._first):
+            made[axis] += more
+        return tuple(made)
 
     def call(self, inputs: Tensor) -> Tensor:
         return F.pad(inputs, self._pads)
@@ -294,6 +302,14 @@ class _UpSampling(_Spatial):
 
     _repeats: tuple[int, ...]
 
+    def _repeated_sizes(self, sizes: Sizes) -> Sizes:
+        made = list(sizes)
+        for axis, repeats in enumerate(self._repeats, self._first):
+            made[axis] *= repeats
+        return tuple(made)
+
+    _output_sizes = _repeated_sizes
+
     def call(self, inputs: Tensor) -> Tensor:
         # A new axis after each spatial one, all expanded and copied at once.
         view, sizes = inputs, list(inputs.shape)
@@ -382,6 +398,8 @@ class UpSampling2D(_UpSampling):
         self.interpolation = one_of(
             owner, "interpolation", interpolation, _INTERPOLATIONS
         )
+
+    _output_sizes = _UpSampling._repeated_sizes
 
     def call(self, inputs: Tensor) -> Tensor:
         if self.interpolation == "nearest":

@@ -18,7 +18,7 @@ from torchkeras.layers.normalization import (
     orders_to_end,
     positive_axes,
 )
-from torchkeras.layers.shapes import empty_module
+from torchkeras.layers.shapes import empty_module, same_sizes
 
 
 class _GroupNorm(nn.GroupNorm):
@@ -84,6 +84,8 @@ class GroupNormalization(AffineNormalization):
         >>> layer(torch.tensor([[1.0, 3.0, 10.0, 30.0]])).detach().round(decimals=2)
         tensor([[-1.,  1., -1.,  1.]])
     """
+
+    _output_sizes = same_sizes
 
     norm: _GroupNorm
 
@@ -166,6 +168,8 @@ class RMSNormalization(Layer):
         tensor([[0.2000, 1.4000]])
     """
 
+    _output_sizes = same_sizes
+
     casts_integers = True
 
     norm: nn.RMSNorm
@@ -213,6 +217,8 @@ class UnitNormalization(Layer):
         >>> UnitNormalization()(torch.tensor([[3.0, 4.0]]))
         tensor([[0.6000, 0.8000]])
     """
+
+    _output_sizes = same_sizes
 
     casts_integers = True
     _builds_weights = False

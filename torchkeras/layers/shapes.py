@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
 from torch import nn
 
-from torchkeras._core import config, dtypes, tree
+from torchkeras._core import config, dtypes, torch_private, tree
 from torchkeras._core.context import context
-from torchkeras._core.symbolic import KerasTensor, Node
+from torchkeras._core.symbolic import KerasTensor, Node, of_sizes
 from torchkeras.layers._state import LayerState
 
 
@@ -47,6 +48,83 @@ def symbolic_tensors(shape: Any, dtype: Any) -> Any:
     if all(v is None or isinstance(v, int) for v in shape):
         return KerasTensor(shape, dtype)
     return type(shape)(symbolic_tensors(v, dtype) for v in shape)
+
+
+#: The sizes of a tensor, all known.
+Sizes = tuple[int, ...]
+
+
+def same_sizes(layer: LayerState, sizes: Sizes) -> Sizes:
+    """Return the sizes of the inputs: the rule of a layer that keeps them."""
+    return sizes
+
+
+def ruled_outputs(
+    layer: LayerState, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    """Return the symbolic outputs of a call by the layer's rule for sizes.
+
+    The rule is asked twice, for the sizes that stand for unknown ones in the two runs
+    by which shapes are inferred otherwise, and gives what the runs would.
+
+    Returns:
+        The outputs; None where there is no rule, or where it does not say all: of other
+        arguments, of inputs that are not cast, of a call that hooks may change.
+    """
+    rule = layer._output_sizes
+    if rule is None or len(args) != 1 or kwargs.keys() - {"training"}:
+        return None
+    dtype = ruled_dtype(layer, args)
+    if dtype is None or any(map(torch_private.hooks_calls, layer.modules())):
+        return None
+    first, second = args[0].sizes
+    made = rule(first)
+    other = made if first == second else rule(second)
+    return None if made is None or other is None else of_sizes(made, other, dtype)
+
+
+def ruled_dtype(layer: LayerState, inputs: Iterable[Any]) -> str | None:
+    """Return the dtype of the outputs of a layer that casts all of its inputs.
+
+    Returns:
+        The dtype; None where inputs are something else, or stay what they are.
+    """
+    policy = layer._dtype_policy
+    for x in inputs:
+        if type(x) is not KerasTensor:
+            return None
+        dtype = dtypes.DTYPES[x.static_dtype]
+        if policy.is_mixed:  # autocast casts them, function by function
+            if x.static_dtype != policy.variable_dtype:
+                return None
+            continue
+        casts = layer.autocast and (dtype.is_floating_point or layer.casts_integers)
+        if not casts and dtype not in layer.index_dtypes:
+            return None
+    return policy.variable_dtype if policy.is_mixed else policy.compute_dtype
+
+
+def with_sizes(
+    output: KerasTensor, rule: Callable[[Any], Any], inputs: Any
+) -> KerasTensor:
+    """Let a tensor have the sizes that a rule for shapes gives in the two runs.
+
+    Where they do not fit together, as a size that stands for an unknown one does beside
+    a known one, they stay what stands for a new unknown size.
+    """
+    with contextlib.suppress(TypeError, ValueError):
+        first, second = (tuple(rule(_sizes_in(inputs, run))) for run in (0, 1))
+        shape = tuple(a if a == b else None for a, b in zip(first, second, strict=True))
+        if shape == output.static_shape and None not in first:
+            output.sizes = (first, second)
+    return output
+
+
+def _sizes_in(structure: Any, run: int) -> Any:
+    return tree.map_structure(
+        lambda x: x.sizes[run] if isinstance(x, KerasTensor) else tuple(x.shape),
+        structure,
+    )
 
 
 def take_input_shape(kwargs: dict[str, Any]) -> tuple[int | None, ...] | None:

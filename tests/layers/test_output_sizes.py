@@ -1,0 +1,142 @@
+"""Rules for the sizes of outputs: they say what a run of the layer would give."""
+
+import contextlib
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn.utils import parametrizations
+
+import torchkeras
+from tests.layers.cases import CASES, VARIATIONS
+from torchkeras import layers, tree
+from torchkeras._core.symbolic import KerasTensor, infer_outputs
+from torchkeras.layers.shapes import ruled_outputs
+
+#: Layers of one input whose outputs only a run tells: what they hold decides, what they
+#: are given, or (recurrent ones) a rule of theirs for all of their outputs.
+WITHOUT = {
+    "Bidirectional", "EinsumDense", "GRU", "Identity", "InputLayer", "LSTM", "Lambda",
+    "RNN", "SimpleRNN", "TimeDistributed", "Wrapper",
+    "Cropping1D", "Cropping2D", "Cropping3D",
+}  # fmt: skip
+
+
+nothing = contextlib.nullcontext()
+
+
+def described(structure):
+    return [(t.shape, t.dtype, t.sizes) for t in tree.flatten(structure)]
+
+
+def unknown_axes(case):
+    """Yield inputs of the case, with more and more unknown axes."""
+    shape = case.input
+    for axes in ((), (0,), (0, 1), range(len(shape) - 1), (0, len(shape) - 1)):
+        sizes = [None if axis in axes else size for axis, size in enumerate(shape)]
+        yield KerasTensor(sizes, "int32" if case.high is not None else "float32")
+
+
+ROWS = [
+    case
+    for case in [*CASES, *VARIATIONS]
+    if not isinstance(case.input, list) and case.layer is not layers.InputLayer
+]
+
+
+@pytest.mark.parametrize("policy", ["float32", "float16", "mixed_bfloat16"])
+@pytest.mark.parametrize("case", ROWS, ids=str)
+def test_rules_give_what_a_run_gives(case, policy):
+    layer = case.build(dtype=policy)
+    for number, x in enumerate(unknown_axes(case)):
+        ruled = ruled_outputs(layer, (x,), {})
+        if ruled is None:
+            continue
+        # A size that stands for an unknown one need not fit the weights.
+        fits = contextlib.suppress(ValueError, RuntimeError) if number > 1 else nothing
+        with fits:
+            inferred = infer_outputs(layer, (x,), {})
+            assert described(ruled) == described(inferred)
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_most_layers_of_one_input_have_a_rule(case):
+    if isinstance(case.input, list):
+        return
+    x = next(itertools.islice(unknown_axes(case), 1, None))
+    ruled = ruled_outputs(case.build(), (x,), {})
+    assert (ruled is None) == (type(case.make()).__name__ in WITHOUT)
+
+
+class Doubled(layers.Dense):
+    def call(self, inputs):
+        return torch.cat([super().call(inputs)] * 2, -1)
+
+
+def widened(layer):
+    layer.linear.register_forward_hook(lambda module, args, y: torch.cat([y, y], -1))
+
+
+def with_another_module(layer):
+    layer.linear = nn.Sequential(layer.linear, nn.Linear(5, 10))
+
+
+def with_another_activation(layer):
+    layer.activation = lambda x: torch.cat([x, x], -1)
+
+
+@pytest.mark.parametrize(
+    "change", [widened, with_another_module, with_another_activation]
+)
+def test_what_changes_the_outputs_of_a_layer_is_seen(change):
+    layer = layers.Dense(5)
+    layer(torch.ones(2, 3))
+    assert layer(torchkeras.Input((3,))).shape == (None, 5)
+    change(layer)
+    assert layer(torchkeras.Input((3,))).shape == (None, 10)
+    assert layer(torch.ones(2, 3)).shape == (2, 10)
+
+
+def test_a_call_of_ones_own_has_no_rule():
+    assert Doubled(5)(torchkeras.Input((3,))).shape == (None, 10)
+
+
+def test_hooks_of_all_modules_see_symbolic_calls():
+    seen = []
+    handle = nn.modules.module.register_module_forward_pre_hook(
+        lambda module, args: seen.append(type(module).__name__)
+    )
+    with contextlib.closing(contextlib.ExitStack()) as stack:
+        stack.callback(handle.remove)
+        layers.Dense(5)(torchkeras.Input((3,)))
+    assert "Linear" in seen
+
+
+def test_parametrized_weights_keep_the_sizes():
+    layer = layers.Dense(5)
+    layer(torch.ones(2, 3))
+    parametrizations.weight_norm(layer.linear)
+    assert layer(torchkeras.Input((3,))).shape == (None, 5)
+
+
+def halved(x):
+    return layers.Conv1D(8, 3, strides=2, padding="same")(x)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        layers.LSTM(8, return_sequences=True),
+        layers.Bidirectional(layers.GRU(4, return_sequences=True)),
+        layers.MaxPooling1D(1),
+    ],
+    ids=lambda layer: type(layer).__name__,
+)
+def test_an_unknown_axis_stays_the_same_through_layers(layer):
+    x = halved(torchkeras.Input((None, 8)))
+    merged = layers.Concatenate()([x + layer(x), layers.Add()([x, x]) * x])
+    model = torchkeras.Model(x.history.inputs, merged)
+    assert model.output_shape == (None, None, 16)
+    assert model(np.ones((2, 10, 8), "float32")).shape == (2, 5, 16)
