@@ -36,6 +36,7 @@ class Case:
         masks: whether a mask of the inputs is passed on.
         takes_masks: whether a mask may come in at all.
         random: whether outputs are random in training.
+        discrete: whether outputs have no gradients, such as the number of a bin.
         spread: whether the inputs are arguments of their own, not one list.
         skip: checks that have no meaning for this row, `exchange` of configs with
             Keras among them.
@@ -52,6 +53,7 @@ class Case:
     masks: bool = False
     takes_masks: bool = False
     random: bool = False
+    discrete: bool = False
     spread: bool = False
     skip: tuple[str, ...] = ()
     differs: str = ""
@@ -82,6 +84,11 @@ class Case:
     def run(self, function: Callable[..., Any], x: Any, **kwargs: Any) -> Any:
         """Call a layer, or a method of it, on inputs or on their shapes."""
         return function(*x, **kwargs) if self.spread else function(x, **kwargs)
+
+    @property
+    def reaches_inputs(self) -> bool:
+        """Whether inputs get gradients."""
+        return self.high is None and not self.discrete
 
     @property
     def takes_training(self) -> bool:
@@ -117,6 +124,8 @@ IMAGE = (2, 8, 8, 3)
 STEPS = (2, 8, 3)
 SHORT = (2, 3, 3)
 VOLUME = (2, 6, 6, 6, 2)
+#: Numbers of bins and classes are integers whatever the policy.
+INTEGERS = ("converted", "policy")
 #: A layer given as an argument has a policy of its own.
 INNER_POLICY = ("policy",)
 
@@ -314,6 +323,19 @@ CASES = [
          masks=True),
     Case(layers.Rescaling, {"scale": 0.5, "offset": [1.0, 2.0, 3.0]}, IMAGE, IMAGE,
          masks=True),
+    Case(layers.Normalization, {}, STEPS, STEPS, ("mean", "variance", "count"),
+         trainable=0, masks=True),
+    Case(layers.Normalization, {"axis": (1, -1), "mean": [1.0, 2.0, 3.0],
+                                "variance": [0.5, 1.0, 2.0], "invert": True},
+         STEPS, STEPS, masks=True),
+    Case(layers.Discretization, {"bin_boundaries": [-0.5, 0.0, 1.0]}, (4, 3), (4, 3),
+         discrete=True, skip=INTEGERS),
+    Case(layers.Discretization, {"bin_boundaries": [-0.5, 0.0, 1.0],
+                                 "output_mode": "count"},
+         (4, 3), (4, 4), discrete=True),
+    Case(layers.CategoryEncoding, {"num_tokens": 9}, (4, 3), (4, 9), high=9),
+    Case(layers.CategoryEncoding, {"num_tokens": 9, "output_mode": "one_hot"}, (4, 3),
+         (4, 3, 9), high=9),
     Case(layers.SimpleRNN, {"units": 4}, SHORT, (2, 4), RECURRENT, takes_masks=True),
     Case(layers.SimpleRNN, {"units": 4, "activation": "relu", "go_backwards": True,
                             "return_sequences": True, "use_bias": False},
