@@ -465,6 +465,24 @@ def test_a_torch_class_is_made_fused_where_it_can_be(factory):
     assert not kept.torch.param_groups[0]["fused"]
 
 
+@pytest.mark.parametrize("recorded", [True, False])
+def test_a_step_leaves_the_recording_of_gradients_as_it_was(recorded):
+    def rate():
+        if optimizer.built and not torch.is_grad_enabled():
+            raise RuntimeError("no rate today")
+        return 0.1
+
+    params = parameters()
+    optimizer = optimizers.SGD(rate)
+    optimizer.build(params)
+    with torch.set_grad_enabled(recorded):
+        with pytest.raises(RuntimeError, match="no rate today"):
+            optimizer.step()
+        assert torch.is_grad_enabled() is recorded
+        train(optimizers.SGD(0.1), params, 1)
+        assert torch.is_grad_enabled() is recorded
+
+
 def test_a_torch_instance_over_other_parameters_is_refused():
     optimizer = optimizers.get(torch.optim.Adam(parameters()))
     with pytest.raises(ValueError, match="over other parameters than the model's"):

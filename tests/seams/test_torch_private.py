@@ -60,6 +60,17 @@ def test_version_of():
     assert torch_private.version_of(tensor) != before
 
 
+def test_set_grad_enabled():
+    weight = torch.ones(1, requires_grad=True)
+    torch_private.set_grad_enabled(False)
+    try:
+        assert not torch.is_grad_enabled()
+        assert not (weight * 2).requires_grad
+    finally:
+        torch_private.set_grad_enabled(True)
+    assert (weight * 2).requires_grad
+
+
 def test_is_traced():
     seen = []
 

@@ -98,10 +98,16 @@ def test_logits_that_are_changed_later_are_forgotten(link):
     assert logits_of(output, link) is None
 
 
-def test_in_inference_mode_nothing_is_remembered():
+@pytest.mark.parametrize("link", ACTIVATIONS)
+def test_in_inference_mode_nothing_is_remembered(link):
+    activation, units, _ = ACTIVATIONS[link]
+    before = torch.randn(2, units)
     with torch.inference_mode():
-        output = activations.softmax(torch.randn(2, 3))
-    assert logits_of(output, "softmax") is None
+        for logits in (before, torch.randn(2, units)):
+            output = activation(logits)
+            assert logits_of(output, link) is None
+            output.zero_()
+            assert logits_of(output, link) is None
 
 
 @pytest.mark.parametrize("link", ACTIVATIONS)

@@ -55,12 +55,13 @@ def remember_logits(output: Any, logits: Tensor, link: str) -> None:
         >>> logits_of(output, "sigmoid") is None
         True
     """
-    versions = None
+    version = None
     if not torch.compiler.is_compiling():
-        if output.is_inference() or logits.is_inference():
+        try:
+            version = version_of(logits)
+        except RuntimeError:  # of inference mode
             return
-        versions = version_of(output), version_of(logits)
-    output._keras_logits = logits, link, versions
+    output._keras_logits = logits, link, version
 
 
 def logits_of(output: Any, link: str) -> Tensor | None:
@@ -68,14 +69,16 @@ def logits_of(output: Any, link: str) -> Tensor | None:
     memory = getattr(output, "_keras_logits", None)
     if memory is None:
         return None
-    logits, own_link, versions = memory
-    if own_link != link or (
-        versions is not None
-        and not torch.compiler.is_compiling()
-        and versions != (version_of(output), version_of(logits))
-    ):
+    logits, own_link, version = memory
+    if own_link != link:
         return None
-    return logits
+    if version is None or torch.compiler.is_compiling():
+        return logits
+    try:  # the version of an output that was just computed is 0
+        is_changed = version_of(output) or version_of(logits) != version
+    except RuntimeError:  # computed in inference mode
+        return None
+    return None if is_changed else logits
 
 
 def keep_logits(output: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:

@@ -38,6 +38,9 @@ has_compatible_shallow_copy_type = _torch._has_compatible_shallow_copy_type
 #: Draw from distributions with a generator, which torch's public functions do not take.
 standard_gamma = _aten._standard_gamma
 sample_dirichlet = _aten._sample_dirichlet
+#: Says whether this thread's operations are recorded for gradients: `torch.no_grad`
+#: costs as much as an operation.
+set_grad_enabled: Callable[[bool], None] = _torch._C._set_grad_enabled
 #: Returns how often a tensor was changed in place.
 version_of: Callable[[Tensor], int] = operator.attrgetter("_version")
 
@@ -53,11 +56,9 @@ def is_traced() -> bool:
 ConvNd = conv._ConvNd
 ConvTransposeNd = conv._ConvTransposeNd
 _CALL_OF_MODULES = nn.Module._call_impl.__code__
-_GLOBAL_HOOKS = (
-    modules._global_forward_hooks,
-    modules._global_backward_hooks,
-    modules._global_backward_pre_hooks,
-)
+_forward_hooks_of_all = modules._global_forward_hooks
+_backward_hooks_of_all = modules._global_backward_hooks
+_backward_pre_hooks_of_all = modules._global_backward_pre_hooks
 
 
 def module_calls(
@@ -88,10 +89,14 @@ def module_calls(
 
 def sees_outputs(module: nn.Module) -> bool:
     """Say whether a hook, of the module or of all modules, gets what it returns."""
-    hooks = (
-        module._forward_hooks or module._backward_hooks or module._backward_pre_hooks
+    return bool(  # asked in each call of a layer
+        module._forward_hooks
+        or module._backward_hooks
+        or module._backward_pre_hooks
+        or _forward_hooks_of_all
+        or _backward_hooks_of_all
+        or _backward_pre_hooks_of_all
     )
-    return bool(hooks or any(_GLOBAL_HOOKS))
 
 
 def hooks_calls(module: nn.Module) -> bool:

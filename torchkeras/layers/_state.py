@@ -127,11 +127,13 @@ class LayerState(nn.Module):
         super().__delattr__(name)
 
     def __getattr__(self, name: str) -> Any:
+        own = self.__dict__
         # The module inside first: it is asked for in every call.
-        for table in ("_module_table", "_views"):
-            if (found := self.__dict__.get(table, {}).get(name)) is not None:
-                return found
-        if "_modules" not in self.__dict__ and not name.startswith("__"):
+        if (found := own.get("_module_table", _NONE).get(name)) is not None:
+            return found
+        if (found := own.get("_views", _NONE).get(name)) is not None:
+            return found
+        if "_modules" not in own and not name.startswith("__"):
             raise RuntimeError(
                 f"{type(self).__name__}: `super().__init__()` was not called. Call it "
                 "first in `__init__`."
@@ -249,6 +251,8 @@ class LayerState(nn.Module):
         return self._dtype_policy.compute_dtype
 
 
+#: The table of what has none yet.
+_NONE: dict[str, Any] = {}
 #: Attributes of a layer that torch or this module keeps, and no user.
 _OWN = frozenset(
     {*vars(nn.Module()), *(n for n in LayerState.__annotations__ if n[0] == "_")}
@@ -258,3 +262,14 @@ _OWN = frozenset(
 def layers_in(module: nn.Module) -> Iterator[LayerState]:
     """Yield the layers among the modules of a module, itself first if it is one."""
     return (inner for inner in module.modules() if isinstance(inner, LayerState))
+
+
+def first_parameter(module: nn.Module) -> nn.Parameter | None:
+    """Return what ``module.parameters()`` yields first, without its bookkeeping."""
+    for parameter in module._parameters.values():
+        if parameter is not None:
+            return parameter
+    for inner in module._modules.values():
+        if inner is not None and (found := first_parameter(inner)) is not None:
+            return found
+    return None

@@ -21,7 +21,7 @@ from torchkeras._core.typing import (
 )
 from torchkeras._core.variable import CONVOLUTION
 from torchkeras._core.windows import pad_same, standardize_sizes
-from torchkeras.layers._in_place import FRESH_OUTPUT, may_rectify_in_place
+from torchkeras.layers._in_place import FRESH_OUTPUT, may_overwrite_output_of
 from torchkeras.layers._windows import (
     WindowLayer,
     with_defaults,
@@ -229,9 +229,9 @@ class ConvolutionLayer(WindowLayer):
             inputs = F.pad(inputs, self._causal_pads)
         if self._channels_last:
             inputs = inputs.permute(self._to_front)
-        outputs = self.conv(inputs)
-        activation = self.activation
-        if may_rectify_in_place(self.conv, activation):
+        conv, activation = self.conv, self.activation
+        outputs = conv(inputs)
+        if activation is activations.relu and may_overwrite_output_of(conv):
             outputs, activation = outputs.relu_(), None
         if self._channels_last:
             outputs = outputs.permute(self._to_back)

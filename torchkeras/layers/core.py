@@ -24,7 +24,7 @@ from torchkeras._core.typing import (
     RegularizerLike,
 )
 from torchkeras._core.variable import TRANSPOSED
-from torchkeras.layers._in_place import may_rectify_in_place
+from torchkeras.layers._in_place import may_overwrite_output_of
 from torchkeras.layers._masks import as_tensors
 from torchkeras.layers.layer import Layer, layers
 from torchkeras.layers.shapes import Sizes, empty_module, record, same_sizes
@@ -105,10 +105,15 @@ class Dense(Layer):
         return (*sizes[:-1], linear.out_features)
 
     def call(self, inputs: Tensor) -> Tensor:
-        linear, activation = self.linear, self.activation
+        # `self.linear` is found last of all, after torch has formatted an error.
+        linear, activation = self._module_table["linear"], self.activation
         outputs = linear(inputs)
-        # Of a sequence it is a view, whose gradient would be copied whole three times.
-        if may_rectify_in_place(linear, activation) and outputs.ndim == 2:
+        if (
+            activation is activations.relu
+            # A sequence's is a view: its gradient would be copied whole three times.
+            and outputs.ndim == 2
+            and may_overwrite_output_of(linear)
+        ):
             return outputs.relu_()
         return outputs if activation is activations.linear else activation(outputs)
 

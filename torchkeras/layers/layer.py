@@ -189,7 +189,7 @@ class Layer(LayerState):
                 and getattr(inputs, "_keras_mask", None) is None
             ):
                 try:
-                    return super().__call__(inputs)
+                    return nn.Module.__call__(self, inputs)  # `super()` costs a walk
                 except Exception as error:
                     self._explain(error, args)
                     raise

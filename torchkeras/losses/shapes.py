@@ -64,8 +64,10 @@ def match_shapes(
     Raises:
         ValueError: when the shapes do not go together.
     """
-    y_pred = as_floating(as_tensor(y_pred))
-    y_true = as_target(y_true, y_pred)
+    if not (isinstance(y_pred, Tensor) and y_pred.is_floating_point()):
+        y_pred = as_floating(as_tensor(y_pred))
+    if not isinstance(y_true, Tensor):
+        y_true = as_target(y_true, y_pred)
     if y_true.dtype != y_pred.dtype:
         y_true = y_true.to(y_pred.dtype)
     if y_true.shape == y_pred.shape:

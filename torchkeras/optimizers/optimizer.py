@@ -19,6 +19,7 @@ from torch import Tensor, no_grad, optim
 from torchkeras._core.errors import invalid_argument, number_in, positive_integer
 from torchkeras._core.naming import auto_name, to_snake_case
 from torchkeras._core.registry import Registry, deserialize_object, serialize_object
+from torchkeras._core.torch_private import set_grad_enabled
 from torchkeras._core.variable import Variable
 from torchkeras.optimizers import foreach
 from torchkeras.optimizers.gradients import check_gradients, in_torch_layout
@@ -441,7 +442,9 @@ class Optimizer(AddedVariables):
                 f"Optimizer '{self.name}' is not built: call "
                 "`optimizer.build(weights)` before the first step."
             )
-        with torch.no_grad():
+        are_recorded = torch.is_grad_enabled()
+        set_grad_enabled(False)
+        try:
             if callable(self._rate):
                 set_rate(self.torch, self._current_rate())
             stages = self._stages
@@ -450,6 +453,8 @@ class Optimizer(AddedVariables):
                 self._update(gradients)
             if self._averages is not None:
                 self._averages.update(self._updates_made())
+        finally:
+            set_grad_enabled(are_recorded)
         self._iterations += 1
 
     def zero_grad(self, set_to_none: bool = True) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, optim
 
-from torchkeras._core import torch_private
+from torchkeras._core.torch_private import is_hooked
 from torchkeras.optimizers.kernels import Bucket, make_buckets
 from torchkeras.optimizers.weights import strided_like
 
@@ -61,7 +61,9 @@ class Updater:
         if (
             buckets is None
             or len(grads) != len(self.parameters)
-            or self._is_intercepted()
+            # Someone watches or replaces the torch optimizer's own step.
+            or is_hooked(self.optimizer)
+            or "step" in self.optimizer.__dict__
         ):
             self._update_by_torch(gradients)
         elif len(buckets) == 1:
@@ -76,11 +78,6 @@ class Updater:
             g if g is None or g.stride() == p.stride() else strided_like(p, g)
             for p, g in zip(self.parameters, gradients, strict=True)
         ]
-
-    def _is_intercepted(self) -> bool:
-        """Say whether someone watches or replaces the torch optimizer's own step."""
-        optimizer = self.optimizer
-        return torch_private.is_hooked(optimizer) or "step" in optimizer.__dict__
 
     def _update_by_torch(self, gradients: Gradients | None) -> None:
         if gradients is not None:

@@ -52,12 +52,13 @@ def pack_x_y_sample_weight(x: Any, y: Any = None, sample_weight: Any = None) -> 
 
 def is_array_like(x: Any) -> bool:
     """Say whether a value is an array, a list of numbers, or a structure of arrays."""
+    if hasattr(x, "__array__") or isinstance(x, (Tensor, WeightView)):
+        return True
     if isinstance(x, (list, tuple)):
         return all(is_array_like(item) for item in x)
     if isinstance(x, Mapping):
         return all(is_array_like(item) for item in x.values())
-    scalar = isinstance(x, (bool, int, float, str, bytes, np.generic))
-    return scalar or hasattr(x, "__array__") or isinstance(x, (Tensor, WeightView))
+    return isinstance(x, (bool, int, float, str, bytes, np.generic))
 
 
 def as_tensors(argument: str, value: Any) -> Any:
@@ -70,14 +71,19 @@ def as_tensors(argument: str, value: Any) -> Any:
     """
     if value is None or isinstance(value, Tensor):
         return _as_floatx(value)
+    if type(value) is np.ndarray:
+        return _from_array(argument, value)
     if isinstance(value, Mapping):
         return {k: as_tensors(f"{argument}[{k!r}]", v) for k, v in value.items()}
     if isinstance(value, (list, tuple)) and not _is_one_array(value):
         parts = [as_tensors(f"{argument}[{i}]", v) for i, v in enumerate(value)]
         return type(value)(parts) if type(value) in (list, tuple) else tuple(parts)
     if isinstance(value, (list, tuple)):
-        value = _one_array(argument, value)
-    array = as_array(value, f"`{argument}`")
+        return _from_array(argument, _one_array(argument, value))
+    return _from_array(argument, as_array(value, f"`{argument}`"))
+
+
+def _from_array(argument: str, array: np.ndarray) -> Tensor | None:
     if array.dtype.kind not in "biufc":
         raise ValueError(
             f"`{argument}` must hold numbers, got an array of dtype {array.dtype} and "
@@ -157,7 +163,8 @@ def split_samples(data: Any, count: int) -> list[Any]:
 
 def present(*parts: Any) -> list[Tensor]:
     """Return the tensors in the parts of a batch."""
-    return [t for part in parts for t in tree.flatten(part) if t is not None]
+    given = [part for part in parts if part is not None]
+    return [t for part in given for t in tree.flatten(part) if t is not None]
 
 
 def check_lengths(caller: str, arrays: Batch) -> None:

@@ -18,6 +18,7 @@ from torchkeras._core import config, tree
 from torchkeras._core.errors import count
 from torchkeras._core.registry import deserialize_object, serialize_object
 from torchkeras.callbacks import CallbackList, History
+from torchkeras.layers._state import first_parameter
 from torchkeras.layers.layer import Layer
 from torchkeras.training.arrays import (
     as_tensors,
@@ -628,8 +629,8 @@ class Trainer(Layer):
         parts = self._samples_at_once(batches) if many else None
 
         def step(batch: list[Any]) -> Mapping[str, Any]:
-            pieces = batch if parts is None else split_samples(batch[0], parts)
-            outputs.extend(predict([piece]) for piece in pieces)
+            for piece in batch if parts is None else split_samples(batch[0], parts):
+                outputs.append(predict([piece]))
             return {"outputs": outputs[-1]}
 
         with self._mode(False), torch.no_grad():
@@ -765,9 +766,8 @@ class Trainer(Layer):
         return batches
 
     def _device(self) -> torch.device:
-        for parameter in self.parameters():
-            return parameter.device
-        return config.default_device()
+        first = first_parameter(self)
+        return config.default_device() if first is None else first.device
 
     def _prepare(self, caller: str, data: Pass, validation: Pass | None = None) -> None:
         """Build what is not built, bind the optimizer, and look at the targets."""
