@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import Any, Self
 
 from torchkeras._core.registry import deserialize_object
+from torchkeras._core.signatures import signature_of
 
 
 class Configurable:
@@ -28,7 +28,7 @@ class Configurable:
             NotImplementedError: when an argument is not kept as an attribute.
         """
         config: dict[str, Any] = {}
-        for name, parameter in inspect.signature(type(self)).parameters.items():
+        for name, parameter in signature_of(type(self)).parameters.items():
             if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
                 continue
             if not hasattr(self, name):

@@ -163,7 +163,7 @@ class KerasTensor:
             )
         self.static_shape = tuple(shape)
         self.static_dtype = standardize_dtype(dtype)
-        self.sizes = tuple(_sizes(self.static_shape, run) for run in (0, 1))
+        self.sizes = _sizes(self.static_shape, 0), _sizes(self.static_shape, 1)
         self.name = name or auto_name("keras_tensor")
         self._keras_mask: Any = None
         self._history: Node | None = None
@@ -533,6 +533,8 @@ def _merge_small(first: Any, second: Any) -> Any:
 
 def _sizes(shape: Shape, run: int) -> tuple[int, ...]:
     """Return the sizes that stand for a shape in a run."""
+    if None not in shape:
+        return shape  # type: ignore[return-value]
     other = (_IMAGE if len(shape) > 3 else _LENGTH)[run]
     return tuple(
         (other if axis else _BATCH[run]) if size is None else size

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import types
 from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
 
@@ -87,6 +88,9 @@ class LayerState(nn.Module):
     # Attributes
 
     def __setattr__(self, name: str, value: Any) -> None:
+        if type(value) in _PLAIN and self._holds_nothing_as(name):
+            object.__setattr__(self, name, value)
+            return
         if "_parameters" not in self.__dict__:
             self._refuse_before_init(name, value)
         elif context.call_stack and isinstance(value, nn.Module):
@@ -105,6 +109,14 @@ class LayerState(nn.Module):
             self._contain(name, value)
             return
         super().__setattr__(name, value)
+
+    def _holds_nothing_as(self, name: str) -> bool:
+        """Say whether no table of torch's, and no container, has an entry of a name."""
+        own = self.__dict__
+        for table in _TABLES:  # noqa: SIM110 - a generator takes three times as long
+            if name in own.get(table, ()):
+                return False
+        return True
 
     def _set_variable(self, name: str, variable: Variable) -> None:
         for table in (self._parameters, self._buffers):
@@ -253,6 +265,9 @@ class LayerState(nn.Module):
 
 #: The table of what has none yet.
 _NONE: dict[str, Any] = {}
+#: Types of attributes that torch looks for in no table, and where torch keeps others.
+_PLAIN = frozenset({bool, float, int, str, type(None), types.FunctionType})
+_TABLES = ("_parameters", "_buffers", "_module_table", "_containers")
 #: Attributes of a layer that torch or this module keeps, and no user.
 _OWN = frozenset(
     {*vars(nn.Module()), *(n for n in LayerState.__annotations__ if n[0] == "_")}

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from typing import Any
 
 from torchkeras._core.errors import did_you_mean
 from torchkeras._core.registry import serialize_object
+from torchkeras._core.signatures import signature_of
 from torchkeras.layers._state import LayerState
 
 #: Arguments of every layer, in the order of Keras's configs.
@@ -31,7 +31,7 @@ def config_of(layer: LayerState, common: dict[str, Any]) -> dict[str, Any]:
 
 def _attributes(layer: LayerState, owner: type) -> dict[str, Any]:
     """Return the arguments of a built-in class, which keeps them as attributes."""
-    parameters = inspect.signature(owner.__init__).parameters
+    parameters = signature_of(owner.__init__).parameters
     return {name: getattr(layer, name) for name, parameter in parameters.items()
             if parameter.kind is parameter.POSITIONAL_OR_KEYWORD
             and name != "self" and hasattr(layer, name)}  # fmt: skip
@@ -40,7 +40,7 @@ def _attributes(layer: LayerState, owner: type) -> dict[str, Any]:
 def _captured_arguments(layer: LayerState) -> dict[str, Any]:
     """Return what the constructor was given, and its defaults."""
     args, kwargs = layer._captured
-    signature = inspect.signature(type(layer).__init__)
+    signature = signature_of(type(layer).__init__)
     bound = signature.bind(layer, *args, **kwargs)
     bound.apply_defaults()
     values: dict[str, Any] = {}
@@ -68,7 +68,7 @@ def check_keywords(cls: type, unknown: Mapping[str, Any]) -> None:
         ValueError: when there are any, with close names.
     """
     if unknown:
-        known = inspect.signature(cls.__init__).parameters
+        known = signature_of(cls.__init__).parameters
         close = did_you_mean(next(iter(unknown)), [*known, *COMMON])
         raise ValueError(
             f"{cls.__name__}: unknown argument(s) {sorted(unknown)}.{close}"
@@ -81,12 +81,12 @@ def check_arguments(cls: type, config: Mapping[str, Any]) -> None:
     Raises:
         TypeError: when it does not.
     """
-    parameters = inspect.signature(cls.__init__).parameters.values()
+    parameters = signature_of(cls.__init__).parameters.values()
     own = dict(config)
     for key in set(COMMON) - {p.name for p in parameters}:
         own.pop(key, None)
     try:
-        inspect.signature(cls.__init__).bind(None, **own)
+        signature_of(cls.__init__).bind(None, **own)
     except TypeError as error:
         raise TypeError(
             f"{cls.__name__}: its config does not fit its constructor: {error}. Let "
@@ -100,7 +100,7 @@ def make_from(cls: type, values: Mapping[str, Any]) -> tuple[Any, dict[str, Any]
     Raises:
         TypeError: for arguments that neither the constructor nor all layers have.
     """
-    parameters = inspect.signature(cls.__init__).parameters
+    parameters = signature_of(cls.__init__).parameters
     if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
         return cls(**values), {}
     check_arguments(cls, values)

@@ -17,6 +17,7 @@ from torchkeras._core import dtypes, sharing, tree
 from torchkeras._core.context import context
 from torchkeras._core.naming import auto_name, looks_automatic, to_snake_case
 from torchkeras._core.registry import Registry, deserialize_object
+from torchkeras._core.signatures import signature_of
 from torchkeras._core.symbolic import (
     KerasTensor,
     Node,
@@ -740,7 +741,7 @@ def _tracked_build(build: Callable[..., None]) -> Callable[..., None]:
             with outside_of_probes(self):
                 build(self, *args, **kwargs)
                 if outermost:
-                    bound = inspect.signature(build).bind(self, *args, **kwargs)
+                    bound = signature_of(build).bind(self, *args, **kwargs)
                     shapes = dict(list(bound.arguments.items())[1:])
                     shapes.pop("kwargs", None)
                     self._finish_build(shapes)

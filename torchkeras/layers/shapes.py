@@ -12,6 +12,7 @@ from torch import nn
 
 from torchkeras._core import config, dtypes, torch_private, tree
 from torchkeras._core.context import context
+from torchkeras._core.signatures import signature_of
 from torchkeras._core.symbolic import KerasTensor, Node, of_sizes
 from torchkeras.layers._state import LayerState
 
@@ -146,6 +147,13 @@ def take_input_shape(kwargs: dict[str, Any]) -> tuple[int | None, ...] | None:
     return (batch_size, *((shape,) if isinstance(shape, int) else shape))
 
 
+def _parameters_of(build: Callable[..., None]) -> list[str]:
+    """Return the names of the parameters of a bound `build`."""
+    if inspect.ismethod(build):
+        return list(signature_of(build.__func__).parameters)[1:]
+    return list(inspect.signature(build).parameters)
+
+
 def build_arguments(
     build: Callable[..., None],
     call: Callable[..., Any],
@@ -153,7 +161,7 @@ def build_arguments(
     kwargs: dict[str, Any],
 ) -> dict[str, Any]:
     """Return what `build` is told of a call: the shapes it has parameters for."""
-    parameters = list(inspect.signature(build).parameters)
+    parameters = _parameters_of(build)
     if len(parameters) <= 1:
         shape = shapes_of(args[0]) if args else None
         return dict.fromkeys(parameters, shape)

@@ -183,7 +183,12 @@ class Model(Trainer):
         """What a functional model calls, in Keras's order: layers and functions."""
         return []
 
-    def _keys_for(self, layers: Sequence[nn.Module], taken: Iterable[str]) -> list[str]:
+    def _keys_for(
+        self,
+        layers: Sequence[nn.Module],
+        taken: Iterable[str],
+        counted: Counter[str] | None = None,
+    ) -> list[str]:
         """Return keys in `state_dict` that depend on nothing outside this model.
 
         A name that was given is the key; other layers are called by their class and
@@ -192,8 +197,9 @@ class Model(Trainer):
         Args:
             layers: the layers.
             taken: keys that are not free.
+            counted: how many layers are counted already, by how their keys begin.
         """
-        used, counts = set(taken), Counter[str]()
+        used, counts = set(taken), Counter[str](counted or ())
         keys: dict[int, str] = {}
         order = sorted(range(len(layers)), key=lambda n: not name_is_given(layers[n]))
         for position in order:

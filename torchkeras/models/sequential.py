@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -58,8 +59,9 @@ class Sequential(Model):
         if isinstance(layers, nn.Module) and not isinstance(layers, Iterable):
             expected = "a list of layers, such as [Dense(4), Dense(1)]"
             raise TypeError(invalid_argument("Sequential", "layers", expected, layers))
+        names: set[str] = set()
         for layer in layers if layers is not None else ():
-            self.add(layer)
+            self._add(layer, names)
 
     # The stack
 
@@ -70,6 +72,10 @@ class Sequential(Model):
             layer: a layer, a torch module or, first of all, an `Input`.
             rebuild: accepted for Keras's signature.
         """
+        self._add(layer, {own._name for own in self.layers if isinstance(own, Layer)})
+
+    def _add(self, layer: Any, names: set[str]) -> None:
+        """Put a layer on top of layers of those names, among which is its own then."""
         if isinstance(layer, KerasTensor):
             layer = layer.history.op if layer.history is not None else layer
         if isinstance(layer, InputLayer):
@@ -81,9 +87,7 @@ class Sequential(Model):
                 f"Sequential '{self.name}': only layers and torch modules can be "
                 f"added, got {describe(layer)}.{hint}"
             )
-        if isinstance(layer, Layer) and any(
-            isinstance(own, Layer) and own._name == layer._name for own in self.layers
-        ):
+        if isinstance(layer, Layer) and layer._name in names:
             raise ValueError(
                 f"Sequential '{self.name}': it has a layer named '{layer.name}' "
                 "already. Give each layer a name of its own."
@@ -98,6 +102,8 @@ class Sequential(Model):
         except Exception:
             self.pop()
             raise
+        if isinstance(layer, Layer):
+            names.add(layer._name)
 
     def pop(self, rebuild: bool = True) -> Any:
         """Take the topmost layer off and return it.
@@ -119,10 +125,19 @@ class Sequential(Model):
         return layer
 
     def _put(self, layer: nn.Module) -> None:
-        [key] = self._keys_for([layer], self._modules)
+        [key] = self._keys_for([layer], self._modules, self._counted(key_base(layer)))
         self._modules[key] = layer
         if name_is_given(layer) and key != key_base(layer):
             self._name_anew()  # the name was the automatic key of another
+
+    def _counted(self, base: str) -> Counter[str]:
+        """Return how many layers are counted under a base: the last one's key says."""
+        for key, layer in reversed(self._modules.items()):
+            number = key.removeprefix(base).removeprefix("_") or "0"
+            own = key_base(layer) == base and not name_is_given(layer)
+            if own and number.isdecimal():  # not by the name of an attribute
+                return Counter({base: int(number) + 1})
+        return Counter()
 
     def _name_anew(self) -> None:
         """Give the layers the keys that they had if all were added at once."""
