@@ -121,6 +121,31 @@ def test_parametrized_weights_keep_the_sizes():
     assert layer(torchkeras.Input((3,))).shape == (None, 5)
 
 
+X = KerasTensor((None, None, 4))
+Y = KerasTensor((None, None, 4))
+WHOLE = KerasTensor((None, None, 4), "int32")
+
+
+@pytest.mark.parametrize(
+    "made",
+    [X + Y, X - 1, 2.0 * X, X / Y, 3 / X, X + torch.ones(4), WHOLE / 2, WHOLE + X],
+    ids="X+Y X-1 2*X X/Y 3/X X+ones I/2 I+X".split(),
+)
+def test_operators_on_what_is_alike_give_what_a_run_gives(made):
+    args = tuple(x + 0 if isinstance(x, KerasTensor) else x for x in made.history.args)
+    run = infer_outputs(lambda a, b: made.history.op(a, b), args, {})
+    assert described(made) == described(run)
+
+
+class Inferring(nn.Linear):
+    def infer(self, x):
+        raise AssertionError("no business of symbolic calls")
+
+
+def test_a_method_named_infer_is_left_alone():
+    assert Inferring(3, 5)(torchkeras.Input((3,))).shape == (None, 5)
+
+
 def halved(x):
     return layers.Conv1D(8, 3, strides=2, padding="same")(x)
 

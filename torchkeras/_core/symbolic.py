@@ -85,16 +85,13 @@ class Node:
         self.op = op
         self.args = args
         self.kwargs = kwargs
+        #: The symbolic tensors among the arguments.
+        self.inputs = symbolic_leaves((args, kwargs))
         self.structure = outputs
         self.outputs = symbolic_leaves(outputs)
         self.name = name or name_of_operation(op)
         for output in self.outputs:
             output.history = self
-
-    @property
-    def inputs(self) -> list[KerasTensor]:
-        """The symbolic tensors among the arguments."""
-        return symbolic_leaves((self.args, self.kwargs))
 
     def __repr__(self) -> str:
         return f"<Node {self.name}>"
@@ -450,8 +447,12 @@ def infer_outputs(
     op: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Any:
     """Return `KerasTensor`s of the shapes and dtypes that an operation gives."""
-    if (infer := getattr(op, "infer", None)) is not None:
+    # A module may have a method of that name for a purpose of its own.
+    infer = None if isinstance(op, nn.Module) else getattr(op, "infer", None)
+    if infer is not None:
         return infer(*args, **kwargs)
+    if op in _ARITHMETIC and (alike := _alike(args)) is not None:
+        return of_sizes(*alike.sizes, alike.static_dtype)
     try:
         first, second = _two_runs(op, args, kwargs, real=False)
         return tree.map_structure(_merge, first, second)
@@ -461,6 +462,22 @@ def infer_outputs(
     # It needs numbers, not shapes alone: a few will do.
     first, second = _two_runs(op, args, kwargs, real=True)
     return tree.map_structure(_merge_small, first, second)
+
+
+#: Operators whose result is like the operands, if these are alike and floating.
+_ARITHMETIC = (operator.add, operator.sub, operator.mul, operator.truediv)
+
+
+def _alike(operands: tuple[Any, ...]) -> KerasTensor | None:
+    """Return one of the operands if all others are like it, or Python's numbers."""
+    tensors = [x for x in operands if not isinstance(x, (int, float))]
+    first, *others = tensors
+    if not all(type(x) is KerasTensor for x in tensors):
+        return None
+    if not DTYPES[first.static_dtype].is_floating_point:
+        return None
+    same = (first.sizes, first.static_dtype)
+    return first if all((x.sizes, x.static_dtype) == same for x in others) else None
 
 
 def _lacks_values(error: Exception) -> bool:
