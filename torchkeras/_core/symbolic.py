@@ -139,7 +139,7 @@ class KerasTensor:
     static_shape: Shape
     static_dtype: str
     #: The sizes that stand for the shape in the two runs by which shapes are inferred.
-    sizes: tuple[tuple[int, ...], ...]
+    sizes: tuple[tuple[int, ...], tuple[int, ...]]
 
     __hash__: ClassVar[Any] = object.__hash__
 
