@@ -538,6 +538,78 @@ def test_config_that_asks_for_memory(layer, name, here):
     refuses(here / name, here, saving.load_model)
 
 
+@saving.register_keras_serializable("malicious")
+class Own(layers.Layer):
+    """A class of the user's: what its constructor does is not tried on `meta`."""
+
+    def call(self, inputs):
+        return inputs
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(
+    "layer",
+    [
+        {"class_name": "Dense", "config": {"units": 10**8}},
+        {"class_name": "SimpleRNN", "config": {"units": 10**5}},
+        {"class_name": "PReLU", "config": {}},
+    ],
+    ids=lambda layer: layer["class_name"],
+)
+def test_config_that_asks_for_memory_beside_a_class_of_the_users_own(layer, name, here):
+    model = models.Sequential([layers.Input((4, 5)), Own(name="own")])
+    model.save(here / name)
+
+    def change(config):
+        config["config"].pop("build_input_shape", None)
+        config.pop("build_config", None)
+        layers_of(config).append({"module": "keras.layers", **layer})
+        if layer["class_name"] == "PReLU":
+            layers_of(config)[0]["config"]["batch_shape"] = [None, 10**5, 10**4]
+
+    change_config(here / name, change)
+    refuses(here / name, here, saving.load_model, match=r"limits\(expansion=")
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(
+    "metric",
+    [
+        {"class_name": "MeanIoU", "config": {"num_classes": 10**5}},
+        {"class_name": "AUC", "config": {"num_thresholds": 10**9}},
+        {"class_name": "AUC", "config": {"multi_label": True, "num_labels": 10**9}},
+    ],
+    ids=["MeanIoU", "AUC", "AUC-labels"],
+)
+def test_metric_that_asks_for_memory(metric, name, here):
+    model = make_model()
+    model.compile("sgd", "mse", metrics=["mae"])
+    model.save(here / name)
+    metric = {"module": "keras.metrics", **metric}
+    if name == "model.h5":
+        with h5py.File(here / name, "r+") as file:
+            config = json.loads(file.attrs["training_config"])
+            config["metrics"] = [metric]
+            file.attrs["training_config"] = json.dumps(config)
+            del file.attrs["training_config_crc32"]
+    else:
+        change_config(
+            here / name, lambda c: c["compile_config"].update(metrics=[metric])
+        )
+    refuses(here / name, here, saving.load_model, match=r"limits\(expansion=")
+
+
+def test_compressions_within_one_another(here):
+    def change(group, key):
+        bomb((2**15, 2**10), compression="gzip", chunks=True)(group, key)
+        group[key][:] = 0
+
+    change_dense(here / "model.keras", change)
+    rewrite_zip(here / "model.keras", compression=zipfile.ZIP_DEFLATED)
+    assert os.path.getsize(here / "model.keras") < 20_000
+    refuses(here / "model.keras", here)
+
+
 # safetensors
 
 

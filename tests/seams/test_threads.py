@@ -10,9 +10,9 @@ import torchkeras as tk
 from torchkeras import layers, losses, metrics, models, saving, utils
 from torchkeras._core import config
 from torchkeras._core.context import Context, context
+from torchkeras._core.limits import active, limits
 from torchkeras._core.naming import auto_name
 from torchkeras._core.registry import find_custom
-from torchkeras.saving.limits import active, limits
 
 ROUNDS = 12
 

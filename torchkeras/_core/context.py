@@ -47,6 +47,8 @@ class Context(threading.local):
         self.told: set[Any] | None = None
         #: The limits that ``saving.limits`` set, None for the usual ones.
         self.limits: Any = None
+        #: What is left of the bytes that the load under way may take, None outside.
+        self.budget: Any = None
         #: The device of ``config.device``, None outside of it.
         self.device: torch.device | None = None
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from torchkeras._core import torch_functions
+from torchkeras._core.context import context
 
 #: The module that these classes are written under.
 MODULE = "torch.nn"
@@ -90,6 +91,10 @@ def make(cls: type[nn.Module], config: dict[str, Any]) -> nn.Module:
                 raise ValueError(f"{cls.__name__}: {name!r} is no module.")
             module.register_module(name, inner)
     else:
+        if context.budget is not None and cls in CLASSES.values():
+            with torch.device("meta"):
+                tensors = cls(**arguments).parameters()
+            context.budget.charge(f"the torch module {cls.__name__}", tensors)
         module = cls(**arguments)
     if "dtype" in config:
         module.to(torch_functions.CONSTANTS[f"torch.{config['dtype']}"])

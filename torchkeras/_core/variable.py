@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from torchkeras._core import torch_private
+from torchkeras._core import limits, torch_private
 from torchkeras._core.config import default_device
 from torchkeras._core.dtypes import standardize_dtype, to_torch_dtype
 from torchkeras._core.errors import invalid_argument, one_of
@@ -216,6 +216,7 @@ def _initial_value(initializer: Any, shape: Any, dtype: DType) -> Tensor:
                 "got None. Pass the shape or a first value."
             )
         dtype = standardize_dtype(dtype)
+        limits.spend("a weight", shape, to_torch_dtype(dtype))
         value = torch.as_tensor(initializer(tuple(shape), dtype=dtype)).detach()
         # A copy: the function may have returned a tensor that the user goes on using.
         return value.to(default_device(), to_torch_dtype(dtype), copy=True)

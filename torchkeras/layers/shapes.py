@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import itertools
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -205,7 +206,12 @@ def empty_module(
     with torch.device("meta"):
         dtype = dtypes.DTYPES[layer.variable_dtype]
         module = factory(*args, dtype=dtype, **kwargs)
-    return module if device.type == "meta" else module.to_empty(device=device)
+    if device.type == "meta":
+        return module
+    if context.budget is not None:
+        tensors = itertools.chain(module.parameters(), module.buffers())
+        context.budget.charge(f"the layer '{layer.name}'", tensors)
+    return module.to_empty(device=device)
 
 
 def record(

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from torchkeras._core import config, torch_private
+from torchkeras._core import config, limits, torch_private
 from torchkeras._core.errors import (
     invalid_argument,
     number_in,
@@ -36,6 +36,7 @@ def _thresholds(owner: str, thresholds: Thresholds, default: float) -> list[floa
 
 
 def _even_thresholds(count: int) -> list[float]:
+    limits.spend("the thresholds of a metric", (count, 8), torch.float64)
     return [i / (count - 1) for i in range(count)]
 
 

@@ -11,7 +11,7 @@ import torchmetrics
 from torch import Tensor
 
 from torchkeras import initializers
-from torchkeras._core import torch_private
+from torchkeras._core import limits, torch_private
 from torchkeras._core.context import context
 from torchkeras._core.convert import as_tensor
 from torchkeras._core.dtypes import standardize_dtype, to_torch_dtype
@@ -152,6 +152,7 @@ class Metric(torchmetrics.Metric):
         while state in torch_private.states_of(self):
             state += "_"
         dtype = self._state_dtype if dtype is None else to_torch_dtype(dtype)
+        limits.spend(f"the state '{name}' of '{self.name}'", shape, dtype)
         value = initializers.get(initializer or "zeros")(tuple(shape), dtype=dtype)
         value = as_tensor(value).to(self.device)
         self.add_state(state, value, None if aggregation == "none" else aggregation)
@@ -211,6 +212,9 @@ class Metric(torchmetrics.Metric):
     def add_zeros(self, *names: str, shape: tuple[int, ...] = ()) -> None:
         """Make states that are attributes of these names and begin at 0."""
         for name in names:
+            limits.spend(
+                f"the state '{name}' of '{self.name}'", shape, self._state_dtype
+            )
             value = torch.zeros(shape, dtype=self._state_dtype, device=self.device)
             self.add_state(name, value, "sum")
 

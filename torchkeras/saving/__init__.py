@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from torchkeras._core.errors import CorruptFileError, UnsafeFileError
+from torchkeras._core.limits import limits
 from torchkeras._core.missing import explain_missing
 from torchkeras._core.registry import (
     get_custom_objects,
@@ -10,7 +11,6 @@ from torchkeras._core.registry import (
     register_keras_serializable,
 )
 from torchkeras.saving.api import load_model, load_weights, save_model, save_weights
-from torchkeras.saving.limits import limits
 from torchkeras.saving.objects import (
     CustomObjectScope,
     custom_object_scope,

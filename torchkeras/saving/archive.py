@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import stat
 import zipfile
 import zlib
 from collections.abc import Generator
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
+import torch
+
+from torchkeras._core import limits
 from torchkeras._core.errors import CorruptFileError, UnsafeFileError
-from torchkeras.saving.limits import active, check_expansion, how_to_raise
 
 MAGIC = b"PK\x03\x04"
 
@@ -63,6 +64,8 @@ class Archive:
                 f"{self.names[:20]}. This is no Keras archive, or a damaged one."
             )
         with _refusing_damage(f"{self._source}, {name}"):
+            size = self._file.getinfo(name).file_size
+            limits.spend(f"{self._source}: '{name}'", (size,), torch.uint8)
             return self._file.read(name)
 
 
@@ -78,15 +81,15 @@ def open_to_read(path: Path) -> Generator[Archive]:
     with contextlib.ExitStack() as stack:
         with _refusing_damage(source):
             file = stack.enter_context(zipfile.ZipFile(path))
-            _check_members(file.infolist(), source, os.path.getsize(path))
+            _check_members(file.infolist(), source)
         yield Archive(file, source)
 
 
-def _check_members(members: list[zipfile.ZipInfo], source: str, size: int) -> None:
-    if len(members) > active().members:
+def _check_members(members: list[zipfile.ZipInfo], source: str) -> None:
+    if len(members) > limits.active().members:
         raise UnsafeFileError(
             f"{source}: the archive has {len(members):,} members. "
-            f"{how_to_raise('members')}"
+            f"{limits.how_to_raise('members')}"
         )
     seen: set[str] = set()
     for member in members:
@@ -96,12 +99,8 @@ def _check_members(members: list[zipfile.ZipInfo], source: str, size: int) -> No
         if name.casefold() in seen:
             raise UnsafeFileError(f"{source}: the member {name!r} is there twice.")
         seen.add(name.casefold())
-        what = f"{source}: the member '{name}'"
-        if too_large := check_expansion(what, member.file_size, member.compress_size):
-            raise UnsafeFileError(too_large)
     total = sum(member.file_size for member in members)
-    if too_large := check_expansion(f"{source}: the archive", total, size):
-        raise UnsafeFileError(too_large)
+    limits.check(f"{source}: all that the archive packs", total)
 
 
 def _problem_of(member: zipfile.ZipInfo) -> str | None:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from torchkeras._core.errors import CorruptFileError
+from torchkeras._core.limits import spend
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,6 +46,7 @@ class Entry:
         Raises:
             CorruptFileError: when they are not those that were written.
         """
+        spend(f"{self.source}: '{self.name}'", self.shape, self.dtype)
         value = self.fetch()
         if self.checksum is not None and checksum(value) != self.checksum:
             raise CorruptFileError(

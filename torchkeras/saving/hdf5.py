@@ -21,8 +21,8 @@ from h5py import h5a, h5d, h5o, h5t, h5z  # pyright: ignore[reportAttributeAcces
 from torch import Tensor
 
 from torchkeras._core.errors import CorruptFileError, UnsafeFileError
+from torchkeras._core.limits import active, check, how_to_raise
 from torchkeras.saving.entries import Entry, checksum
-from torchkeras.saving.limits import active, check_expansion, how_to_raise
 
 MAGIC = b"\x89HDF\r\n\x1a\n"
 
@@ -72,14 +72,12 @@ def list_entries(root: h5py.Group, source: str) -> dict[str, Entry]:
     """
     with refusing_damage(source):
         datasets = dict(_walk(root, source))
-        declared = stored = 0
+        declared = 0
         entries = {}
         for path, dataset in datasets.items():
-            sizes = _check_dataset(dataset, f"{source}: the dataset '{path}'")
-            declared, stored = declared + sizes[0], stored + sizes[1]
+            declared += _check_dataset(dataset, f"{source}: the dataset '{path}'")
             entries[path] = _entry(path, dataset, source)
-        if problem := check_expansion(f"{source}: all data", declared, stored):
-            raise UnsafeFileError(problem)
+        check(f"{source}: all data", declared)
         return entries
 
 
@@ -120,8 +118,8 @@ def _leads_away(source: str, path: str, link: Any) -> str:
     )
 
 
-def _check_dataset(dataset: h5py.Dataset, what: str) -> tuple[int, int]:
-    """Return the declared and the stored size of a dataset that may be read."""
+def _check_dataset(dataset: h5py.Dataset, what: str) -> int:
+    """Return the size of a dataset that may be read."""
     plan = dataset.id.get_create_plist()
     if plan.get_layout() == h5d.VIRTUAL:
         raise UnsafeFileError(f"{what} is virtual: its values are in other files.")
@@ -134,11 +132,9 @@ def _check_dataset(dataset: h5py.Dataset, what: str) -> tuple[int, int]:
         raise UnsafeFileError(
             f"{what} holds {dataset.dtype}; only arrays of numbers are read."
         )
-    declared = math.prod(dataset.shape) * dataset.dtype.itemsize
-    stored = dataset.id.get_storage_size()
-    if problem := check_expansion(what, declared, stored):
-        raise UnsafeFileError(problem)
-    return declared, stored
+    for shape in (dataset.shape, dataset.chunks or ()):  # it is read in whole chunks
+        check(what, math.prod(shape) * dataset.dtype.itemsize)
+    return math.prod(dataset.shape) * dataset.dtype.itemsize
 
 
 def _is_numeric(dtype: np.dtype[Any]) -> bool:

@@ -18,6 +18,7 @@ from typing import Any, Literal
 import h5py
 
 from torchkeras._core.errors import CorruptFileError, UnsafeFileError, did_you_mean
+from torchkeras._core.limits import budget
 from torchkeras._core.typing import PathLike
 from torchkeras.saving import (
     archive,
@@ -102,7 +103,7 @@ def open_model_file(caller: str, filepath: PathLike) -> Generator[ModelFile]:
     extension = extension_of(caller, path, EXTENSIONS)
     _check_exists(caller, path)
     reader = _READERS[_kind_of(path, extension)]
-    with reader(path) as file:
+    with budget(path.stat().st_size), reader(path) as file:
         yield file
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from torchkeras._core import tree
 from torchkeras._core.dtypes import DTYPES
 from torchkeras._core.errors import CorruptFileError, UnsafeFileError
-from torchkeras.saving.limits import active, how_to_raise
+from torchkeras._core.limits import active, how_to_raise
 
 #: Classes of a config that stand for arrays.
 ARRAYS = ("__numpy__", "__tensor__")

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from torchkeras._core.errors import CorruptFileError
-from torchkeras.saving.limits import active, how_to_raise
+from torchkeras._core.limits import active, how_to_raise
 
 #: Strings, an unfinished one included. Nothing is ever matched twice: the time is
 #: linear for any text.
