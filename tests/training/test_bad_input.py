@@ -304,7 +304,7 @@ ROWS = [
         "A22 swapped loss and optimizer",
         uncompiled,
         lambda m: m.compile("mse", "adam"),
-        "It is a known optimizer",
+        "It is a known loss",
     ),
     Row(
         "A22 unknown activation",

@@ -193,7 +193,10 @@ def test_a_method_that_is_no_event_is_refused():
     ("callbacks", "match"),
     [
         ([EarlyStopping], r"pass an instance, EarlyStopping\(...\)"),
-        (["early_stopping"], "must hold Callback objects, got 'early_stopping'"),
+        (
+            ["early_stopping"],
+            r"`callbacks\[0\]` must be a Callback object, got 'early_stopping'",
+        ),
         ([lambda epoch: None], "Make it with `LambdaCallback`"),
     ],
 )

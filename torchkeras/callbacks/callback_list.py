@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from torchkeras._core import tree
+from torchkeras._core.errors import describe
 from torchkeras.callbacks.callback import EVENTS, Callback, handler_of
 from torchkeras.callbacks.recorders import History, ProgbarLogger
 
@@ -46,9 +47,8 @@ class CallbackList(Callback):
         model: Any = None,
         **params: Any,
     ) -> None:
+        check_callbacks("", "callbacks", callbacks)
         self.callbacks = [] if callbacks is None else tree.flatten(callbacks)
-        for callback in self.callbacks:
-            _check(callback)
         for wanted, cls in ((add_history, History), (add_progbar, ProgbarLogger)):
             if wanted and not any(isinstance(c, cls) for c in self.callbacks):
                 self.callbacks.append(cls())
@@ -67,7 +67,7 @@ class CallbackList(Callback):
 
     def append(self, callback: Any) -> None:
         """Add a callback."""
-        _check(callback)
+        _check("`callback`", callback)
         self.callbacks.append(callback)
         self._collect()
         if self.model is not None:
@@ -97,15 +97,33 @@ class CallbackList(Callback):
         return self._handlers[begin], self._handlers[end]
 
 
-def _check(callback: Any) -> None:
+def check_callbacks(owner: str, argument: str, callbacks: Any) -> None:
+    """Refuse what is no callback, with its place in the structure.
+
+    Args:
+        owner: what the message begins with.
+        argument: the name of the argument.
+        callbacks: a callback, a structure of callbacks, or None.
+
+    Raises:
+        TypeError: naming the place and the type.
+    """
+    if callbacks is None or isinstance(callbacks, CallbackList):
+        return
+    for path, callback in tree.tree_flatten_with_path(callbacks)[0]:
+        place = "".join(map(str, path))
+        _check(f"{owner}`{argument}{place}`", callback)
+
+
+def _check(what: str, callback: Any) -> None:
     if isinstance(callback, type):
         raise TypeError(
-            f"`callbacks` holds the class {callback.__name__}: pass an instance, "
+            f"{what} is the class {callback.__name__}: pass an instance, "
             f"{callback.__name__}(...)."
         )
     if not (hasattr(callback, "set_model") and hasattr(callback, "set_params")):
         raise TypeError(
-            f"`callbacks` must hold Callback objects, got {callback!r}. Make it with "
+            f"{what} must be a Callback object, got {describe(callback)}. Make it with "
             "`LambdaCallback`, or inherit from `Callback`."
         )
 

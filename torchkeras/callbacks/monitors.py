@@ -343,6 +343,8 @@ def _checked_path(filepath: str | os.PathLike[str], weights_only: bool) -> str:
 class ReduceLROnPlateau(MonitorCallback):
     """Lower the learning rate when a number has stopped improving.
 
+    An epoch in which it is NaN is not counted.
+
     Args:
         monitor: the name in the logs.
         factor: what the learning rate is multiplied by.
@@ -395,8 +397,8 @@ class ReduceLROnPlateau(MonitorCallback):
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         add_learning_rate(logs, self.model)
         value = self.monitored(logs)
-        if value is None:
-            return
+        if value is None or math.isnan(value):
+            return  # such an epoch tells nothing of the learning rate
         if self.cooldown_counter > 0:
             self.cooldown_counter -= 1
             self.wait = 0

@@ -12,7 +12,6 @@ from torch import Tensor
 from torchkeras._core import tree
 from torchkeras._core.convert import as_array
 from torchkeras._core.dtypes import to_torch_dtype
-from torchkeras._core.errors import invalid_argument
 from torchkeras._core.variable import WeightView
 
 Batch = tuple[Any, Any, Any]
@@ -132,12 +131,6 @@ def weigh_classes(y: Any, sample_weight: Any, class_weight: Mapping[int, float])
     Raises:
         ValueError: for targets that are not those of one classification.
     """
-    if not isinstance(class_weight, Mapping):
-        expected = "a dict of a weight for each class, such as {0: 1.0, 1: 5.0}"
-        hint = "Write class_weight=dict(enumerate(weights))."
-        raise TypeError(
-            invalid_argument("fit", "class_weight", expected, class_weight, hint)
-        )
     if len(leaves := tree.flatten(y)) == 1:  # one output's, maybe in a structure
         y, sample_weight = leaves[0], tree.flatten(sample_weight)[0]
     if not isinstance(y, Tensor):
@@ -150,7 +143,7 @@ def weigh_classes(y: Any, sample_weight: Any, class_weight: Mapping[int, float])
     size = max([int(labels.max()) if labels.numel() else 0, *map(int, class_weight)])
     table = torch.ones(size + 1, dtype=to_torch_dtype(None))
     for label, weight in class_weight.items():
-        table[int(label)] = float(weight)
+        table[label] = weight
     weights = table.to(labels.device)[labels]
     return weights if sample_weight is None else weights * sample_weight
 

@@ -197,8 +197,8 @@ class Compiled:
         """Tell the user who trains the model, once, where nothing is trained."""
         if not self.trains and not self._told_of_freezing:
             warnings.warn(
-                f"The model '{model.name}' has no trainable weights: fit will change "
-                "nothing. Set `trainable = True` on layers and compile again.",
+                f"The model '{model.name}' has no trainable weights: training "
+                "changes nothing. Set `trainable = True` on layers and compile again.",
                 stacklevel=3,
             )
         self._told_of_freezing = not self.trains

@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 from torchkeras._core import tree
-from torchkeras._core.errors import count, describe
+from torchkeras._core.errors import describe
 from torchkeras.training.arrays import (
     Batch,
     as_tensors,
@@ -98,7 +98,8 @@ class ArrayBatches(Batches):
     Args:
         arrays: ``(x, y, sample_weight)``, each a tensor, a structure of them or None.
         batch_size: samples per batch.
-        shuffle: whether each pass has an order of its own.
+        shuffle: whether each pass has an order of its own; ``"batch"`` for one within
+            each batch.
         device: where batches are wanted.
     """
 
@@ -106,7 +107,7 @@ class ArrayBatches(Batches):
     num_samples: int
 
     def __init__(
-        self, arrays: Batch, batch_size: int, shuffle: bool, device: torch.device
+        self, arrays: Batch, batch_size: int, shuffle: bool | str, device: torch.device
     ) -> None:
         self._tensors = present(*arrays)
         self.arrays = arrays
@@ -175,11 +176,17 @@ class ArrayBatches(Batches):
         if not self.shuffle:
             yield self._tensors
             return
-        order = torch.randperm(self.num_samples)
+        order = self._order()
         sample_bytes = sum(t[:1].nbytes for t in self._tensors)
         batches = max(1, _BLOCK_BYTES // max(1, sample_bytes * self.batch_size))
         for part in order.split(batches * self.batch_size):
             yield [t.index_select(0, part.to(t.device)) for t in self._tensors]
+
+    def _order(self) -> Tensor:
+        if self.shuffle != "batch":
+            return torch.randperm(self.num_samples)
+        parts = torch.arange(self.num_samples).split(self.batch_size)
+        return torch.cat([part[torch.randperm(len(part))] for part in parts])
 
     def split(self, fraction: float) -> tuple[ArrayBatches, ArrayBatches]:
         cut = math.floor(self.num_samples * (1.0 - fraction))
@@ -366,7 +373,7 @@ def as_batches(
     *,
     device: torch.device,
     batch_size: int | None = None,
-    shuffle: bool = False,
+    shuffle: bool | str = False,
     epoch: int = 0,
     caller: str = "fit",
 ) -> Batches:
@@ -379,34 +386,33 @@ def as_batches(
         device: where batches are wanted.
         batch_size: samples per batch, 32 by default, for arrays and datasets. A dataset
             that is iterable gives batches itself where no size is given.
-        shuffle: whether each pass has an order of its own.
+        shuffle: whether each pass has an order of its own, ``"batch"`` for one within
+            each batch of arrays.
         epoch: the number of the first pass over the data, for samplers.
         caller: the method the user called, for messages.
 
     Raises:
         ValueError: for data that cannot be used, naming the argument.
     """
-    if batch_size is not None:
-        batch_size = count(caller, "batch_size", batch_size)
     if isinstance(x, TensorDataset):
         _refuse_extra(caller, x, y, sample_weight)
         x, y, sample_weight = unpack_x_y_sample_weight(x.tensors)
     if isinstance(x, Dataset) and not isinstance(x, IterableDataset):
         _refuse_extra(caller, x, y, sample_weight)
-        x = DataLoader(x, batch_size=batch_size or 32, shuffle=shuffle)
+        x = DataLoader(x, batch_size=batch_size or 32, shuffle=bool(shuffle))
     elif isinstance(x, IterableDataset) and batch_size:
         _refuse_extra(caller, x, y, sample_weight)
         x = DataLoader(x, batch_size=batch_size)
     if not is_array_like(x):
         _refuse_extra(caller, x, y, sample_weight)
-        return IterableBatches(_as_iterable(x, shuffle, caller), device, epoch)
+        return IterableBatches(_as_iterable(x, bool(shuffle), caller), device, epoch)
     arrays = (
         as_tensors("x", x),
         as_tensors("y", y),
         as_tensors("sample_weight", sample_weight),
     )
     check_lengths(caller, arrays)
-    return ArrayBatches(arrays, batch_size or 32, bool(shuffle), device)
+    return ArrayBatches(arrays, batch_size or 32, shuffle, device)
 
 
 def _as_iterable(x: Any, shuffle: bool, caller: str) -> Iterable[Any]:
@@ -457,19 +463,14 @@ def _length(source: Any) -> int | None:
         return None
 
 
-def check_fraction(fraction: float, x: Any) -> float:
-    """Check `validation_split` and return it.
+def check_fraction(fraction: float, x: Any) -> None:
+    """Refuse a `validation_split` of what cannot be split.
 
     Raises:
-        ValueError: when it is not in [0, 1), or `x` is not arrays.
+        ValueError: when `x` is not arrays.
     """
-    if not isinstance(fraction, (int, float)) or not 0.0 <= fraction < 1.0:
-        raise ValueError(
-            f"fit: `validation_split` must be a number in [0, 1), got {fraction!r}."
-        )
     if fraction and not (is_array_like(x) or isinstance(x, TensorDataset)):
         raise ValueError(
             "fit: `validation_split` needs arrays or tensors, got a "
             f"{type(x).__name__}. Pass `validation_data` instead."
         )
-    return float(fraction)

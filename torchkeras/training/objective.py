@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -219,7 +219,7 @@ class CompiledMetrics:
         self.outputs = Outputs(output_names, loss.spec)
         self._told = loss.told
         for argument, spec in zip(_METRICS, self.specs, strict=True):
-            _check_metrics(argument.name, spec)
+            _check_names(spec)
             if self.outputs.known:
                 self.outputs.share(argument, spec)
         self._bound: list[tuple[int, str, Any, bool]] | None = None
@@ -335,12 +335,7 @@ class CompiledMetrics:
             (metric.reset_state if _speaks_keras(metric) else metric.reset)()
 
 
-def _check_metrics(argument: str, spec: Any) -> None:
-    if spec is not None and not isinstance(spec, (list, tuple, Mapping)):
-        raise ValueError(
-            f"compile: `{argument}` must be a list, a tuple or a dict, got {spec!r}. "
-            f"Write {argument}=[{spec!r}]."
-        )
+def _check_names(spec: Any) -> None:
     names = [n for n in tree.flatten(spec) if isinstance(n, str)]
     for name in names:
         if name.lower() not in ("accuracy", "acc", "crossentropy", "ce"):

@@ -15,11 +15,11 @@ from torch import Tensor
 
 from torchkeras import optimizers
 from torchkeras._core import config, tree
-from torchkeras._core.errors import count
 from torchkeras._core.registry import deserialize_object, serialize_object
 from torchkeras.callbacks import CallbackList, History
 from torchkeras.layers._state import first_parameter
 from torchkeras.layers.layer import Layer
+from torchkeras.training.arguments import checked
 from torchkeras.training.arrays import (
     as_tensors,
     pack_x_y_sample_weight,
@@ -37,7 +37,12 @@ from torchkeras.training.objective import (
     metrics_module,
 )
 from torchkeras.training.passes import Pass
-from torchkeras.training.validation import check_alike, check_batch, check_keys
+from torchkeras.training.validation import (
+    check_alike,
+    check_batch,
+    check_keys,
+    unpack_validation_data,
+)
 
 Step = Callable[[Any], Any]
 
@@ -125,6 +130,7 @@ class Trainer(Layer):
                 gradients survive.
 
         Raises:
+            TypeError: for what is no optimizer, loss, metric or weight, with its place.
             ValueError: for an unknown name, with the closest known ones.
 
         Example:
@@ -133,13 +139,14 @@ class Trainer(Layer):
             >>> model = Sequential([Dense(1)])
             >>> model.compile("sgd", "mse", metrics=["mae"])
         """
+        given = checked("compile", locals())
         names = self._output_names()
         objective = CompiledLoss(loss, loss_weights, names)
         measures = CompiledMetrics(metrics, weighted_metrics, names, objective)
-        chosen = optimizers.get(optimizer)
+        chosen = given.optimizer
         if isinstance(chosen, optimizers.TorchOptimizer):
             chosen.made_beside(self.parameters())
-        scaled = auto_scale_loss and self.dtype_policy.name == "mixed_float16"
+        scaled = given.auto_scale_loss and self.dtype_policy.name == "mixed_float16"
         if scaled and not isinstance(chosen, optimizers.LossScaleOptimizer):
             chosen = optimizers.LossScaleOptimizer(chosen)
         arguments = {
@@ -148,18 +155,18 @@ class Trainer(Layer):
             "loss_weights": loss_weights,
             "metrics": metrics,
             "weighted_metrics": weighted_metrics,
-            "run_eagerly": run_eagerly,
-            "steps_per_execution": steps_per_execution,
-            "jit_compile": jit_compile is True,
+            "run_eagerly": given.run_eagerly,
+            "steps_per_execution": given.steps_per_execution,
+            "jit_compile": given.jit_compile is True,
         }
-        jit = jit_compile is True and not run_eagerly
+        jit = given.jit_compile is True and not given.run_eagerly
         # Set past nn.Module's bookkeeping: losses and optimizers may be modules, and
         # theirs are not weights of the model.
         self.__dict__.update(optimizer=chosen, loss=loss)
         self.compiled = True
         self.stop_training = False
-        self.run_eagerly, self.jit_compile = run_eagerly, jit
-        self.steps_per_execution = steps_per_execution
+        self.run_eagerly, self.jit_compile = given.run_eagerly, jit
+        self.steps_per_execution = given.steps_per_execution
         self.train_function = self.test_function = self.predict_function = None
         self._compiled = Compiled(self, objective, measures, arguments, jit)
 
@@ -393,7 +400,7 @@ class Trainer(Layer):
         callbacks: Any = None,
         validation_split: float = 0.0,
         validation_data: Any = None,
-        shuffle: bool = True,
+        shuffle: bool | str = True,
         class_weight: Mapping[int, float] | None = None,
         sample_weight: Any = None,
         initial_epoch: int = 0,
@@ -414,7 +421,8 @@ class Trainer(Layer):
             callbacks: a list of callbacks.
             validation_split: the fraction of samples, the last ones, to validate on.
             validation_data: ``(x, y)``, ``(x, y, sample_weight)`` or batches.
-            shuffle: whether arrays are permuted before each epoch.
+            shuffle: whether arrays are permuted before each epoch; ``"batch"`` permutes
+                within each batch.
             class_weight: a weight for each class.
             sample_weight: a weight for each sample.
             initial_epoch: the epoch to begin at.
@@ -429,24 +437,25 @@ class Trainer(Layer):
 
         Raises:
             RuntimeError: before `compile`.
-            ValueError: for data that cannot be used; nothing was changed then.
+            TypeError: for an argument of a wrong type, naming it.
+            ValueError: for an argument out of its range, or data that cannot be used;
+                nothing was changed then.
         """
         compiled = self._require_compiled("fit")
-        planned, is_due = _planned_epochs(initial_epoch, epochs), _due(validation_freq)
-        data, validation = self._data_of_fit(
-            x, y, sample_weight, class_weight, batch_size, steps_per_epoch,
-            shuffle, planned.start, validation_split, validation_data,
-            validation_batch_size, validation_steps,
-        )  # fmt: skip
+        given = checked("fit", locals())
+        planned = _planned_epochs(given.initial_epoch, given.epochs)
+        is_due = _due(given.validation_freq)
+        data, validation = self._data_of_fit(given, planned.start)
         self._prepare("fit", data, validation)
         compiled.warn_if_frozen(self)
         if validation is not None and validation_data is not None:
             self._try_validation(data.batches, validation.batches)
         events = self._callback_list(
-            callbacks, verbose, data, epochs=planned.stop, add_history=True
+            callbacks, given.verbose, data, epochs=planned.stop, add_history=True
         )
         logs: dict[str, Any] = {}
-        self.stop_training = warned = False
+        self.stop_training = False
+        told: set[str] = set()
         with self._until_trained():
             events.on_train_begin()
             for epoch in planned:
@@ -460,12 +469,12 @@ class Trainer(Layer):
                     if not trained:
                         break  # a used-up generator gives no epoch to record
                 logs = trained
-                warned = warned or _warn_if_nan(logs, epoch)
                 if validation is not None and is_due(epoch):
                     self.eval()
                     self.reset_metrics()
                     results = self._run_test(validation, events)
                     logs.update({f"val_{k}": v for k, v in results.items()})
+                _warn_if_nan(logs, epoch, told)
                 events.on_epoch_end(epoch, logs)
                 if self.stop_training:
                     break
@@ -473,39 +482,33 @@ class Trainer(Layer):
         self.optimizer.finalize_variable_values(self.trainable_weights)
         return self.history  # type: ignore[return-value]
 
-    def _data_of_fit(
-        self, x: Any, y: Any, sample_weight: Any, class_weight: Any,
-        batch_size: Any, steps: Any, shuffle: bool, epoch: int,
-        fraction: float, validation_data: Any, validation_batch_size: Any,
-        validation_steps: Any,
-    ) -> tuple[Pass, Pass | None]:  # fmt: skip
-        """Return what `fit` trains on and what it validates on, all of it checked."""
-        fraction = check_fraction(fraction, x)
-        batch_size, steps, validation_steps, validation_batch_size = _counts(
-            "fit",
-            batch_size=batch_size,
-            steps_per_epoch=steps,
-            validation_steps=validation_steps,
-            validation_batch_size=validation_batch_size,
-        )
-        validation_batch_size = validation_batch_size or batch_size
+    def _data_of_fit(self, given: Any, epoch: int) -> tuple[Pass, Pass | None]:
+        """Return what `fit` trains on and what it validates on, all of it checked.
+
+        Args:
+            given: the arguments of `fit`.
+            epoch: the first epoch.
+        """
+        check_fraction(given.validation_split, given.x)
+        validation_batch_size = given.validation_batch_size or given.batch_size
         batches = self._batches(
-            "fit", "training", x, y, sample_weight, batch_size, steps, shuffle, epoch
-        )
+            "fit", "training", given.x, given.y, given.sample_weight,
+            given.batch_size, given.steps_per_epoch, given.shuffle, epoch,
+        )  # fmt: skip
         validation = None
-        if validation_data is not None:
+        if (held_out := given.validation_data) is not None:
             validation = self._batches(
-                "fit", "validation", *unpack_x_y_sample_weight(validation_data),
-                batch_size=validation_batch_size, steps=validation_steps,
+                "fit", "validation", *unpack_validation_data(held_out),
+                batch_size=validation_batch_size, steps=given.validation_steps,
             )  # fmt: skip
-        elif fraction:
-            batches, validation = batches.split(fraction)
-        if class_weight is not None:
-            batches = batches.weigh(class_weight)
-        data = Pass(batches, batch_size, steps, goes_on=True)
+        elif given.validation_split:
+            batches, validation = batches.split(given.validation_split)
+        if given.class_weight is not None:
+            batches = batches.weigh(given.class_weight)
+        data = Pass(batches, given.batch_size, given.steps_per_epoch, goes_on=True)
         if validation is None:
             return data, None
-        return data, Pass(validation, validation_batch_size, validation_steps)
+        return data, Pass(validation, validation_batch_size, given.validation_steps)
 
     @contextlib.contextmanager
     def _until_trained(self) -> Generator[None]:
@@ -567,17 +570,18 @@ class Trainer(Layer):
         """
         self._require_compiled("evaluate")
         _refuse_keywords("evaluate", kwargs)
-        batch_size, steps = _counts("evaluate", batch_size=batch_size, steps=steps)
+        given = checked("evaluate", locals())
         batches = self._batches(
-            "evaluate", "evaluation", x, y, sample_weight, batch_size, steps
-        )
-        data = Pass(batches, batch_size, steps)
+            "evaluate", "evaluation", x, y, sample_weight,
+            given.batch_size, given.steps,
+        )  # fmt: skip
+        data = Pass(batches, given.batch_size, given.steps)
         self._prepare("evaluate", data)
-        events = self._callback_list(callbacks, verbose, data)
+        events = self._callback_list(callbacks, given.verbose, data)
         self.reset_metrics()
         with self._mode(False):
             results = self._run_test(data, events)
-        if return_dict:
+        if given.return_dict:
             return results
         ordered = [results[k] for k in self.get_metrics_result() if k in results]
         ordered = ordered or list(results.values())
@@ -614,15 +618,15 @@ class Trainer(Layer):
         Shape:
             The outputs of all batches, joined along the first axis.
         """
-        batch_size, steps = _counts("predict", batch_size=batch_size, steps=steps)
+        given = checked("predict", locals())
         batches = self._batches(
-            "predict", "prediction", x, None, None, batch_size, steps
+            "predict", "prediction", x, None, None, given.batch_size, given.steps
         )
         self._check_keys("predict", batches)
         if batches.num_samples == 0:
             return self._empty_outputs(batches)
-        data = Pass(batches, batch_size, steps)
-        events = self._callback_list(callbacks, verbose, data)
+        data = Pass(batches, given.batch_size, given.steps)
+        events = self._callback_list(callbacks, given.verbose, data)
         outputs: list[Any] = []
         predict = self._function_of("predict")
         many = callbacks is None and batches.num_samples != 1
@@ -679,16 +683,17 @@ class Trainer(Layer):
             return_dict: return a dict rather than a list.
         """
         compiled = self._require_compiled("train_on_batch")
-        if class_weight is not None:
+        given = checked("train_on_batch", locals())
+        if given.class_weight is not None:
             sample_weight = weigh_classes(
                 as_tensors("y", y), as_tensors("sample_weight", sample_weight),
-                class_weight,
+                given.class_weight,
             )  # fmt: skip
-        data = self._one_batch("train_on_batch", x, y, sample_weight)
+        data = self._one_batch("train_on_batch", "training", x, y, sample_weight)
         compiled.warn_if_frozen(self)
         self.reset_metrics()
         with self._mode(True):
-            return _as_result(self._function_of("train")([data]), return_dict)
+            return _as_result(self._function_of("train")([data]), given.return_dict)
 
     def test_on_batch(
         self,
@@ -706,10 +711,11 @@ class Trainer(Layer):
             return_dict: return a dict rather than a list.
         """
         self._require_compiled("test_on_batch")
-        data = self._one_batch("test_on_batch", x, y, sample_weight)
+        given = checked("test_on_batch", locals())
+        data = self._one_batch("test_on_batch", "evaluation", x, y, sample_weight)
         self.reset_metrics()
         with self._mode(False), torch.no_grad():
-            return _as_result(self._function_of("test")([data]), return_dict)
+            return _as_result(self._function_of("test")([data]), given.return_dict)
 
     def predict_on_batch(self, x: Any) -> Any:
         """Return the outputs for one batch as NumPy arrays.
@@ -722,8 +728,10 @@ class Trainer(Layer):
             outputs = self._function_of("predict")([(x,)])
         return tree.map_structure(lambda t: t.cpu().numpy(), outputs)
 
-    def _one_batch(self, caller: str, x: Any, y: Any, sample_weight: Any) -> Any:
-        batches = self._batches(caller, "training", x, y, sample_weight, steps=1)
+    def _one_batch(
+        self, caller: str, use: str, x: Any, y: Any, sample_weight: Any
+    ) -> Any:
+        batches = self._batches(caller, use, x, y, sample_weight, steps=1)
         self._prepare(caller, Pass(batches))
         return batches.whole()
 
@@ -738,7 +746,7 @@ class Trainer(Layer):
         sample_weight: Any,
         batch_size: int | None = None,
         steps: int | None = None,
-        shuffle: bool = False,
+        shuffle: bool | str = False,
         epoch: int = 0,
     ) -> Batches:
         """Return the data as batches, of which there are some, and not without end."""
@@ -750,7 +758,7 @@ class Trainer(Layer):
             sample_weight,
             device=self._device(),
             batch_size=batch_size,
-            shuffle=bool(shuffle),
+            shuffle=shuffle,
             epoch=epoch,
             caller=caller,
         )
@@ -920,44 +928,30 @@ def _num_samples(x: Any) -> int:
     return next((len(t) for t in tree.flatten(x) if isinstance(t, Tensor)), 1)
 
 
-def _warn_if_nan(logs: Mapping[str, Any], epoch: int) -> bool:
+def _warn_if_nan(logs: Mapping[str, Any], epoch: int, told: set[str]) -> None:
+    """Warn of each loss the first time that it is not finite."""
     names = [k for k, v in logs.items() if "loss" in k and isinstance(v, float)]
     wrong = [k for k in names if not math.isfinite(logs[k])]
-    if not wrong:
-        return False
+    if told.issuperset(wrong):
+        return
+    told.update(wrong)
     warnings.warn(
         f"In epoch {epoch + 1} {', '.join(wrong)} is {logs[wrong[0]]}. Lower the "
         "learning rate, look for NaN in the data, or stop early with the "
         "TerminateOnNaN callback.",
         stacklevel=3,
     )
-    return True
 
 
-def _due(validation_freq: Any) -> Callable[[int], bool]:
+def _due(frequency: int | list[int]) -> Callable[[int], bool]:
     """Return whether an epoch ends with a validation: each so many, or those listed."""
-    if isinstance(validation_freq, Iterable) and not isinstance(validation_freq, str):
-        listed = [
-            count("fit", f"validation_freq[{i}]", epoch)
-            for i, epoch in enumerate(validation_freq)
-        ]
-        return lambda epoch: epoch + 1 in listed
-    every = count("fit", "validation_freq", validation_freq)
-    return lambda epoch: (epoch + 1) % every == 0
+    if isinstance(frequency, list):
+        return lambda epoch: epoch + 1 in frequency
+    return lambda epoch: (epoch + 1) % frequency == 0
 
 
-def _counts(caller: str, **arguments: Any) -> list[int | None]:
-    """Return arguments that count something and may be left out, checked."""
-    return [
-        None if value is None else count(caller, name, value)
-        for name, value in arguments.items()
-    ]
-
-
-def _planned_epochs(first: Any, end: Any) -> range:
+def _planned_epochs(first: int, end: int) -> range:
     """Return the epochs to train, of which a limit may leave out the last ones."""
-    first = count("fit", "initial_epoch", first, least=0)
-    end = count("fit", "epochs", end, least=0)
     limit = config.max_epochs()
     if limit is None or end <= limit:
         return range(first, end)

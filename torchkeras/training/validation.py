@@ -11,7 +11,7 @@ from torchkeras import losses
 from torchkeras._core import tree
 from torchkeras._core.symbolic import symbolic_leaves
 from torchkeras.layers.core import Embedding
-from torchkeras.training.arrays import Batch
+from torchkeras.training.arrays import Batch, unpack_x_y_sample_weight
 from torchkeras.training.objective import CompiledLoss, get_loss
 from torchkeras.training.outputs import LOSS, TARGETS
 
@@ -35,6 +35,20 @@ def check_keys(owner: str, expected: list[str], x: Any) -> None:
         )
     if extra := sorted(set(x) - set(expected)):
         warnings.warn(f"{owner} does not use the inputs {extra}.", stacklevel=5)
+
+
+def unpack_validation_data(data: Any) -> Batch:
+    """Return ``(x, y, sample_weight)`` of arrays, or batches as `x` alone.
+
+    Raises:
+        ValueError: for a tuple or list of another length.
+    """
+    if isinstance(data, (tuple, list)) and not 1 <= len(data) <= 3:
+        raise ValueError(
+            "fit: `validation_data` must be (x, y), (x, y, sample_weight) or batches, "
+            f"got a {type(data).__name__} of {len(data)} elements."
+        )
+    return unpack_x_y_sample_weight(data)
 
 
 def check_alike(first: Batch, held_out: Batch) -> None:
