@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from torchkeras._core import torch_private
+from torchkeras.layers._checks import is_noted
 from torchkeras.layers.layer import Layer
 from torchkeras.training.logs import Logs, LossTracker
 from torchkeras.training.objective import CompiledLoss, CompiledMetrics
@@ -48,8 +49,51 @@ class Eager:
         """Compute them for a batch."""
         y_pred = model(x)
         loss = model.compute_loss(x, y, y_pred, sample_weight, **self.mode)
-        model.optimizer.scale_loss(loss).backward()
+        scaled = model.optimizer.scale_loss(loss)
+        try:
+            scaled.backward()
+        except torch.OutOfMemoryError as error:
+            if not is_noted(error):
+                error.add_note(_where_backward_ended(model))
+            raise
         return y_pred, loss
+
+
+def _where_backward_ended(model: Any) -> str:
+    """Say in which layers a backward pass can have ended, as far as gradients show it.
+
+    It goes from the last layer to the first, and the gradients of a layer's weights are
+    there before those of its inputs. Layers without weights leave no trace.
+    """
+    reached: list[Layer] = []
+    through: Layer | None = None
+    for layer in _innermost_layers(model):
+        own = [p for p in layer.parameters() if p.requires_grad]
+        if own and all(p.grad is not None for p in own):
+            through = layer
+            break
+        if own:
+            reached = []
+        reached.append(layer)
+    names = " or ".join(map(_named, reached[:-6:-1]))
+    if through is not None:
+        after = f"{_named(through)} after the gradients of its weights"
+        names = f"{names}, or {after}" if names else after
+    return f"Raised in the backward pass, by layer {names or 'unknown'}."
+
+
+def _named(layer: Layer) -> str:
+    return f"'{layer.name}' ({type(layer).__name__})"
+
+
+def _innermost_layers(model: Any) -> list[Layer]:
+    """Return the layers that hold no others, in their order."""
+    layers = [m for m in model.modules() if isinstance(m, Layer) and m is not model]
+    return [
+        layer
+        for layer in layers
+        if not any(isinstance(m, Layer) and m is not layer for m in layer.modules())
+    ]
 
 
 class WithoutGradients(Eager):

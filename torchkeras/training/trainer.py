@@ -215,15 +215,22 @@ class Trainer(Layer):
         compiled = self._compiled or self._require_compiled("train_step")
         x, y, sample_weight = unpack_x_y_sample_weight(data)
         gradients = compiled.gradients or self._first_gradients(x)
-        y_pred, loss = gradients(self, x, y, sample_weight)
-        compiled.tracker.update_state(loss, _num_samples(x))
-        if compiled.guards_loss and not torch.isfinite(loss):
-            self.stop_training = True  # before the update, so weights stay finite
-        elif compiled.trains:
-            self.optimizer.step()
-            for weight in compiled.constrained:
-                weight.assign(weight.constraint(weight.value.detach()))
-        self.optimizer.zero_grad()
+        try:
+            y_pred, loss = gradients(self, x, y, sample_weight)
+            compiled.tracker.update_state(loss, _num_samples(x))
+            if compiled.guards_loss and not torch.isfinite(loss):
+                self.stop_training = True  # before the update, so weights stay finite
+            elif compiled.trains:
+                self.optimizer.step()
+                for weight in compiled.constrained:
+                    weight.assign(weight.constraint(weight.value.detach()))
+        except torch.OutOfMemoryError as error:
+            error.add_note(
+                f"The batch has {_num_samples(x)} samples: use a smaller `batch_size`."
+            )
+            raise
+        finally:
+            self.optimizer.zero_grad()  # a later step must not add to these gradients
         return self.compute_metrics(x, y, y_pred, sample_weight)
 
     def _first_gradients(self, x: Any) -> Any:
