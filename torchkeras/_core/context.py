@@ -49,6 +49,8 @@ class Context(threading.local):
         self.limits: Any = None
         #: What is left of the bytes that the load under way may take, None outside.
         self.budget: Any = None
+        #: Whether weights are made without values, which those of a file will replace.
+        self.unfilled = False
         #: The device of ``config.device``, None outside of it.
         self.device: torch.device | None = None
 

@@ -130,6 +130,16 @@ class Budget:
         self.check(what, size)
         self._left -= size
 
+    @contextlib.contextmanager
+    def at_most(self, size: int) -> Generator[None]:
+        """Let no more than so many bytes be spent within this context."""
+        held = max(self._left - size, 0)
+        self._left -= held
+        try:
+            yield
+        finally:
+            self._left += held
+
     def check(self, what: str, size: int) -> None:
         """Refuse bytes that are not left, without taking them off."""
         if size > self._left:

@@ -7,11 +7,12 @@ layout Keras gives them: ``(in, out)`` for a kernel that torch keeps as ``(out, 
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import Any, ClassVar
 
 import numpy as np
@@ -20,6 +21,7 @@ from torch import Tensor, nn
 
 from torchkeras._core import limits, torch_private
 from torchkeras._core.config import default_device
+from torchkeras._core.context import context
 from torchkeras._core.dtypes import standardize_dtype, to_torch_dtype
 from torchkeras._core.errors import invalid_argument, one_of
 from torchkeras._core.naming import auto_name
@@ -206,6 +208,16 @@ _AGGREGATIONS = (None, "none", "mean", "sum", "only_first_replica")
 _SYNCHRONIZATIONS = (None, "none", "on_read", "on_write", "auto")
 
 
+@contextlib.contextmanager
+def unfilled() -> Generator[None]:
+    """Make weights without values within this context: all of them are loaded next."""
+    before, context.unfilled = context.unfilled, True
+    try:
+        yield
+    finally:
+        context.unfilled = before
+
+
 def _initial_value(initializer: Any, shape: Any, dtype: DType) -> Tensor:
     if isinstance(initializer, str):
         initializer = family("keras.initializers").get(initializer)
@@ -217,6 +229,9 @@ def _initial_value(initializer: Any, shape: Any, dtype: DType) -> Tensor:
             )
         dtype = standardize_dtype(dtype)
         limits.spend("a weight", shape, to_torch_dtype(dtype))
+        if context.unfilled:
+            target = to_torch_dtype(dtype)
+            return torch.empty(tuple(shape), dtype=target, device=default_device())
         value = torch.as_tensor(initializer(tuple(shape), dtype=dtype)).detach()
         # A copy: the function may have returned a tensor that the user goes on using.
         return value.to(default_device(), to_torch_dtype(dtype), copy=True)

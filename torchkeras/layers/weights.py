@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from torchkeras import constraints, initializers, regularizers
 from torchkeras._core import dtypes, torch_private
+from torchkeras._core.context import context
 from torchkeras._core.tracking import ContainedModules
 from torchkeras._core.variable import IDENTITY, Layout, Variable, WeightView
 from torchkeras.layers._state import LayerState, layers_in
@@ -112,8 +113,9 @@ def view_of(
         getattr(layer, f"{options}_initializer") if initializer is None else initializer
     )
     view.declared_trainable = view.trainable
-    with torch.no_grad():
-        view.assign(initialize(view.shape, dtype=view.dtype))
+    if not context.unfilled:
+        with torch.no_grad():
+            view.assign(initialize(view.shape, dtype=view.dtype))
     return view
 
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import itertools
+import math
 import warnings
 from collections.abc import Collection, Generator, Mapping
 from typing import Any
 
 import torch
 
-from torchkeras._core import sharing, torch_modules
+from torchkeras._core import limits, sharing, torch_modules
+from torchkeras._core.context import context
 from torchkeras._core.errors import CorruptFileError, UnsafeFileError
 from torchkeras._core.naming import looks_automatic
 from torchkeras._core.registry import (
@@ -20,6 +22,7 @@ from torchkeras._core.registry import (
     family_of,
     find_class,
 )
+from torchkeras._core.variable import unfilled
 from torchkeras.saving import legacy_arrays, legacy_names, optimizer_state, slots
 from torchkeras.saving.entries import Entry
 from torchkeras.saving.model_file import ModelFile
@@ -277,8 +280,8 @@ def _restore_optimizer(file: ModelFile, model: Any, state: Any, found: Match) ->
 def make_model(file: ModelFile, custom_objects: Mapping[str, Any] | None) -> Any:
     """Make the model of a file, with its weights.
 
-    It is made on the `meta` device first, where weights take no memory, and its shapes
-    are compared with the file's: so a file cannot ask for more than it holds.
+    What its weights take is bounded by the file's, and their shapes are compared with
+    the file's before a value is read.
 
     Raises:
         CorruptFileError: when its parts do not fit together.
@@ -290,12 +293,21 @@ def make_model(file: ModelFile, custom_objects: Mapping[str, Any] | None) -> Any
             "the file to its `load_weights`."
         )
     with custom_object_scope(custom_objects or {}):
-        if _is_built_in(file.config):
-            with torch.device("meta"):
-                _checked_match(file, _from_config(file, file.config))
-        model = _from_config(file, file.config)
+        # A class of the user's own may compute with the first values.
+        blank = unfilled() if _is_built_in(file.config) else contextlib.nullcontext()
+        with blank, _no_more_than(file):
+            model = _from_config(file, file.config)
     load_into(file, model, _checked_match(file, model))
     return model
+
+
+def _no_more_than(file: ModelFile) -> contextlib.AbstractContextManager[None]:
+    """Bound what is made by what the file holds, which may be in a narrower dtype."""
+    groups = itertools.chain.from_iterable(entries for _, entries in file.groups)
+    entries = itertools.chain(file.entries.values(), groups)
+    stored = sum(math.prod(entry.shape) for entry in entries)
+    widest = torch.float64.itemsize
+    return context.budget.at_most(limits.active().unchecked_bytes + widest * stored)
 
 
 def _checked_match(file: ModelFile, model: Any) -> Match:
@@ -311,7 +323,7 @@ def _checked_match(file: ModelFile, model: Any) -> Match:
 def _is_built_in(config: Any) -> bool:
     """Say whether a config names no class of the user's own.
 
-    Such a class may do in its constructor what `meta` tensors cannot.
+    Such a class may compute with the first values of its weights.
     """
     if isinstance(config, list):
         return all(_is_built_in(item) for item in config)
