@@ -97,6 +97,38 @@ def test_gradients_may_be_handed_over_in_any_memory_format(name):
     assert_equal(params, others)
 
 
+@pytest.mark.parametrize("options", [{}, {"weight_decay": 0.1}], ids=str)
+@pytest.mark.parametrize("name", NAMED)
+def test_the_torch_class_is_the_one_that_the_docstring_names(name, options):
+    cls = getattr(optimizers, name)
+    named = re.search(r"`torch\.optim\.(\w+)`", (cls.__doc__ or "").split("\n\n")[0])
+    optimizer = cls(0.1, **options)
+    optimizer.build(parameters())
+    made = type(optimizer.torch)
+    if named is None:
+        assert made.__module__.startswith("torchkeras.")
+    elif name == "Adam" and options:
+        assert made is torch.optim.AdamW  # Keras's decay is decoupled
+    else:
+        assert made is getattr(torch.optim, named[1])
+
+
+@pytest.mark.parametrize("name", [name for name in NAMED if name != "Ftrl"])
+def test_a_weight_spared_from_decay_stays_where_it_is_without_a_gradient(name):
+    spared, decayed = parameters((3, 3), (3, 3))
+    before = spared.detach().clone(), decayed.detach().clone()
+    options = {"weight_decay": 0.5}
+    if name == "Muon":
+        options["adam_weight_decay"] = 0.5
+    optimizer = getattr(optimizers, name)(0.1, **options)
+    optimizer.exclude_from_weight_decay([spared])
+    optimizer.build([spared, decayed])
+    for _ in range(2):
+        optimizer.step([torch.zeros(3, 3), torch.zeros(3, 3)])
+    torch.testing.assert_close(spared.detach(), before[0])
+    assert (decayed.detach().abs() < before[1].abs()).all()
+
+
 def test_a_hook_or_a_torch_scheduler_sees_every_step():
     params = parameters()
     optimizer = optimizers.Adam(0.1)

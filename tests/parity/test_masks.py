@@ -273,6 +273,27 @@ def test_words_in_sentences(kind):
     torch.testing.assert_close(run(wide), expected)
 
 
+@pytest.mark.parametrize("supports", [None, False, True])
+def test_a_layer_of_ones_own_passes_masks_on_where_it_says_so(supports):
+    class Doubled(layers.Layer):
+        def __init__(self):
+            super().__init__()
+            if supports is not None:
+                self.supports_masking = supports
+
+        def call(self, inputs):
+            return inputs * 2
+
+    x, mask = torch.randn(2, 5, 4), torch.arange(5) < torch.tensor([[5], [2]])
+    x._keras_mask = mask  # pyright: ignore
+    layer = Doubled()
+    if supports:
+        assert getattr(layer(x), "_keras_mask", None) is mask
+        return
+    with pytest.warns(UserWarning, match="does not support masking: the mask ends"):
+        assert getattr(layer(x), "_keras_mask", None) is None
+
+
 def test_a_model_takes_the_mask_of_a_call():
     x, mask = torch.randn(2, 5, 4), np.arange(5) < np.array([[5], [2]])
     words = Input((None, 4))

@@ -105,6 +105,54 @@ def test_keras_2(as_list, tmp_path):
     model.fit(x, random(2, 3), verbose=0)
 
 
+@pytest.mark.parametrize("outputs", ["sum", "both"])
+def test_the_calls_of_a_functional_model_of_keras_2(outputs):
+    """A call is a list of ``[layer, call, output, keyword arguments]``."""
+    shape = [None, 4]
+    dense = {**KERAS_2_DENSE["config"], "units": 4}
+    del dense["batch_input_shape"]
+    first, twice = ["first", 0, 0, {}], [["dense_1", 0, 0, {}], ["dense_1", 1, 0, {}]]
+    config = {
+        "name": "model_1",
+        "layers": [
+            *(
+                {
+                    "class_name": "InputLayer",
+                    "name": name,
+                    "config": {"batch_input_shape": shape, "name": name},
+                    "inbound_nodes": [],
+                }
+                for name in ("first", "second")
+            ),
+            {
+                "class_name": "Dense",
+                "name": "dense_1",
+                "config": dense,
+                "inbound_nodes": [[first], [["second", 0, 0, {}]]],
+            },
+            {
+                "class_name": "Add",
+                "name": "add_1",
+                "config": {"name": "add_1", "trainable": True},
+                "inbound_nodes": [twice],
+            },
+        ],
+        "input_layers": [["first", 0, 0], ["second", 0, 0]],
+        "output_layers": [["add_1", 0, 0]],
+    }
+    if outputs == "both":
+        config["output_layers"] = [each[:3] for each in twice]
+    model = models.Model.from_config(config)
+    kernel, bias = random(4, 4), random(4)
+    model.set_weights([kernel, bias])
+    x = [random(2, 4), random(2, 4)]
+    expected = [np.maximum(each @ kernel + bias, 0) for each in x]
+    made = model.predict(x, verbose=0)
+    wanted = expected if outputs == "both" else [sum(expected)]
+    for own, other in zip(made if outputs == "both" else [made], wanted, strict=True):
+        np.testing.assert_allclose(own, other, rtol=1e-5)
+
+
 def test_tensorflow_2(tmp_path):
     stack = [
         {

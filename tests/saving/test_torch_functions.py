@@ -297,6 +297,23 @@ def test_operators(dtype, tmp_path):
     assert_same(load_model(tmp_path / "model.safetensors")(x), model(x), rtol=2e-7)
 
 
+BITWISE = {"and_": "And", "or_": "Or", "xor": "Xor", "invert": "Not"}
+
+
+@pytest.mark.parametrize("name", BITWISE)
+@pytest.mark.parametrize("dtype", ["int32", "bool"])
+def test_operators_on_bits_have_the_names_of_keras(dtype, name, tmp_path):
+    inputs, function = Input((4,), dtype=dtype), getattr(operator, name)
+    x = torch.randint(0, 2, (2, 4)).to(getattr(torch, dtype))
+    others = () if name == "invert" else (ops.flip(inputs, 1),)
+    model = Model(inputs, function(inputs, *others))
+    kind = "Logical" if dtype == "bool" else "Bitwise"
+    used = [layer["class_name"] for layer in model.get_config()["layers"]]
+    assert kind + BITWISE[name] in used
+    model.save(tmp_path / "model.keras")
+    assert_same(load_model(tmp_path / "model.keras")(x), model(x))
+
+
 def test_every_operator_has_a_name():
     assert set(OPERATORS) <= set(BY_NAME.values())
 

@@ -690,6 +690,17 @@ def test_verbosity_in_a_terminal(verbose, monkeypatch):
     assert ("━" in printed) == (verbose in (1, "auto"))
 
 
+def test_a_bar_that_nothing_has_begun_prints_nothing(capsys):
+    logger = ProgbarLogger()
+    logger.set_params({"epochs": 1, "steps": 1})
+    logger.on_train_batch_end(0, {"loss": 0.5})
+    logger.on_epoch_end(0, {"loss": 0.5})
+    assert capsys.readouterr().out == ""
+    logger.on_epoch_begin(0)
+    logger.on_epoch_end(0, {"loss": 0.5})
+    assert "loss: 0.5" in capsys.readouterr().out
+
+
 def test_an_unknown_number_of_steps_is_known_after_an_epoch(monkeypatch):
     monkeypatch.setattr(sys, "stdout", out := Terminal())
     monkeypatch.setattr(progress_module, "_INTERVAL", 0.0)

@@ -51,6 +51,37 @@ def test_a_metric_of_a_model_is_that_of_all_rows(name, read, argument) -> None:
         np.testing.assert_allclose(value, expected.result(), rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("metrics", "weighted"),
+    [
+        (["mae", "mae"], None),
+        (["mae", "mae", "mae"], None),
+        (["mae", "mse"], ["mae"]),
+        (["mae", "mae"], ["mae", "mae"]),
+        (None, ["mae", "mae"]),
+    ],
+    ids=str,
+)
+def test_metrics_of_one_name_are_told_apart_as_in_keras(metrics, weighted) -> None:
+    x, y = np.ones((4, 2), "float32"), np.zeros((4, 2), "float32")
+    results = []
+    for kind, identity in (
+        (Sequential, layers.Identity),
+        (keras.Sequential, keras.layers.Identity),
+    ):
+        model: Any = kind([identity()])
+        model.compile("sgd", "mse", metrics=metrics, weighted_metrics=weighted)
+        results.append(
+            model.evaluate(
+                x, y, sample_weight=np.arange(4.0), verbose=0, return_dict=True
+            )
+        )
+    ours, theirs = results
+    assert list(ours) == list(theirs)
+    given = len(metrics or ()) + len(weighted or ())
+    assert given <= len(ours) - 1 or metrics is None  # Keras leaves that one out too
+
+
 # Masks, beside Keras
 
 DRAW = np.random.default_rng(0)
