@@ -79,6 +79,24 @@ def test_a_weight_takes_the_place_of_what_stood_there(early: Any) -> None:
     assert list(layer.state_dict()) == ["kernel", "steps"]
 
 
+def test_a_weight_that_is_shown_is_returned_and_an_attribute() -> None:
+    class Shown(layers.Layer):
+        def __init__(self, kernel_initializer: Any = "ones") -> None:
+            super().__init__()
+            self.keep_weight_options(locals(), "kernel")
+
+        def build(self, input_shape: Any) -> None:
+            self.inner = torch.nn.Linear(input_shape[-1], 2)
+            self.seen = self.show_weight("kernel", self.inner, "weight")
+
+    layer = Shown()
+    layer.build((None, 3))
+    assert layer.seen is layer.kernel
+    assert layer.kernel in layer.weights
+    assert layer.kernel.path == f"{layer.name}/kernel"
+    assert (layer.inner.weight == 1).all()
+
+
 def test_add_weight_in_the_order_of_keras_2() -> None:
     layer = layers.Layer()
     named = layer.add_weight("kernel", shape=(3,), initializer="ones")

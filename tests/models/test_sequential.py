@@ -282,6 +282,20 @@ def test_summary_counts_the_optimizer_as_keras_does(optimizer) -> None:
     assert totals(torchkeras) == totals(keras)
 
 
+@pytest.mark.parametrize(
+    ("units", "size"),
+    [(1, "8.00 B"), (2**8, "2.00 KB"), (2**27, "1.00 GB"), (2**48, "2048.00 TB")],
+)
+def test_summary_gives_sizes_in_a_unit_that_fits(units, size) -> None:
+    with torch.device("meta"):  # without the memory
+        model = Sequential([layers.Input((1,)), layers.Dense(units)])
+    lines: list[str] = []
+    model.summary(print_fn=lines.append)
+    shown = "\n".join(lines).splitlines()
+    (total,) = [line for line in shown if line.startswith(" Total params")]
+    assert total == f" Total params: {2 * units:,} ({size})"
+
+
 def test_summary_breaks_long_names_at_spaces() -> None:
     model = Sequential([layers.Input((4,)), layers.BatchNormalization(name="n" * 24)])
     lines: list[str] = []

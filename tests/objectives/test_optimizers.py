@@ -382,6 +382,31 @@ def test_torchs_own_state_dict_goes_in_and_out():
     assert optimizer.iterations == 3
 
 
+@pytest.mark.parametrize("name", NAMED)
+def test_a_state_loaded_before_the_first_step_is_whole(name):
+    """It has what a step makes, and no more: the next step makes nothing anew."""
+    params = parameters()
+    first, second = (getattr(optimizers, name)(0.1) for _ in range(2))
+    train(first, params, 1)
+    second.build(others := parameters())
+    second.load_state_from_keras(others, first.state_for_keras())
+    for parameter, other in zip(params, others, strict=True):
+        made, loaded = first.torch.state[parameter], second.torch.state[other]
+        assert made.keys() == loaded.keys()
+        for key in made:
+            torch.testing.assert_close(loaded[key], made[key])
+
+
+def test_a_weight_of_zeros_moves_by_the_rate_of_lamb():
+    """Its length says nothing of how far to go."""
+    weight = nn.Parameter(torch.zeros(2, 2))
+    optimizer = optimizers.Lamb(0.1)
+    optimizer.build([weight])
+    optimizer.step([torch.tensor([[1.0, -2.0], [3.0, -4.0]])])
+    expected = torch.tensor([[-0.1, 0.1], [-0.1, 0.1]])
+    torch.testing.assert_close(weight.detach(), expected, rtol=1e-3, atol=0)
+
+
 def test_a_state_that_does_not_fit_changes_nothing():
     params = parameters()
     optimizer = optimizers.Adam(0.01)

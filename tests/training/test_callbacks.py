@@ -21,6 +21,7 @@ import torch
 import torchmetrics
 from torch import nn
 
+from torchkeras import callbacks as callbacks_module
 from torchkeras.callbacks import (
     Callback,
     CallbackList,
@@ -281,8 +282,10 @@ def test_a_function_for_no_event_is_refused():
     ],
 )
 def test_illegal_arguments_are_refused_at_construction(make, error, match):
-    with pytest.raises(error, match=match):
+    with pytest.raises(error, match=match) as refusal:
         make()
+    owner = str(refusal.value).partition(":")[0]
+    assert issubclass(getattr(callbacks_module, owner), Callback)
 
 
 @pytest.mark.parametrize(
