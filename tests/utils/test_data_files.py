@@ -1,6 +1,7 @@
 """`get_file`: whole and checked files only, and archives that stay in their folder."""
 
 import bz2
+import contextlib
 import gzip
 import hashlib
 import http.server
@@ -12,7 +13,7 @@ import stat
 import tarfile
 import threading
 import zipfile
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 import pytest
@@ -42,15 +43,21 @@ class Handler(http.server.BaseHTTPRequestHandler):
         pass
 
 
-@pytest.fixture(scope="module")
-def site():
-    server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
+@contextlib.contextmanager
+def served(handler):
+    server = http.server.HTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
     thread.join()
     server.server_close()
+
+
+@pytest.fixture(scope="module")
+def site():
+    with served(Handler) as address:
+        yield address
 
 
 @pytest.fixture
@@ -166,6 +173,131 @@ def test_bad_arguments_are_refused(cache):
         get_file("a", "http://h/a", cache_dir=cache, hash_algorithm="sha1")
     with pytest.raises(OSError, match="cannot download not a url"):
         get_file("a", "not a url", cache_dir=cache)
+
+
+# Downloads that break off
+
+LONG = bytes(range(256)) * 40_000
+LONG_SHA256 = hashlib.sha256(LONG).hexdigest()
+
+
+class BreakingHandler(http.server.BaseHTTPRequestHandler):
+    """Serves `LONG`, at first less of it than promised, then parts of it."""
+
+    asked: ClassVar[list[str | None]] = []
+    breaks = 0
+    version: ClassVar[dict[str, str]] = {}
+    parts = True
+
+    def do_GET(self):
+        cls = type(self)
+        wanted = self.headers["Range"]
+        cls.asked.append(wanted)
+        begin = int(wanted[6:-1]) if wanted and cls.parts else 0
+        if self.headers["If-Range"] not in (None, *cls.version.values()):
+            begin = 0
+        self.send_response(206 if begin else 200)
+        self.send_header("Content-Length", str(len(LONG) - begin))
+        for header in cls.version.items():
+            self.send_header(*header)
+        self.end_headers()
+        end = len(LONG)
+        if cls.breaks:
+            cls.breaks -= 1
+            end = (begin + len(LONG)) // 2
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            self.wfile.write(LONG[begin:end])
+
+    def log_message(self, format, *args):
+        pass
+
+
+@pytest.fixture
+def breaking():
+    class Handler(BreakingHandler):
+        asked: ClassVar[list[str | None]] = []
+
+    with served(Handler) as address:
+        yield f"{address}/long.bin", Handler
+
+
+def parts_in(cache):
+    return list((cache / "datasets").glob(".*.part"))
+
+
+@pytest.mark.parametrize(
+    ("version", "given"),
+    [
+        ({"ETag": '"one"'}, {}),
+        ({"Last-Modified": "Wed, 21 Oct 2015 07:28:00 GMT"}, {}),
+        ({}, {"file_hash": LONG_SHA256}),
+        ({"ETag": 'W/"weak"'}, {"file_hash": LONG_SHA256}),
+    ],
+    ids=["tag", "date", "hash", "weak tag and hash"],
+)
+def test_a_broken_download_is_gone_on_with(breaking, cache, version, given):
+    origin, handler = breaking
+    handler.version, handler.breaks = version, 3  # of four requests
+    for _ in range(2):
+        with pytest.raises(OSError, match=rf"got \d+ of {len(LONG)} bytes"):
+            get_file(origin=origin, cache_dir=cache, **given)
+        assert len(parts_in(cache)) == 1
+        assert not (cache / "datasets" / "long.bin").exists()
+    path = get_file(origin=origin, cache_dir=cache, **given)
+    with open(path, "rb") as file:
+        assert file.read() == LONG
+    assert parts_in(cache) == []
+    half, rest = len(LONG) // 2, len(LONG) * 3 // 4
+    assert [a for a in handler.asked if a] == [f"bytes={half}-", f"bytes={rest}-"]
+
+
+def test_another_version_is_not_gone_on_with(breaking, cache):
+    origin, handler = breaking
+    handler.version, handler.breaks = {"ETag": '"one"'}, 1
+    with pytest.raises(OSError, match=r"got \d+ of"):
+        get_file(origin=origin, cache_dir=cache)
+    handler.version = {"ETag": '"two"'}
+    path = get_file(origin=origin, cache_dir=cache)
+    with open(path, "rb") as file:
+        assert file.read() == LONG
+    assert handler.asked == [None, None]
+
+
+def test_a_server_without_parts_sends_all_again(breaking, cache):
+    origin, handler = breaking
+    handler.version, handler.breaks, handler.parts = {"ETag": '"one"'}, 1, False
+    with pytest.raises(OSError, match=r"got \d+ of"):
+        get_file(origin=origin, cache_dir=cache)
+    path = get_file(origin=origin, cache_dir=cache, file_hash=LONG_SHA256)
+    with open(path, "rb") as file:
+        assert file.read() == LONG
+    assert parts_in(cache) == []
+
+
+def test_what_cannot_be_told_apart_is_not_kept(breaking, cache):
+    origin, handler = breaking
+    handler.breaks = 1
+    with pytest.raises(OSError, match=r"got \d+ of"):
+        get_file(origin=origin, cache_dir=cache)
+    assert parts_in(cache) == []
+
+
+def test_a_wrong_part_is_not_kept(breaking, cache):
+    origin, handler = breaking
+    handler.breaks = 1
+    with pytest.raises(OSError, match=r"got \d+ of"):
+        get_file(origin=origin, cache_dir=cache, file_hash=LONG_SHA256)
+    (part,) = parts_in(cache)
+    part.write_bytes(b"?" + part.read_bytes()[1:])
+    with pytest.raises(ValueError, match="is not the expected file: its sha256"):
+        get_file(origin=origin, cache_dir=cache, file_hash=LONG_SHA256)
+    assert parts_in(cache) == []
+    get_file(origin=origin, cache_dir=cache, file_hash=LONG_SHA256)
+
+
+def test_a_failed_download_tells_the_hash(site, cache):
+    with pytest.raises(OSError, match=rf"put the file at .*\(its md5 is {MD5}\)"):
+        get_file("a", f"{site}/missing", cache_dir=cache, md5_hash=MD5)
 
 
 # Archives

@@ -3,9 +3,29 @@
 from typing import TYPE_CHECKING
 
 from torchkeras._core.missing import explain_missing
-from torchkeras.datasets import digits, fashion_mnist, mnist
+from torchkeras.datasets import (
+    boston_housing,
+    california_housing,
+    cifar10,
+    cifar100,
+    digits,
+    fashion_mnist,
+    imdb,
+    mnist,
+    reuters,
+)
 
-__all__ = ["digits", "fashion_mnist", "mnist"]
+__all__ = [
+    "boston_housing",
+    "california_housing",
+    "cifar10",
+    "cifar100",
+    "digits",
+    "fashion_mnist",
+    "imdb",
+    "mnist",
+    "reuters",
+]
 
 if not TYPE_CHECKING:
     __getattr__ = explain_missing(__name__)

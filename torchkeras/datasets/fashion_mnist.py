@@ -12,11 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from torchkeras._core.errors import CorruptFileError
-from torchkeras.utils.data_files import get_file
+from torchkeras.datasets._files import fetch
 
 Split = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 
-_ORIGIN = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/"
 _FOLDER = "datasets/fashion-mnist"
 _TYPE_UINT8 = 8
 
@@ -43,13 +42,13 @@ def load_data() -> tuple[Split, Split]:
 
 
 def _load_split(prefix: str, count: int) -> Split:
-    images = _fetch(f"{prefix}-images-idx3-ubyte.gz")
     labels = _fetch(f"{prefix}-labels-idx1-ubyte.gz")
+    images = _fetch(f"{prefix}-images-idx3-ubyte.gz")
     return read_idx(images, (count, 28, 28)), read_idx(labels, (count,))
 
 
 def _fetch(name: str) -> Path:
-    return Path(get_file(name, origin=_ORIGIN + name, cache_subdir=_FOLDER))
+    return fetch(name, name, folder=_FOLDER)
 
 
 def read_idx(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:

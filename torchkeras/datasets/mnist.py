@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from torchkeras.utils.data_files import get_file
+from torchkeras.datasets._files import fetch
+from torchkeras.datasets._plain_pickle import read_npz
 
 Split = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 
-_ORIGIN = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/mnist.npz"
 _SHA256 = "731c5ac602752760c8e48fbffcf8c3b850d9dc2a2aedcf2cc48468fc17b673d1"
 
 
@@ -31,8 +31,10 @@ def load_data(path: str = "mnist.npz") -> tuple[Split, Split]:
 
     Raises:
         OSError: when the file is neither in the cache nor to be had.
+        CorruptFileError: when the file is damaged.
     """
-    file = get_file(path, origin=_ORIGIN, file_hash=_SHA256)
-    with np.load(file, allow_pickle=False) as arrays:
-        train = arrays["x_train"], arrays["y_train"]
-        return train, (arrays["x_test"], arrays["y_test"])
+    file = fetch(path, "mnist.npz", _SHA256)
+    x_train, y_train, x_test, y_test = read_npz(
+        file, ("x_train", "y_train", "x_test", "y_test")
+    )
+    return (x_train, y_train), (x_test, y_test)

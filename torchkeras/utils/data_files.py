@@ -1,11 +1,15 @@
-"""Data files: downloaded once, checked, and unpacked without trusting them."""
+"""Data files: downloaded once, checked, and unpacked without trusting them.
+
+The package ``pooch`` would add three dependencies, goes on with no broken download, and
+leaves archives to Python's unpackers, which bound neither sizes nor links.
+"""
 
 from __future__ import annotations
 
 import bz2
-import contextlib
 import gzip
 import hashlib
+import http.client
 import io
 import lzma
 import os
@@ -18,7 +22,8 @@ import urllib.parse
 import urllib.request
 import zipfile
 import zlib
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
@@ -70,7 +75,8 @@ def get_file(
 ) -> str:
     """Return the path of a file in the cache, downloading it where it is missing.
 
-    The file arrives under its name whole and with the right hash, or not at all.
+    The file arrives under its name whole and with the right hash, or not at all; a
+    download that broke off is gone on with by the next call, where the server can.
     Archives hold plain files and folders only: one with links, devices or names that
     lead out of the folder is refused.
 
@@ -108,9 +114,9 @@ def get_file(
         raise ValueError("get_file: `origin` is missing. Pass the URL of the file.")
     if md5_hash is not None and file_hash is None:
         file_hash, hash_algorithm = md5_hash, "md5"
-    check = _hash_check(file_hash, hash_algorithm)
+    check = _Check(file_hash, hash_algorithm)
     name = _plain_name(origin, None if fname is None else os.fspath(fname))
-    folder = _cache_home(cache_dir) / cache_subdir
+    folder = cache_home(cache_dir) / cache_subdir
     folder.mkdir(parents=True, exist_ok=True)
     if not (extract or untar):
         path = folder / name
@@ -125,7 +131,7 @@ def get_file(
 # Names and places
 
 
-def _cache_home(cache_dir: str | os.PathLike[str] | None) -> Path:
+def cache_home(cache_dir: str | os.PathLike[str] | None = None) -> Path:
     """Return the cache folder: the argument, else what Keras takes."""
     home = cache_dir or os.environ.get("KERAS_HOME") or Path("~", ".keras")
     return Path(home).expanduser()
@@ -162,82 +168,145 @@ def _formats(archive_format: str | list[str] | None) -> list[str]:
 # Downloads
 
 
-def _hash_check(file_hash: str | None, algorithm: str) -> Callable[[Path], str]:
-    """Return a function that says what is wrong with a file's hash, or ``""``."""
-    legal = ("auto", "sha256", "md5")
-    algorithm = one_of("get_file", "hash_algorithm", algorithm, legal)
-    if file_hash is None:
-        return lambda path: ""
-    if algorithm == "auto":
-        algorithm = "sha256" if len(file_hash) == 64 else "md5"
-    expected = file_hash.lower()
+class _Check:
+    """The hash that a file is to have.
 
-    def check(path: Path) -> str:
+    Args:
+        file_hash: in hexadecimal digits; None for any.
+        algorithm: its name, or ``"auto"``.
+    """
+
+    def __init__(self, file_hash: str | None, algorithm: str) -> None:
+        legal = ("auto", "sha256", "md5")
+        algorithm = one_of("get_file", "hash_algorithm", algorithm, legal)
+        self.expected = (file_hash or "").lower()
+        if algorithm == "auto":
+            algorithm = "sha256" if len(self.expected) == 64 else "md5"
+        self.algorithm = algorithm
+        #: For whoever gets the file otherwise.
+        self.told = f" (its {algorithm} is {file_hash})" if file_hash else ""
+
+    def __call__(self, path: Path) -> str:
+        """Say what is wrong with a file's hash, or ``""``."""
+        if not self.expected:
+            return ""
         with path.open("rb") as file:
             digest = hashlib.file_digest(
-                file, lambda: hashlib.new(algorithm, usedforsecurity=False)
+                file, lambda: hashlib.new(self.algorithm, usedforsecurity=False)
             )
         got = digest.hexdigest()
-        return "" if got == expected else f"its {algorithm} is {got}, not {expected}"
+        fault = f"its {self.algorithm} is {got}, not {self.expected}"
+        return "" if got == self.expected else fault
 
-    return check
 
-
-def _ensure(path: Path, origin: str, check: Callable[[Path], str], force: bool) -> None:
+def _ensure(path: Path, origin: str, check: _Check, force: bool) -> None:
     """Download `origin` to `path` unless a good copy is there."""
     if path.is_file() and not force:
         fault = check(path)
         if not fault:
             return
         print(f"Downloading {path} again: {fault}.")
-    with _replacing(path) as partial:
-        try:
-            _download(origin, partial)
-        except (OSError, ValueError) as error:
-            raise OSError(
-                f"get_file: cannot download {origin}: {error}. Check the address and "
-                f"the network, or put the file at {path} yourself."
-            ) from error
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
+    try:
+        _download_to(path, partial, origin, check)
         fault = check(partial)
         if fault:
             raise ValueError(
                 f"get_file: {origin} is not the expected file: {fault}. The download "
                 "was incomplete or the file has changed; nothing was kept."
             )
-
-
-@contextlib.contextmanager
-def _replacing(path: Path) -> Generator[Path]:
-    """Yield a name beside `path`; what lies there becomes `path` on success."""
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
-    try:
-        yield partial
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
 
 
-def _download(origin: str, path: Path) -> None:
-    """Copy a URL to a new file, with a progress bar on a terminal."""
-    with (
-        urllib.request.urlopen(origin, timeout=_TIMEOUT_SECONDS) as response,
-        path.open("xb") as file,
-    ):
-        length = response.headers.get("Content-Length")
-        total = int(length) if length else None
-        with tqdm(
-            desc=f"Downloading {origin}",
-            total=total,
-            unit="B",
-            unit_scale=True,
-            unit_divisor=1024,
-            disable=None,  # None: only on a terminal
-        ) as bar:
+def _download_to(path: Path, partial: Path, origin: str, check: _Check) -> None:
+    """Download `origin` to `partial`, or say what to do where that fails."""
+    try:
+        _download(origin, path, partial, check.expected)
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        raise OSError(
+            f"get_file: cannot download {origin}: {error}. Check the address and the "
+            f"network, or put the file at {path} yourself{check.told}."
+        ) from error
+
+
+def _download(origin: str, path: Path, partial: Path, expected: str) -> None:
+    """Copy a URL to a file, going on with what a broken download of it has left."""
+    with _open(origin) as response:
+        total, version = _length(response), _version(response)
+        kept = _kept(path, origin, version or expected)
+        have = _claim(kept, partial) if response.url.startswith("http") else 0
+        if not have:
+            _copy(response, partial, kept if version or expected else None, 0, total)
+    if have and have != total:
+        with _open(
+            origin, {"Range": f"bytes={have}-", "If-Range": version}
+        ) as response:
+            # Else it is another version, or the server gives no parts.
+            have = have if response.status == HTTPStatus.PARTIAL_CONTENT else 0
+            _copy(response, partial, kept, have, total)
+
+
+def _open(origin: str, headers: Mapping[str, str] | None = None) -> Any:
+    given = {name: value for name, value in (headers or {}).items() if value}
+    request = urllib.request.Request(origin, headers=given)
+    return urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS)
+
+
+def _copy(
+    response: Any, partial: Path, kept: Path | None, have: int, total: int | None
+) -> None:
+    """Write what comes after the first bytes, keeping what came if it breaks off."""
+    try:
+        with (
+            partial.open("r+b" if have else "wb") as file,
+            tqdm(
+                desc=f"Downloading {response.url}",
+                initial=have,
+                total=total,
+                unit="B",
+                unit_scale=True,
+                unit_divisor=1024,
+                disable=None,  # None: only on a terminal
+            ) as bar,
+        ):
+            file.seek(have)
             while chunk := response.read(_CHUNK):
                 file.write(chunk)
                 bar.update(len(chunk))
-        if total is not None and file.tell() != total:
-            raise OSError(f"got {file.tell()} of {total} bytes")
+            if total is not None and file.tell() != total:
+                raise OSError(f"got {file.tell()} of {total} bytes")
+    except BaseException:  # an interrupt too
+        if kept is not None:
+            os.replace(partial, kept)
+        raise
+
+
+def _length(response: Any) -> int | None:
+    length = response.headers.get("Content-Length")
+    return int(length) if length else None
+
+
+def _version(response: Any) -> str:
+    """Return what tells one version of the file from another, ``""`` if nothing."""
+    tag = response.headers.get("ETag", "")
+    return tag if tag.startswith('"') else response.headers.get("Last-Modified", "")
+
+
+def _kept(path: Path, origin: str, version: str) -> Path:
+    """Return where a broken download of a version of a file is kept."""
+    key = hashlib.sha256(f"{origin}\n{version}".encode()).hexdigest()[:16]
+    return path.with_name(f".{path.name}.{key}.part")
+
+
+def _claim(kept: Path, partial: Path) -> int:
+    """Take what was kept, from all other processes too, and return its size."""
+    try:
+        os.replace(kept, partial)
+    except FileNotFoundError:
+        return 0
+    return partial.stat().st_size
 
 
 # Archives
