@@ -17,6 +17,7 @@ from torchkeras.training.arrays import (
     pack_x_y_sample_weight,
     unpack_x_y_sample_weight,
 )
+from torchkeras.utils import bounding_boxes
 from torchkeras.utils.data_files import get_file
 from torchkeras.utils.datasets import PyDataset
 from torchkeras.utils.graphs import get_source_inputs
@@ -32,6 +33,7 @@ __all__ = [
     "CustomObjectScope",
     "PyDataset",
     "Sequence",
+    "bounding_boxes",
     "clear_session",
     "custom_object_scope",
     "get_custom_objects",
