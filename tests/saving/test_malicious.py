@@ -86,7 +86,7 @@ def change_config(path, change):
             del file.attrs["model_config_crc32"]
             file.attrs["model_config"] = json.dumps(change(config) or config)
     else:
-        with tensor_file.open_to_read(path) as file:
+        with open(path, "rb") as raw, tensor_file.open_to_read(path, raw) as file:
             parts = dict(file.parts)
         parts["config"] = change(parts["config"]) or parts["config"]
         tensor_file.write(path, load_file(path), parts)
@@ -667,7 +667,7 @@ def test_safetensors(recipe, how, here):
 )
 def test_safetensors_that_name_tensors_they_do_not_have(state, here):
     path = here / "model.safetensors"
-    with tensor_file.open_to_read(path) as file:
+    with open(path, "rb") as raw, tensor_file.open_to_read(path, raw) as file:
         parts = {**file.parts, "optimizer": state}
     tensor_file.write(path, load_file(path), parts)
     refuses(path, here, saving.load_model)
@@ -679,7 +679,7 @@ def test_safetensors_that_name_tensors_they_do_not_have(state, here):
 )
 def test_safetensors_with_another_optimizer_state(state, here):
     path = here / "model.safetensors"
-    with tensor_file.open_to_read(path) as file:
+    with open(path, "rb") as raw, tensor_file.open_to_read(path, raw) as file:
         parts = {**file.parts, "optimizer": state}
         tensors = {k: e.read() for k, e in file.entries.items() if k.startswith("d.")}
     tensor_file.write(path, tensors, parts)

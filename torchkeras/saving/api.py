@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import shutil
 import tempfile
 import warnings
@@ -381,20 +380,19 @@ def _write_archive(
 ) -> None:
     if compile_config is not None:
         config = {**config, "compile_config": compile_config}
-    metadata = {
-        "keras_version": _KERAS_VERSION,
-        "date_saved": f"{datetime.datetime.now():%Y-%m-%d@%H:%M:%S}",
-        OWN_VERSION: __version__,
-    }
+    # No date: equal models are equal files.
+    metadata = {"keras_version": _KERAS_VERSION, OWN_VERSION: __version__}
     with (
         tempfile.TemporaryFile(dir=path.parent) as weights,
         zipfile.ZipFile(path, "w") as archive,
     ):
-        archive.writestr(METADATA, strict_json.dump(metadata, METADATA))
-        archive.writestr(CONFIG, strict_json.dump(config, "the model's config"))
+        for name, part in ((METADATA, metadata), (CONFIG, config)):
+            text = strict_json.dump(part, f"the model's {name}")
+            archive.writestr(zipfile.ZipInfo(name), text)
         _write_store(weights, model, _state(model) if compile_config else {})
         weights.seek(0)
-        with archive.open(WEIGHTS, "w", force_zip64=True) as member:
+        member = zipfile.ZipInfo(WEIGHTS)
+        with archive.open(member, "w", force_zip64=True) as member:
             shutil.copyfileobj(weights, member, 2**20)
 
 

@@ -7,7 +7,8 @@ import stat
 import zipfile
 import zlib
 from collections.abc import Generator
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import PurePosixPath, PureWindowsPath
+from typing import BinaryIO
 
 import torch
 
@@ -70,17 +71,20 @@ class Archive:
 
 
 @contextlib.contextmanager
-def open_to_read(path: Path) -> Generator[Archive]:
+def open_to_read(raw: BinaryIO, source: str) -> Generator[Archive]:
     """Open an archive and check its list of members.
+
+    Args:
+        raw: the open file.
+        source: its path, for messages.
 
     Raises:
         UnsafeFileError: for members that no model has a use for.
         CorruptFileError: for what is no archive.
     """
-    source = str(path)
     with contextlib.ExitStack() as stack:
         with _refusing_damage(source):
-            file = stack.enter_context(zipfile.ZipFile(path))
+            file = stack.enter_context(zipfile.ZipFile(raw))
             _check_members(file.infolist(), source)
         yield Archive(file, source)
 

@@ -11,7 +11,6 @@ import contextlib
 import functools
 import math
 from collections.abc import Generator, Iterable, Iterator
-from pathlib import Path
 from typing import Any, BinaryIO
 
 import h5py
@@ -55,7 +54,7 @@ def refusing_damage(source: str) -> Generator[None]:
 
 
 @contextlib.contextmanager
-def open_to_read(file: Path | BinaryIO, source: str) -> Generator[h5py.File]:
+def open_to_read(file: BinaryIO, source: str) -> Generator[h5py.File]:
     """Open an HDF5 file for reading."""
     with contextlib.ExitStack() as stack:
         with refusing_damage(source):

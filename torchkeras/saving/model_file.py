@@ -10,10 +10,11 @@ import contextlib
 import dataclasses
 import functools
 import io
+import os
 import warnings
 from collections.abc import Callable, Generator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 import h5py
 
@@ -102,9 +103,11 @@ def open_model_file(caller: str, filepath: PathLike) -> Generator[ModelFile]:
     path = as_path(caller, filepath)
     extension = extension_of(caller, path, EXTENSIONS)
     _check_exists(caller, path)
-    reader = _READERS[_kind_of(path, extension)]
-    with budget(path.stat().st_size), reader(path) as file:
-        yield file
+    with open(path, "rb") as raw:  # once: what takes its place meanwhile is not read
+        size = os.fstat(raw.fileno()).st_size
+        reader = _READERS[_kind_of(path, raw, size, extension)]
+        with budget(size), reader(path, raw) as file:
+            yield file
 
 
 def _check_exists(caller: str, path: Path) -> None:
@@ -141,11 +144,10 @@ _NO_PICKLES = (
 )
 
 
-def _kind_of(path: Path, extension: str) -> str:
+def _kind_of(path: Path, raw: BinaryIO, size: int, extension: str) -> str:
     """Return the kind of a file, told by its first bytes, if its name says the same."""
-    with open(path, "rb") as file:
-        head = file.read(64)
-    size = path.stat().st_size
+    head = raw.read(64)
+    raw.seek(0)
     if not head:
         raise CorruptFileError(f"{path}: the file is empty.")
     kind = ""
@@ -177,8 +179,8 @@ def _is_pickle(head: bytes) -> bool:
 
 
 @contextlib.contextmanager
-def _read_archive(path: Path) -> Generator[ModelFile]:
-    with archive.open_to_read(path) as members:
+def _read_archive(path: Path, raw: BinaryIO) -> Generator[ModelFile]:
+    with archive.open_to_read(raw, str(path)) as members:
         if any(name.endswith("data.pkl") for name in members.names):
             raise UnsafeFileError(
                 f"{path}: this is a checkpoint of PyTorch. {_NO_PICKLES}"
@@ -233,9 +235,9 @@ def _read_store(path: Path, store: h5py.Group, source: str) -> ModelFile:
 
 
 @contextlib.contextmanager
-def _read_hdf5(path: Path) -> Generator[ModelFile]:
+def _read_hdf5(path: Path, raw: BinaryIO) -> Generator[ModelFile]:
     source = str(path)
-    with hdf5.open_to_read(path, source) as file:
+    with hdf5.open_to_read(raw, source) as file:
         with hdf5.refusing_damage(source):
             members, attributes = set(file), set(file.attrs)
         is_legacy = "model_weights" in members or attributes & {
@@ -314,8 +316,8 @@ def _read_training_config(file: h5py.File, source: str) -> Any:
 
 
 @contextlib.contextmanager
-def _read_tensors(path: Path) -> Generator[ModelFile]:
-    with tensor_file.open_to_read(path) as file:
+def _read_tensors(path: Path, raw: BinaryIO) -> Generator[ModelFile]:
+    with tensor_file.open_to_read(path, raw) as file:
         parts, entries = file.parts, dict(file.entries)
         model = ModelFile(path, "torch")
         state = parts.get("optimizer")
@@ -336,7 +338,8 @@ def _read_tensors(path: Path) -> Generator[ModelFile]:
         yield model
 
 
-_READERS: dict[str, Callable[[Path], contextlib.AbstractContextManager[ModelFile]]] = {
+_Reader = Callable[[Path, BinaryIO], contextlib.AbstractContextManager[ModelFile]]
+_READERS: dict[str, _Reader] = {
     "archive": _read_archive,
     "hdf5": _read_hdf5,
     "safetensors": _read_tensors,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import json
 from collections.abc import Generator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -126,8 +127,12 @@ class TensorFile:
 
 
 @contextlib.contextmanager
-def open_to_read(path: Path) -> Generator[TensorFile]:
+def open_to_read(path: Path, raw: BinaryIO) -> Generator[TensorFile]:
     """Open a safetensors file.
+
+    Args:
+        path: where it is.
+        raw: the open file, which is read whatever is at `path` by now.
 
     Raises:
         CorruptFileError: for what is none.
@@ -135,10 +140,13 @@ def open_to_read(path: Path) -> Generator[TensorFile]:
     with contextlib.ExitStack() as stack:
         with _refusing_damage(str(path)):
             # The library takes the last of two equal keys; here a name is given once.
-            with open(path, "rb") as raw:
-                length = int.from_bytes(raw.read(8), "little")
-                strict_json.parse(raw.read(length), f"{path}, header")
-            file = stack.enter_context(safe_open(path, framework="pt", device="cpu"))
+            length = int.from_bytes(raw.read(8), "little")
+            strict_json.parse(raw.read(length), f"{path}, header")
+            # The library opens by name: where there is one of the open file, by that.
+            # Elsewhere (on Windows) a file that is open cannot be replaced.
+            handle = Path(f"/dev/fd/{raw.fileno()}")
+            same = handle if handle.exists() else path
+            file = stack.enter_context(safe_open(same, framework="pt", device="cpu"))
         yield TensorFile(file, str(path))
 
 
@@ -176,6 +184,21 @@ def write(path: Path, tensors: Mapping[str, Tensor], parts: Mapping[str, Any]) -
         save_file(values, path, metadata)
     except SafetensorError as error:
         raise OSError(f"Cannot write '{path}': {error}") from None
+    _order_texts(path)
+
+
+def _order_texts(path: Path) -> None:
+    """Sort the texts of the header, which the library writes in any order.
+
+    So equal models are equal files.
+    """
+    with open(path, "rb+") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(length))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        text = json.dumps(header, ensure_ascii=False, separators=(",", ":"))
+        file.seek(8)
+        file.write(text.encode("utf-8").ljust(length))
 
 
 #: What the header holds that is no JSON.

@@ -106,11 +106,14 @@ def replacing(path: Path) -> Generator[Path]:
     target = Path(os.path.realpath(path))
     temporary = target.with_name(f".{target.name[:40]}.{secrets.token_hex(8)}.tmp")
     try:
-        # Made here, so that it has the permissions of any new file.
+        # Made here, so that it has the permissions of any new file; what writes it may
+        # put another in its place.
         os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+        mode = temporary.stat().st_mode
         yield temporary
-        if target.exists():
-            os.chmod(temporary, stat.S_IMODE(target.stat().st_mode))
+        with contextlib.suppress(FileNotFoundError):
+            mode = target.stat().st_mode
+        os.chmod(temporary, stat.S_IMODE(mode))
         _sync(temporary)
         os.replace(temporary, target)
     except BaseException:
