@@ -24,7 +24,6 @@ from torchkeras._core.config import is_interactive_logging_enabled
 
 #: Seconds between repaints.
 _INTERVAL = 0.1
-_WIDTH = 20
 _NARROWEST = 5
 
 Logs = Mapping[str, Any] | None
@@ -83,6 +82,9 @@ class ProgressBar:
         total: the number of steps, or None when it is not known.
         verbose: 1 for a bar, 2 for one line at the end, 0 for nothing. A bar becomes a
             line where nothing can be painted over.
+        width: how many characters the bar has, if there is room.
+        interval: seconds between repaints, a tenth by default.
+        unit: what a step is called.
 
     Example:
         >>> bar = ProgressBar(3, verbose=2)
@@ -96,8 +98,18 @@ class ProgressBar:
     verbose: int
     seen: int
 
-    def __init__(self, total: int | None, verbose: int = 1) -> None:
+    def __init__(
+        self,
+        total: int | None,
+        verbose: int = 1,
+        width: int = 20,
+        interval: float | None = None,
+        unit: str = "step",
+    ) -> None:
         self.total = total
+        self.width = width
+        self.interval = _INTERVAL if interval is None else interval
+        self.unit = unit
         self.verbose = 2 if verbose == 1 and not can_repaint() else verbose
         self.seen = 0
         self._line: Line | None = None
@@ -123,7 +135,7 @@ class ProgressBar:
             else:
                 self._line.paint(text)
         is_silent = self.verbose != 1
-        self._due = float("inf") if is_silent else time.perf_counter() + _INTERVAL
+        self._due = float("inf") if is_silent else time.perf_counter() + self.interval
 
     def finish(self, logs: Logs = None) -> None:
         """Print the last state, on a line of its own that stays."""
@@ -134,7 +146,7 @@ class ProgressBar:
         values = list((logs or {}).items())
         elapsed = f"{time.perf_counter() - self._start:.0f}s"
         if self.verbose == 1:
-            bar = _drawn(_WIDTH, 1.0)
+            bar = _drawn(self.width, 1.0)
             count = _bold(f"{self.seen}/{self.total}")
             rate = f"{_bold(elapsed)} {self._rate()}"
             say(f"{count} {bar} {rate}{_described(values)}")
@@ -150,7 +162,7 @@ class ProgressBar:
             return disp_trim(f"{self.seen:7d}/Unknown {rate}", room)
         count = _bold(f"{self.seen:{len(str(self.total))}d}/{self.total}")
         width = room - disp_len(count) - disp_len(rate) - 2
-        bar = _drawn(min(_WIDTH, max(_NARROWEST, width)), self.seen / self.total)
+        bar = _drawn(min(self.width, max(_NARROWEST, width)), self.seen / self.total)
         return disp_trim(f"{count} {bar} {rate}", room)
 
     def _clock(self) -> str:
@@ -165,10 +177,10 @@ class ProgressBar:
     def _rate(self) -> str:
         seconds = self._seconds_per_step()
         if seconds >= 1 or seconds == 0:
-            return f"{seconds:.0f}s/step"
+            return f"{seconds:.0f}s/{self.unit}"
         if seconds >= 1e-3:
-            return f"{seconds * 1e3:.0f}ms/step"
-        return f"{seconds * 1e6:.0f}us/step"
+            return f"{seconds * 1e3:.0f}ms/{self.unit}"
+        return f"{seconds * 1e6:.0f}us/{self.unit}"
 
     def _seconds_per_step(self) -> float:
         if self.seen > 1 and self._first is not None:

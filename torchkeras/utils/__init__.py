@@ -2,17 +2,27 @@
 
 from typing import TYPE_CHECKING
 
-from torchkeras._core.config import set_random_seed
+from torchkeras._core.config import (
+    disable_interactive_logging,
+    enable_interactive_logging,
+    is_interactive_logging_enabled,
+    set_random_seed,
+)
 from torchkeras._core.dtypes import standardize_dtype
 from torchkeras._core.missing import explain_missing
 from torchkeras._core.registry import (
-    custom_object_scope,
     get_custom_objects,
     get_registered_name,
-    get_registered_object,
     register_keras_serializable,
 )
 from torchkeras._core.symbolic import is_keras_tensor
+from torchkeras.saving.objects import (
+    CustomObjectScope,
+    custom_object_scope,
+    deserialize_keras_object,
+    get_registered_object,
+    serialize_keras_object,
+)
 from torchkeras.training.arrays import (
     pack_x_y_sample_weight,
     unpack_x_y_sample_weight,
@@ -21,33 +31,46 @@ from torchkeras.utils import bounding_boxes
 from torchkeras.utils.data_files import get_file
 from torchkeras.utils.datasets import PyDataset
 from torchkeras.utils.graphs import get_source_inputs
+from torchkeras.utils.images import array_to_img, img_to_array, load_img, save_img
 from torchkeras.utils.numerical import normalize, to_categorical
 from torchkeras.utils.plotting import model_to_dot, plot_model
+from torchkeras.utils.progress import Progbar
 from torchkeras.utils.sequences import pad_sequences
 from torchkeras.utils.session import clear_session
+from torchkeras.utils.settings import Config
 
-CustomObjectScope = custom_object_scope
 Sequence = PyDataset
 
 __all__ = [
+    "Config",
     "CustomObjectScope",
+    "Progbar",
     "PyDataset",
     "Sequence",
+    "array_to_img",
     "bounding_boxes",
     "clear_session",
     "custom_object_scope",
+    "deserialize_keras_object",
+    "disable_interactive_logging",
+    "enable_interactive_logging",
     "get_custom_objects",
     "get_file",
     "get_registered_name",
     "get_registered_object",
     "get_source_inputs",
+    "img_to_array",
+    "is_interactive_logging_enabled",
     "is_keras_tensor",
+    "load_img",
     "model_to_dot",
     "normalize",
     "pack_x_y_sample_weight",
     "pad_sequences",
     "plot_model",
     "register_keras_serializable",
+    "save_img",
+    "serialize_keras_object",
     "set_random_seed",
     "standardize_dtype",
     "to_categorical",

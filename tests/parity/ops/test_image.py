@@ -443,7 +443,7 @@ WRONG = [
         (IMAGES, CORNERS[:3], MOVED),
         "`start_points` must be of shape",
     ),
-    ("resize", (IMAGES, (2, 3), "area"), "`interpolation` must be one of"),
+    ("resize", (IMAGES, (2, 3), "cubic"), "`interpolation` must be one of"),
     ("resize", (IMAGES, (2, 3, 4)), "`size` must be a sequence of 2"),
     ("resize", (IMAGES, (2, 0)), "`size` must be a positive integer"),
     ("resize", (PLANE, (2, 3)), "`images` must be an image, of 3 axes"),

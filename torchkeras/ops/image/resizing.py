@@ -59,8 +59,8 @@ def resize(
     Args:
         images: an image or a batch of images; integers come back rounded.
         size: the new height and width.
-        interpolation: ``"bilinear"``, ``"nearest"``, ``"bicubic"``, ``"lanczos3"`` or
-            ``"lanczos5"``.
+        interpolation: ``"bilinear"``, ``"nearest"``, ``"bicubic"``, ``"lanczos3"``,
+            ``"lanczos5"``, ``"area"``, ``"gaussian"`` or ``"mitchellcubic"``.
         antialias: whether to widen the kernel when images become smaller; it changes
             nothing for ``"nearest"``.
         crop_to_aspect_ratio: whether to keep proportions and cut off what is over.
@@ -81,7 +81,7 @@ def resize(
         >>> resize(torch.arange(4.0).reshape(1, 4, 1), (1, 2))[0, :, 0]
         tensor([0.5000, 2.5000])
     """
-    legal = [*_INTERPOLATIONS, "lanczos3", "lanczos5"]
+    legal = [*_INTERPOLATIONS, "lanczos3", "lanczos5", "area", *_TF_KERNELS]
     one_of("resize", "interpolation", interpolation, legal)
     one_of("resize", "fill_mode", fill_mode, ["constant"])
     if crop_to_aspect_ratio and pad_to_aspect_ratio:
@@ -158,6 +158,20 @@ def _lanczos(radius: int) -> Callable[[Tensor], Tensor]:
     return kernel
 
 
+def _gaussian(x: Tensor) -> Tensor:
+    """A bell of the standard deviation 0.5, cut off at 1.5."""
+    return torch.where(x < 1.5, torch.exp(-2 * x**2), 0.0)
+
+
+def _mitchell(x: Tensor) -> Tensor:
+    """Mitchell and Netravali's kernel with B = C = 1/3."""
+    near = ((7 / 6 * x - 2) * x) * x + 8 / 9
+    far = ((-7 / 18 * x + 2) * x - 10 / 3) * x + 16 / 9
+    return torch.where(x < 1, near, torch.where(x < 2, far, 0.0))
+
+
+#: Those that TensorFlow has, and Keras by it.
+_TF_KERNELS = {"gaussian": _gaussian, "mitchellcubic": _mitchell}
 #: The weight of a pixel, by its distance.
 _KERNELS: dict[str, Callable[[Tensor], Tensor]] = {
     **dict.fromkeys(("linear", "bilinear", "trilinear", "triangle"), _triangle),
@@ -177,10 +191,19 @@ def _weights(
     distance = (at - old_at[:, None]).abs()
     if antialias:
         distance = distance * scale.clamp(max=1)
-    weights = _KERNELS[method](distance)
+    weights = (_KERNELS | _TF_KERNELS)[method](distance)
     total = weights.sum(0)
     fits = (at >= -0.5) & (at <= old - 0.5) & (total.abs() > 1e-4)
     return torch.where(fits, weights / torch.where(fits, total, 1), 0)
+
+
+def _shares(old: int, new: int, scale: Tensor) -> Tensor:
+    """Return what share each old pixel of an axis has in the area of each new one."""
+    old_at = torch.arange(old, dtype=scale.dtype, device=scale.device)[:, None]
+    new_at = torch.arange(new, dtype=scale.dtype, device=scale.device) / scale
+    first = torch.maximum(old_at, new_at)
+    last = torch.minimum(old_at + 1, new_at + 1 / scale)
+    return (last - first).clamp(min=0) * scale
 
 
 def _resampled(
@@ -189,7 +212,11 @@ def _resampled(
     for axis, new in zip((2, 3), size, strict=True):
         old = planes.shape[axis]
         scale = planes.new_tensor(new / old)
-        weights = _weights(old, new, scale, torch.zeros_like(scale), method, antialias)
+        if method == "area":
+            weights = _shares(old, new, scale)
+        else:
+            shift = torch.zeros_like(scale)
+            weights = _weights(old, new, scale, shift, method, antialias)
         planes = (planes.movedim(axis, -1) @ weights).movedim(-1, axis)
     return planes
 
