@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from torchkeras._core import torch_private
+from torchkeras._core import gate, torch_private
 from torchkeras._core.config import default_device
 from torchkeras._core.dtypes import standardize_dtype, to_torch_dtype
 from torchkeras._core.errors import invalid_argument, number_in, positive_integer
@@ -121,6 +121,7 @@ class SeedGenerator:
         return {"seed": self._initial_seed, "name": self.name}
 
     @classmethod
+    @gate.takes_config
     def from_config(cls, config: dict[str, Any]) -> SeedGenerator:
         """Make a generator from `get_config`'s result; it starts anew."""
         return cls(**config)

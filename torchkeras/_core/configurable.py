@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Self
 
+from torchkeras._core import gate
 from torchkeras._core.registry import deserialize_object
 from torchkeras._core.signatures import signature_of
 
@@ -40,6 +41,7 @@ class Configurable:
         return config
 
     @classmethod
+    @gate.takes_config
     def from_config(cls, config: dict[str, Any]) -> Self:
         """Make an object from the result of `get_config`."""
         return cls(**{name: deserialize_object(v) for name, v in config.items()})

@@ -47,6 +47,8 @@ class Context(threading.local):
         self.told: set[Any] | None = None
         #: The limits that ``saving.limits`` set, None for the usual ones.
         self.limits: Any = None
+        #: Whether a config that has passed the gate is read now.
+        self.inside_gate = False
         #: What is left of the bytes that the load under way may take, None outside.
         self.budget: Any = None
         #: Whether weights are made without values, which those of a file will replace.

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from torchkeras._core import config
+from torchkeras._core import config, gate
 from torchkeras._core.errors import invalid_argument, unknown_name
 from torchkeras._core.registry import Registry, deserialize_object, root
 from torchkeras._core.typing import DType
@@ -205,6 +205,7 @@ class DTypePolicy:
         return {"name": self.name}
 
     @classmethod
+    @gate.takes_config
     def from_config(cls, config: dict[str, Any]) -> DTypePolicy:
         """Make a policy from `get_config`'s result."""
         return cls(**config)

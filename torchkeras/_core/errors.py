@@ -10,13 +10,29 @@ import difflib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+#: Messages about files are no longer than this: the file has a say in them.
+_LONGEST = 2_000
+
+
+def shortened(text: str) -> str:
+    """Return a text, without its middle if it is too long for a message."""
+    if len(text) <= _LONGEST:
+        return text
+    return f"{text[: _LONGEST - 500]} [...] {text[-400:]}"
+
 
 class UnsafeFileError(ValueError):
-    """A file asks for something that loading must never do, such as running code."""
+    """A file or a config asks for something that loading must never do."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(shortened(message))
 
 
 class CorruptFileError(ValueError):
-    """A file is not what its name says, or is damaged."""
+    """A file or a config is not what its name says, or is damaged."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(shortened(message))
 
 
 def describe(value: Any) -> str:
@@ -39,6 +55,8 @@ def describe(value: Any) -> str:
 
 def did_you_mean(name: Any, known: Iterable[str]) -> str:
     """Return ``" Did you mean 'relu'?"`` for a near miss, and ``""`` otherwise."""
+    if len(str(name)) > 100:
+        return ""  # no typo, and slow to compare
     choices = {str(k).lower(): str(k) for k in known}
     close = difflib.get_close_matches(str(name).lower(), choices, n=3, cutoff=0.6)
     if not close:
@@ -50,7 +68,7 @@ def unknown_name(kind: str, name: Any, known: Iterable[str], hint: str = "") -> 
     """Build the message for a name that a family does not have."""
     known = sorted(set(known))
     listing = ", ".join(known[:60]) + (", ..." if len(known) > 60 else "")
-    message = f"Unknown {kind} {name!r}.{did_you_mean(name, known)}"
+    message = f"Unknown {kind} {describe(name)}.{did_you_mean(name, known)}"
     return f"{message} Known {kind} names: {listing}. {hint}".rstrip()
 
 

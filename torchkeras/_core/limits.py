@@ -23,6 +23,7 @@ class Limits:
         config_items: the objects, lists and values in a JSON part.
         config_depth: how deep JSON may be nested.
         layers: the layers of a model.
+        calls: the calls of one layer in a model.
         members: the members of an archive.
         objects: the groups and datasets of an HDF5 file.
         expansion: how many times its own size a file may take in memory, of all that is
@@ -35,6 +36,7 @@ class Limits:
     config_items: int = 1_000_000
     config_depth: int = 200
     layers: int = 100_000
+    calls: int = 10_000
     members: int = 10_000
     objects: int = 1_000_000
     expansion: int = 100

@@ -216,6 +216,8 @@ def operation(
 
 def _note_call(error: Exception, name: str, given: dict[str, Any]) -> None:
     """Note on an error which operation raised it, and what that was given."""
+    if isinstance(error, RecursionError):
+        raise tree.explained(error, given) from None
     if context.probes:
         return  # sizes are stand-ins: the symbolic call has the real ones
     if not any(note.startswith(_NOTE) for note in getattr(error, "__notes__", ())):

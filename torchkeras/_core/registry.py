@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
-from torchkeras._core import sharing, torch_functions, torch_modules
+from torchkeras._core import gate, sharing, torch_functions, torch_modules
 from torchkeras._core.context import context
 from torchkeras._core.errors import UnsafeFileError, unknown_name
 from torchkeras._core.missing import STILL_TO_COME, is_in_keras
@@ -419,17 +419,37 @@ def deserialize_object(
         family: where a class without a module is looked for first.
 
     Raises:
-        ValueError: for a class that is in no table.
-        UnsafeFileError: for stored Python code.
+        UnsafeFileError: for a class that is in no table, and for stored code.
+        CorruptFileError: for what is no config, or not one that its class takes.
     """
     if not isinstance(config, (list, tuple, Mapping)):
         return config
+    if not context.inside_gate:
+        with gate.passing(config):
+            return deserialize_object(config, custom_objects, family)
     if isinstance(config, (list, tuple)):
         with sharing.reading():
             return [deserialize_object(c, custom_objects) for c in config]
     if "class_name" not in config:
         with sharing.reading():
             return {k: deserialize_object(v, custom_objects) for k, v in config.items()}
+    with gate.explaining(f"the config of {_label(config)}"):
+        return _deserialize(config, custom_objects, family)
+
+
+def _label(config: Mapping[str, Any]) -> str:
+    """Return the class that a config names, and its own name, for messages."""
+    inner = config.get("config")
+    name = inner.get("name") if isinstance(inner, Mapping) else None
+    label = repr(str(config["class_name"])[:100])
+    return f"{label} ({name[:100]!r})" if isinstance(name, str) else label
+
+
+def _deserialize(
+    config: Mapping[str, Any],
+    custom_objects: Mapping[str, Any] | None,
+    family: Registry | None,
+) -> Any:
     name, inner = config["class_name"], config.get("config")
     if name in _LITERALS:
         return _LITERALS[name](inner)
@@ -556,20 +576,13 @@ def _from_config(
         return cls(**values)
 
 
-def _refuse_code(_: Any) -> Any:
-    raise UnsafeFileError(
-        "The config holds the bytecode of a Python lambda, and loading never runs code "
-        "from a file. Save the model with a registered function in its place."
-    )
-
-
 #: Floats that JSON has no form for.
 _SPELLED = {"inf": math.inf, "-inf": -math.inf, "nan": math.nan}
 _LITERALS: dict[str, Callable[[Any], Any]] = {
     "__tensor__": _deserialize_tensor,
     "__numpy__": _deserialize_numpy,
     "__tuple__": lambda c: tuple(deserialize_object(c)),
-    "__lambda__": _refuse_code,
+    "__lambda__": lambda _: gate.refuse_code("The config"),
     "__ellipsis__": lambda _: Ellipsis,
     "__slice__": lambda c: slice(c["start"], c["stop"], c["step"]),
     "__typespec__": lambda _: None,

@@ -26,7 +26,10 @@ def flatten(structure: Any) -> list[Any]:
     """
     if not is_nested(structure):  # the common case, without the walk
         return [structure]
-    return _pytree.tree_leaves(structure)
+    try:
+        return _pytree.tree_leaves(structure)
+    except RecursionError as error:
+        raise explained(error, structure) from None
 
 
 def map_structure(func: Callable[..., Any], *structures: Any) -> Any:
@@ -38,7 +41,10 @@ def map_structure(func: Callable[..., Any], *structures: Any) -> Any:
     """
     if not is_nested(structures[0]):
         return func(*structures)
-    return _pytree.tree_map(func, *structures)
+    try:
+        return _pytree.tree_map(func, *structures)
+    except RecursionError as error:
+        raise explained(error, structures) from None
 
 
 def pack_sequence_as(structure: Any, leaves: Iterable[Any]) -> Any:
@@ -62,7 +68,10 @@ def flatten_with_structure(structure: Any) -> tuple[list[Any], Any]:
         >>> unflatten([leaf + 1 for leaf in leaves], made_of)
         [2, {'a': 3}]
     """
-    return _pytree.tree_flatten(structure)
+    try:
+        return _pytree.tree_flatten(structure)
+    except RecursionError as error:
+        raise explained(error, structure) from None
 
 
 def unflatten(leaves: list[Any], structure: Any) -> Any:
@@ -100,3 +109,21 @@ def is_nested(structure: Any) -> bool:
         (True, False)
     """
     return isinstance(structure, (list, tuple, dict))
+
+
+def explained(error: RecursionError, structure: Any) -> Exception:
+    """Return an error that says so if the structure was too deep to walk through."""
+    level = [structure]
+    for _ in range(200):
+        level = [part for part in level if is_nested(part) and part][:1_000]
+        level = [
+            item
+            for part in level
+            for item in (part.values() if isinstance(part, dict) else part)
+        ]
+        if not level:
+            return error
+    return ValueError(
+        "A structure of lists, tuples and dicts is nested too deep, or holds itself. "
+        "Turn lists of numbers into an array: `np.asarray(x)`."
+    )

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from torchkeras._core import tree
+from torchkeras._core import gate, tree
 from torchkeras._core.errors import invalid_argument
 from torchkeras._core.registry import deserialize_object, serialize_object
 from torchkeras._core.typing import Mask
@@ -120,6 +120,7 @@ class Lambda(Layer):
         return {**config, "arguments": serialize_object(self.arguments)}
 
     @classmethod
+    @gate.takes_config
     def from_config(cls, config: dict[str, Any]) -> Any:
         """Make a layer from what `get_config` returned, or Keras 2's `get_config`."""
         values = {k: v for k, v in config.items() if k not in _LEGACY}

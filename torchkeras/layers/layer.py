@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from torchkeras import constraints, regularizers
-from torchkeras._core import dtypes, sharing, tree
+from torchkeras._core import dtypes, gate, sharing, tree
 from torchkeras._core.context import context
 from torchkeras._core.naming import auto_name, looks_automatic, to_snake_case
 from torchkeras._core.registry import Registry, deserialize_object
@@ -350,6 +350,7 @@ class Layer(LayerState):
         """Return the shapes the layer was built with, None before that."""
         return self._build_shapes
 
+    @gate.takes_whole_config
     def build_from_config(self, config: dict[str, Any]) -> None:
         """Build from what `get_build_config` returned."""
         shapes = {k: as_shape(v) for k, v in config.items()}
@@ -695,6 +696,7 @@ class Layer(LayerState):
         return config_of(self, common)
 
     @classmethod
+    @gate.takes_config
     @sharing.reading()
     def from_config(cls, config: dict[str, Any]) -> Any:
         """Make a layer from what `get_config` returned."""

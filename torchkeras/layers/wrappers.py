@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from torchkeras._core import tree
+from torchkeras._core import gate, tree
 from torchkeras._core.errors import invalid_argument, one_of
 from torchkeras._core.input_spec import InputSpec
 from torchkeras._core.registry import serialize_object
@@ -263,6 +263,7 @@ class Bidirectional(Layer):
         super()._finish_build(shapes)
         prefix_paths(self)
 
+    @gate.takes_whole_config
     def build_from_config(self, config: dict[str, Any]) -> None:
         super().build_from_config(shape_of_sequences(config))
 

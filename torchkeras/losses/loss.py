@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from torchkeras._core import tree
+from torchkeras._core import gate, tree
 from torchkeras._core.convert import as_tensor
 from torchkeras._core.dtypes import standardize_dtype, to_torch_dtype
 from torchkeras._core.errors import describe, one_of
@@ -141,6 +141,7 @@ class Loss(nn.Module):
         return {"name": self.name, "reduction": self.reduction}
 
     @classmethod
+    @gate.takes_config
     def from_config(cls, config: dict[str, Any]) -> Self:
         """Make a loss from the result of `get_config`."""
         return cls(**config)
@@ -206,6 +207,7 @@ class LossFunctionWrapper(Loss):
         return {**super().get_config(), "fn": self.fn, **self._fn_kwargs}
 
     @classmethod
+    @gate.takes_config
     def from_config(cls, config: dict[str, Any]) -> Self:
         """Make a loss from the result of `get_config`."""
         arguments = {name: deserialize_object(value) for name, value in config.items()}

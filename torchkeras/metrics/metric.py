@@ -11,7 +11,7 @@ import torchmetrics
 from torch import Tensor
 
 from torchkeras import initializers
-from torchkeras._core import limits, torch_private
+from torchkeras._core import gate, limits, torch_private
 from torchkeras._core.context import context
 from torchkeras._core.convert import as_tensor
 from torchkeras._core.dtypes import standardize_dtype, to_torch_dtype
@@ -185,6 +185,7 @@ class Metric(torchmetrics.Metric):
         return {"name": self.name, "dtype": self.dtype}
 
     @classmethod
+    @gate.takes_config
     def from_config(cls, config: dict[str, Any]) -> Self:
         """Make a metric from the result of `get_config`."""
         return cls(**config)

@@ -10,6 +10,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from torchkeras._core import gate
 from torchkeras._core.convert import as_tensor
 from torchkeras._core.registry import deserialize_object
 from torchkeras._core.typing import DType
@@ -184,6 +185,7 @@ class MeanMetricWrapper(Mean):
         return {**super().get_config(), "fn": self._fn, **self._fn_kwargs}
 
     @classmethod
+    @gate.takes_config
     def from_config(cls, config: dict[str, Any]) -> Self:
         """Make a metric from the result of `get_config`."""
         arguments = {

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Self
 
 from torch import Tensor, nn
 
-from torchkeras._core import sharing, tree
+from torchkeras._core import gate, sharing, tree
 from torchkeras._core.errors import did_you_mean
 from torchkeras._core.naming import to_snake_case
 from torchkeras._core.registry import deserialize_object, root, serialize_object
@@ -119,6 +119,7 @@ class Model(Trainer):
         self._run_symbolically(*tree.map_structure(_symbolic, (args, kwargs)))
         self._finish_build(shapes)
 
+    @gate.takes_whole_config
     def build_from_config(self, config: dict[str, Any]) -> None:
         """Build from what `get_build_config` returned."""
         if self.built or type(self).build is not Model.build or len(config) < 2:
@@ -361,20 +362,25 @@ class Model(Trainer):
         saving.load_weights(self, filepath, skip_mismatch=skip_mismatch, **kwargs)
 
     @classmethod
+    @gate.takes_config
     @sharing.reading()
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Any:
         """Make a model from what `get_config` returned."""
         if schema.is_graph(config) and is_made_of_graph(cls):
-            inputs, outputs, terms = schema.deserialize_graph(config, custom_objects)
-            trainable = config.get("trainable")
-            model = cls(inputs=inputs, outputs=outputs, name=config.get("name"))
-            if terms:
-                model._add_terms(terms)  # type: ignore[attr-defined]
-            if trainable is False:
-                model.trainable = False
-            return model._with_name_of_config()
+            with gate.explaining(f"the config of a {cls.__name__}"):
+                return cls._from_graph(config, custom_objects)
         values = {k: deserialize_object(v, custom_objects) for k, v in config.items()}
         return cls._from_arguments(values)
+
+    @classmethod
+    def _from_graph(cls, config: dict[str, Any], custom_objects: Any) -> Any:
+        inputs, outputs, terms = schema.deserialize_graph(config, custom_objects)
+        model = cls(inputs=inputs, outputs=outputs, name=config.get("name"))
+        if terms:
+            model._add_terms(terms)  # type: ignore[attr-defined]
+        if config.get("trainable") is False:
+            model.trainable = False
+        return model._with_name_of_config()
 
 
 def _replace_base(cls: type[Any], old: type, new: type) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from torchkeras._core import dtypes, sharing, tree
+from torchkeras._core import dtypes, gate, sharing, tree
 from torchkeras._core.errors import describe, invalid_argument
 from torchkeras._core.naming import split_number
 from torchkeras._core.registry import deserialize_object, root, serialize_object
@@ -86,6 +86,11 @@ class Sequential(Model):
             raise ValueError(
                 f"Sequential '{self.name}': only layers and torch modules can be "
                 f"added, got {describe(layer)}.{hint}"
+            )
+        if any(inner is self for inner in layer.modules()):
+            raise ValueError(
+                f"Sequential '{self.name}': it cannot be added to itself, nor what "
+                "holds it. Make a second model: `clone_model(model)`."
             )
         if isinstance(layer, Layer) and layer._name in names:
             raise ValueError(
@@ -357,6 +362,7 @@ class Sequential(Model):
         return config
 
     @classmethod
+    @gate.takes_whole_config
     @sharing.reading()
     def from_config(cls, config: Any, custom_objects: Any = None) -> Any:
         """Make a stack from what `get_config` returned."""

@@ -8,6 +8,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from torchkeras._core import gate
 from torchkeras._core.errors import invalid_argument, number_in, positive_integer
 from torchkeras._core.registry import deserialize_object, serialize_object
 from torchkeras.optimizers import foreach
@@ -193,6 +194,7 @@ class LossScaleOptimizer(Optimizer):
         }
 
     @classmethod
+    @gate.takes_config
     def from_config(
         cls, config: dict[str, Any], custom_objects: Mapping[str, Any] | None = None
     ) -> Self:

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, no_grad, optim
 
+from torchkeras._core import gate
 from torchkeras._core.errors import invalid_argument, number_in, positive_integer
 from torchkeras._core.naming import auto_name, to_snake_case
 from torchkeras._core.registry import Registry, deserialize_object, serialize_object
@@ -736,6 +737,7 @@ class Optimizer(AddedVariables):
         return config | {key: self.__dict__[key] for key in own if key in self.__dict__}
 
     @classmethod
+    @gate.takes_config
     def from_config(
         cls, config: dict[str, Any], custom_objects: Mapping[str, Any] | None = None
     ) -> Self:

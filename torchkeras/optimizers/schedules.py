@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from torchkeras._core import gate
 from torchkeras._core.errors import invalid_argument, number_in
 from torchkeras._core.missing import explain_missing
 from torchkeras._core.registry import Registry
@@ -51,6 +52,7 @@ class LearningRateSchedule:
         )
 
     @classmethod
+    @gate.takes_config
     def from_config(cls, config: dict[str, Any]) -> Self:
         """Make a schedule from what `get_config` returned.
 

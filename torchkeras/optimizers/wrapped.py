@@ -11,6 +11,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from torchkeras._core import gate
 from torchkeras._core.errors import unknown_name
 from torchkeras.optimizers.kernels import FUSED, Group, fastest
 from torchkeras.optimizers.optimizer import Optimizer, optimizers
@@ -152,6 +153,7 @@ class TorchOptimizer(Optimizer):
         return {"name": self.name, "torch_class": cls.__name__, "options": options}
 
     @classmethod
+    @gate.takes_config
     def from_config(
         cls, config: dict[str, Any], custom_objects: Mapping[str, Any] | None = None
     ) -> Self:

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 import h5py
 from torch import Tensor
 
-from torchkeras._core import torch_functions, torch_modules
+from torchkeras._core import gate, torch_functions, torch_modules
 from torchkeras._core.errors import invalid_argument
 from torchkeras._core.registry import serialize_object
 from torchkeras._core.typing import PathLike
@@ -36,7 +36,6 @@ from torchkeras.saving.model_file import (
     WEIGHTS,
     open_model_file,
 )
-from torchkeras.saving.schema import ARRAYS, check_config
 from torchkeras.saving.writing import check_target, may_replace, replacing
 from torchkeras.version import __version__
 
@@ -232,7 +231,7 @@ def parse_json(text: str | bytes, source: str = "JSON") -> dict[str, Any]:
         >>> parse_json('{"class_name": "Dense", "config": {"units": 3}}')
         {'class_name': 'Dense', 'config': {'units': 3}}
     """
-    return legacy.modernize(check_config(strict_json.parse(text, source), source))
+    return legacy.modernize(gate.checked(strict_json.parse(text, source), source))
 
 
 # Checks
@@ -285,7 +284,7 @@ def _config_to_write(model: Any, extension: str) -> dict[str, Any]:
     else:
         _refuse_what_keras_lacks(extension, config)
     source = f"The config of the model '{model.name}'"
-    return check_config(
+    return gate.checked(
         strict_json.parse(strict_json.dump(config, source), source), source
     )
 
@@ -327,7 +326,7 @@ def _lacking_in_keras(part: Mapping[str, Any], owner: str) -> str | None:
             "no form for. Call `add_loss` in a layer of your own"
         )
     complex_array = isinstance(inner, Mapping) and "complex" in str(inner.get("dtype"))
-    if name == "__complex__" or (name in ARRAYS and complex_array):
+    if name == "__complex__" or (name in gate.ARRAYS and complex_array):
         return (
             f"the config of '{owner}' has complex numbers, which Keras has no form "
             "for. Make them of real ones in a layer of your own"

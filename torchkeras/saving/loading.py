@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from torchkeras._core import limits, sharing, torch_modules
+from torchkeras._core import gate, limits, sharing, torch_modules
 from torchkeras._core.context import context
 from torchkeras._core.errors import CorruptFileError, UnsafeFileError
 from torchkeras._core.naming import looks_automatic
@@ -28,15 +28,6 @@ from torchkeras.saving.entries import Entry
 from torchkeras.saving.model_file import ModelFile
 from torchkeras.saving.slots import Slot
 
-#: What making an object from a config may raise when the config is wrong.
-_FAILURES = (
-    ArithmeticError,
-    AttributeError,
-    LookupError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-)
 _TOP_LEVEL = "top_level_model_weights"
 
 
@@ -266,7 +257,7 @@ def _restore_optimizer(file: ModelFile, model: Any, state: Any, found: Match) ->
             weights = None
             state += [v.value for v in model.optimizer.variables[len(state) :]]
         model.optimizer.load_state_from_keras(weights, state)
-    except _FAILURES as error:
+    except gate.FAILURES as error:
         warnings.warn(
             f"{file.path}: the state of the optimizer was not restored, it begins "
             f"anew: {error}",
@@ -351,17 +342,12 @@ def _from_config(file: ModelFile, config: Any) -> Any:
 @contextlib.contextmanager
 def _explaining(file: ModelFile, what: str) -> Generator[None]:
     """Name the file in whatever goes wrong with its config."""
-    try:
-        yield
-    except torch.OutOfMemoryError:
-        raise
-    except UnsafeFileError as error:
-        raise UnsafeFileError(f"{file.path}: {what}: {error}") from None
-    except KeyError as error:
-        missing = f"{file.path}: {what}: the key {error} is missing"
-        raise CorruptFileError(missing) from error
-    except _FAILURES as error:
-        raise CorruptFileError(f"{file.path}: {what}: {error}") from error
+    what = f"{file.path}: {what}"
+    with gate.explaining(what):
+        try:
+            yield
+        except (CorruptFileError, UnsafeFileError) as error:
+            raise type(error)(f"{what}: {error}") from error.__cause__
 
 
 def compile_model(

@@ -18,6 +18,7 @@ from typing import Any, BinaryIO, Literal
 
 import h5py
 
+from torchkeras._core import gate
 from torchkeras._core.errors import CorruptFileError, UnsafeFileError, did_you_mean
 from torchkeras._core.limits import budget
 from torchkeras._core.typing import PathLike
@@ -30,7 +31,6 @@ from torchkeras.saving import (
     tensor_file,
 )
 from torchkeras.saving.entries import Entry
-from torchkeras.saving.schema import check_config
 from torchkeras.saving.writing import as_path, extension_of
 
 EXTENSIONS = (".safetensors", ".keras", ".h5", ".hdf5")
@@ -202,7 +202,7 @@ def _was_written_by_us(members: archive.Archive, path: Path) -> bool:
 
 
 def _take_configs(file: ModelFile, parsed: Any, source: str, own: bool) -> None:
-    config = legacy.modernize(check_config(parsed, source))
+    config = legacy.modernize(gate.checked(parsed, source))
     compile_config = config.pop("compile_config", None)
     file.config = config
     file.compile_config = _checked_compile_config(compile_config, source, own)
@@ -282,7 +282,7 @@ def _read_legacy(path: Path, file: h5py.File, source: str) -> ModelFile:
         if version.startswith(("1", "2")) and '"hard_sigmoid"' in config:
             warnings.warn(_OTHER_SIGMOID.format(path), stacklevel=6)
         model.config = legacy.modernize(
-            check_config(strict_json.parse(config, where), where)
+            gate.checked(strict_json.parse(config, where), where)
         )
         model.compile_config = _read_training_config(file, source)
     return model
@@ -310,7 +310,7 @@ def _read_training_config(file: h5py.File, source: str) -> Any:
         return None
     where = f"{source}, training_config"
     parsed = strict_json.parse(text, where)
-    check_config({"class_name": "", "config": parsed}, where)
+    gate.checked({"class_name": "", "config": parsed}, where)
     own = OWN_VERSION in file.attrs
     return _checked_compile_config(legacy.compile_config_of(parsed), where, own)
 

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Mapping
 from typing import Any, Self
 
-from torchkeras._core import registry
+from torchkeras._core import gate, registry
 from torchkeras.saving.legacy import modernize
 
 
@@ -88,8 +88,8 @@ def deserialize_keras_object(
         **kwargs: ``module_objects`` is accepted for Keras's signature.
 
     Raises:
-        ValueError: for a class or function that is in no table.
-        UnsafeFileError: for stored code.
+        UnsafeFileError: for a class or function that is in no table, for stored code.
+        CorruptFileError: for what is no config, or not one that its class takes.
 
     Example:
         >>> from torchkeras.layers import Dense
@@ -102,9 +102,10 @@ def deserialize_keras_object(
         raise TypeError(
             f"deserialize_keras_object: unknown arguments {sorted(kwargs)}."
         )
-    made = registry.deserialize_object(modernize(config), known)
-    arguments = config.get("compile_config") if isinstance(config, Mapping) else None
-    if arguments and hasattr(made, "compile_from_config"):
-        with registry.custom_object_scope(known):
-            made.compile_from_config(arguments)
-    return made
+    with gate.passing(config), gate.explaining("the config"):
+        made = registry.deserialize_object(modernize(config), known)
+        arguments = isinstance(config, Mapping) and config.get("compile_config")
+        if arguments and hasattr(made, "compile_from_config"):
+            with registry.custom_object_scope(known):
+                made.compile_from_config(arguments)
+        return made

@@ -51,12 +51,19 @@ def pack_x_y_sample_weight(x: Any, y: Any = None, sample_weight: Any = None) -> 
 
 def is_array_like(x: Any) -> bool:
     """Say whether a value is an array, a list of numbers, or a structure of arrays."""
+    try:
+        return _is_array_like(x)
+    except RecursionError as error:
+        raise tree.explained(error, x) from None
+
+
+def _is_array_like(x: Any) -> bool:
     if hasattr(x, "__array__") or isinstance(x, (Tensor, WeightView)):
         return True
     if isinstance(x, (list, tuple)):
-        return all(is_array_like(item) for item in x)
+        return all(map(_is_array_like, x))
     if isinstance(x, Mapping):
-        return all(is_array_like(item) for item in x.values())
+        return all(map(_is_array_like, x.values()))
     return isinstance(x, (bool, int, float, str, bytes, np.generic))
 
 

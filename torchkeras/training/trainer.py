@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from torchkeras import optimizers
-from torchkeras._core import config, tree
+from torchkeras._core import config, gate, tree
 from torchkeras._core.registry import deserialize_object, serialize_object
 from torchkeras.callbacks import CallbackList, History
 from torchkeras.layers._state import first_parameter
@@ -178,6 +178,7 @@ class Trainer(Layer):
         """Return what `compile` was called with, in Keras's JSON form."""
         return serialize_object(self._compiled.arguments) if self._compiled else {}
 
+    @gate.takes_whole_config
     def compile_from_config(self, config: Mapping[str, Any]) -> None:
         """Compile as `get_compile_config` says."""
         if config.get("metrics") or config.get("weighted_metrics"):

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from torchkeras._core import torch_private, tree
+from torchkeras._core import gate, torch_private, tree
 from torchkeras._core.input_spec import InputSpec
 from torchkeras._core.registry import serialize_object
 from torchkeras._core.typing import Mask
@@ -127,6 +127,7 @@ class RNN(Layer):
         super()._finish_build(shapes)
         prefix_paths(self)
 
+    @gate.takes_whole_config
     def build_from_config(self, config: dict[str, Any]) -> None:
         super().build_from_config(shape_of_sequences(config))
 
