@@ -22,6 +22,7 @@ from torchkeras._core import torch_private, tree
 from torchkeras._core.context import context
 from torchkeras._core.dtypes import DTYPES, standardize_dtype
 from torchkeras._core.naming import auto_name, to_snake_case
+from torchkeras._core.typing import Operators
 from torchkeras._core.variable import WeightView
 
 Shape = tuple[int | None, ...]
@@ -116,7 +117,7 @@ def _snake_name(module: nn.Module) -> str:
     return to_snake_case(type(module).__name__)
 
 
-class KerasTensor:
+class KerasTensor(Operators["KerasTensor"]):
     """A tensor whose values are not known yet.
 
     Torch functions, operators and tensor methods accept it and give another one.

@@ -26,7 +26,7 @@ from torchkeras._core.dtypes import standardize_dtype, to_torch_dtype
 from torchkeras._core.errors import invalid_argument, one_of
 from torchkeras._core.naming import auto_name
 from torchkeras._core.registry import family
-from torchkeras._core.typing import DType, InitializerLike, Value
+from torchkeras._core.typing import DType, InitializerLike, Operators, Value
 
 
 def to_tensor(value: Any, like: Tensor) -> Tensor:
@@ -308,7 +308,7 @@ TRANSPOSED = Layout(torch.t, functools.partial(single, torch.t))
 CONVOLUTION = Layout(_window_first, functools.partial(single, _window_last))
 
 
-class WeightView:
+class WeightView(Operators[Tensor]):
     """A weight of a torch module, shown in Keras's layout and with Keras's methods.
 
     Reading it gives Keras's values, assigning to it changes torch's tensors. It takes

@@ -50,6 +50,12 @@ class WindowLayer(Layer):
     data_format: str
     padding: str
     strides: tuple[int, ...]
+    _channels_last: bool
+    #: The orders of axes that torch wants, and back from it.
+    _to_front: tuple[int, ...]
+    _to_back: tuple[int, ...]
+    #: How many channels the inputs must have, None until that is known.
+    _channels: int | None
 
     def _window(self) -> tuple[str, tuple[int, ...], tuple[int, ...]]:
         """Return the name of the window's argument, its value, and its extent."""

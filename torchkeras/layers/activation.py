@@ -241,6 +241,9 @@ class Softmax(_Elementwise):
 
     _output_sizes = same_sizes
 
+    axis: int | Sequence[int]
+    _axis: int | tuple[int, ...]
+
     def __init__(self, axis: int | Sequence[int] = -1, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.axis = axis

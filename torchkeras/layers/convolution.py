@@ -19,7 +19,7 @@ from torchkeras._core.typing import (
     InitializerLike,
     RegularizerLike,
 )
-from torchkeras._core.variable import CONVOLUTION
+from torchkeras._core.variable import CONVOLUTION, WeightView
 from torchkeras._core.windows import pad_same, standardize_sizes
 from torchkeras.layers._in_place import FRESH_OUTPUT, may_overwrite_output_of
 from torchkeras.layers._windows import (
@@ -106,8 +106,7 @@ class ConvolutionLayer(WindowLayer):
     paddings: ClassVar[tuple[str, ...]] = ("valid", "same")
 
     conv: Any
-    kernel: Any
-    bias: Any
+    bias: WeightView | None
     _causal_pads: tuple[int, ...] | None
 
     def __init__(
@@ -251,6 +250,7 @@ class _Conv(ConvolutionLayer):
     """The base of `Conv1D` to `Conv3D`; `rank` is the number of spatial axes."""
 
     conv: nn.Conv1d | nn.Conv2d | nn.Conv3d
+    kernel: WeightView
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         if "convolution_op" in vars(cls) and "call" not in vars(cls):
@@ -328,7 +328,7 @@ class _Conv(ConvolutionLayer):
     def _call_with_own_op(self, inputs: Tensor) -> Tensor:
         """Do what `call` does with a `convolution_op` that a subclass overrides."""
         outputs = self.convolution_op(inputs, self.kernel.value)
-        if self.use_bias:
+        if self.bias is not None:
             axis = -1 if self._channels_last else 1
             shape = [1] * outputs.ndim
             shape[axis] = -1

@@ -15,7 +15,7 @@ from torchkeras._core.typing import (
     InitializerLike,
     RegularizerLike,
 )
-from torchkeras._core.variable import CONVOLUTION, Layout
+from torchkeras._core.variable import CONVOLUTION, Layout, WeightView
 from torchkeras.layers._windows import with_defaults
 from torchkeras.layers.convolution import ConvolutionLayer
 from torchkeras.layers.layer import layers
@@ -44,6 +44,7 @@ class _DepthwiseConv(ConvolutionLayer):
     """The base of the depthwise convolutions."""
 
     conv: nn.Conv1d | nn.Conv2d | nn.Conv3d
+    kernel: WeightView
 
     def __init__(
         self,
@@ -204,6 +205,8 @@ class _SeparableConv(ConvolutionLayer):
     """The base of the separable convolutions."""
 
     conv: _Steps
+    depthwise_kernel: WeightView
+    pointwise_kernel: WeightView
 
     def __init__(
         self,

@@ -15,7 +15,7 @@ from torchkeras._core.typing import (
     InitializerLike,
     RegularizerLike,
 )
-from torchkeras._core.variable import CONVOLUTION
+from torchkeras._core.variable import CONVOLUTION, WeightView
 from torchkeras._core.windows import standardize_sizes
 from torchkeras.layers._in_place import FRESH_OUTPUT
 from torchkeras.layers._windows import with_defaults
@@ -79,6 +79,7 @@ class _ConvTranspose(ConvolutionLayer):
     """The base of the transposed convolutions."""
 
     conv: nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d
+    kernel: WeightView
 
     def __init__(
         self,

@@ -23,7 +23,7 @@ from torchkeras._core.typing import (
     Mask,
     RegularizerLike,
 )
-from torchkeras._core.variable import TRANSPOSED
+from torchkeras._core.variable import TRANSPOSED, WeightView
 from torchkeras.layers._in_place import may_overwrite_output_of
 from torchkeras.layers._masks import as_tensors
 from torchkeras.layers.layer import Layer, layers
@@ -62,6 +62,8 @@ class Dense(Layer):
     casts_integers = True
 
     linear: nn.Linear
+    kernel: WeightView
+    bias: WeightView | None
 
     def __init__(
         self,
@@ -147,6 +149,7 @@ class Embedding(Layer):
     index_dtypes = (torch.int64, torch.int32)
 
     embedding: nn.Embedding
+    embeddings: WeightView
 
     def __init__(
         self,
@@ -376,6 +379,9 @@ class InputLayer(Layer):
         >>> InputLayer((28, 28, 1)).batch_shape
         (None, 28, 28, 1)
     """
+
+    batch_shape: tuple[int | None, ...]
+    _input_dtype: str
 
     def __init__(
         self,

@@ -63,6 +63,13 @@ class EinsumDense(Layer):
 
     kernel: Variable
     bias: Variable | None
+    partial_output_shape: tuple[int | None, ...]
+    #: Where axes may be left out of the equation, ``"left"``, ``"right"`` or neither.
+    _elided: str
+    #: The letters of each operand.
+    _inputs: str
+    _kernel: str
+    _outputs: str
 
     def __init__(
         self,

@@ -57,6 +57,13 @@ class Lambda(Layer):
 
     _makes_mask = False
 
+    function: Callable[..., Any]
+    arguments: dict[str, Any]
+    mask: Any
+    _output_shape: Any
+    #: Which of `mask` and `training` the function takes.
+    _takes: set[str]
+
     def __init__(
         self,
         function: Callable[..., Any],

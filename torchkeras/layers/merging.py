@@ -423,6 +423,11 @@ class Dot(_Merge):
     _makes_mask = False
     _count = 2
 
+    axes: int | Sequence[int]
+    normalize: bool
+    #: The axis of each input.
+    _pair: tuple[int, int]
+
     def __init__(
         self, axes: int | Sequence[int], normalize: bool = False, **kwargs: Any
     ) -> None:

@@ -18,6 +18,7 @@ from torchkeras._core.typing import (
     InitializerLike,
     RegularizerLike,
 )
+from torchkeras._core.variable import WeightView
 from torchkeras.layers.layer import Layer, layers
 from torchkeras.layers.shapes import empty_module, same_sizes
 
@@ -85,6 +86,8 @@ class _Renorm(nn.Module):
     it averages standard deviations, and the moving variance follows from theirs.
     """
 
+    momentum: float
+    clipping: Mapping[str, float]
     moving_std: Tensor
     renorm_mean: Tensor
     renorm_std: Tensor
@@ -146,6 +149,9 @@ class AffineNormalization(Layer):
     """The base of the normalizations: a gain `gamma` and an offset `beta`."""
 
     casts_integers = True
+
+    beta: WeightView | None
+    gamma: WeightView | None
 
     def __init__(
         self,
@@ -238,8 +244,22 @@ class BatchNormalization(AffineNormalization):
 
     _output_sizes = same_sizes
 
+    moving_mean: WeightView
+    moving_variance: WeightView
+    #: With `renorm` only.
+    moving_stddev: WeightView
+    renorm_mean: WeightView
+    renorm_stddev: WeightView
     norm: _BatchNorm
+    #: With `renorm` only, as is what it is limited to.
     correction: _Renorm
+    _limits: dict[str, float]
+    _channels_axis: int
+    #: Whether rows of channels are normalized as one block of memory.
+    _flattens: bool
+    #: The orders that bring the channels where torch has them, and back.
+    _to_front: tuple[int, ...] | None
+    _to_back: tuple[int, ...] | None
 
     def __init__(
         self,
@@ -449,6 +469,10 @@ class LayerNormalization(AffineNormalization):
     _output_sizes = same_sizes
 
     norm: nn.LayerNorm
+    _axes: list[int]
+    #: The orders that bring the axes to the end, and back; None where they are there.
+    _to_end: tuple[int, ...] | None
+    _to_place: tuple[int, ...] | None
 
     def __init__(
         self,

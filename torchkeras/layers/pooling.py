@@ -31,6 +31,8 @@ class _Pooling(WindowLayer):
     #: Torch's function, and what it needs to leave padding out of account.
     pool: ClassVar[Callable[..., Tensor]]
     padded: ClassVar[dict[str, Any]] = {}
+
+    pool_size: tuple[int, ...]
     _builds_weights = False
 
     def __init__(
@@ -237,6 +239,11 @@ class _GlobalPooling(Layer):
     rank: ClassVar[int]
     casts_integers = True
 
+    data_format: str
+    keepdims: bool
+    #: The spatial axes.
+    _axes: tuple[int, ...]
+
     def __init__(
         self,
         data_format: str | None = None,
@@ -413,6 +420,10 @@ class _AdaptivePooling(Layer):
     rank: ClassVar[int]
     pool: ClassVar[Callable[..., Tensor]]
     casts_integers = True
+
+    output_size: tuple[int, ...]
+    data_format: str
+    _channels_last: bool
 
     def __init__(
         self,

@@ -27,6 +27,7 @@ class RandomLayer(Layer):
     """The base of layers that draw random numbers, from their own seed if given."""
 
     seed: int | None
+    _generators: dict[torch.device, torch.Generator]
 
     def __init__(self, seed: int | None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -36,7 +37,7 @@ class RandomLayer(Layer):
             raise TypeError(invalid_argument(owner, "seed", expected, seed))
         self.seed = seed
         self.supports_masking = True
-        self._generators: dict[torch.device, torch.Generator] = {}
+        self._generators = {}
 
     def _generator(self, device: torch.device) -> torch.Generator | None:
         """Return the generator of this layer, or None for torch's own.
@@ -339,6 +340,8 @@ class GaussianDropout(RandomLayer):
 
     _output_sizes = same_sizes
 
+    _stddev: float
+
     def __init__(self, rate: float, seed: int | None = None, **kwargs: Any) -> None:
         super().__init__(seed, **kwargs)
         self.rate = number_in("GaussianDropout", "rate", rate, 0.0, 1.0, open_high=True)
@@ -381,6 +384,10 @@ class AlphaDropout(RandomLayer):
     """
 
     _output_sizes = same_sizes
+
+    #: What is left is scaled and shifted by these.
+    _gain: float
+    _offset: float
 
     def __init__(
         self,

@@ -32,6 +32,9 @@ class Flatten(Layer):
         torch.Size([2, 12])
     """
 
+    data_format: str
+    _channels_first: bool
+
     def __init__(self, data_format: str | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.data_format = standardize_data_format("Flatten", data_format)
@@ -67,6 +70,11 @@ class Reshape(Layer):
         >>> Reshape((3, -1))(torch.ones(2, 12)).shape
         torch.Size([2, 3, 4])
     """
+
+    target_shape: tuple[int, ...]
+    #: The product of the sizes given, and whether one is left to infer.
+    _known: int
+    _infers: bool
 
     def __init__(self, target_shape: Sequence[int], **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -125,6 +133,8 @@ class Permute(Layer):
         >>> Permute((2, 1))(torch.ones(2, 3, 4)).shape
         torch.Size([2, 4, 3])
     """
+
+    dims: tuple[int, ...]
 
     def __init__(self, dims: Sequence[int], **kwargs: Any) -> None:
         super().__init__(**kwargs)

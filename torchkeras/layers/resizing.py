@@ -53,6 +53,8 @@ class _Spatial(Layer):
     rank: ClassVar[int]
 
     data_format: str
+    #: The first spatial axis.
+    _first: int
 
     def _set_layout(self, data_format: str | None) -> None:
         self.data_format = standardize_data_format(type(self).__name__, data_format)
@@ -64,6 +66,8 @@ class _Cropping(_Spatial):
     """The base of the croppings."""
 
     _pairs: Pairs
+    #: What is kept of each axis.
+    _window: tuple[slice, ...]
 
     def _set_cropping(self, pairs: Pairs, data_format: str | None) -> None:
         self._set_layout(data_format)
@@ -189,6 +193,10 @@ class Cropping3D(_Cropping):
 
 class _ZeroPadding(_Spatial):
     """The base of the zero paddings."""
+
+    #: As `F.pad` takes them, and how many there are along each axis.
+    _pads: list[int]
+    _more: list[int]
 
     def _set_padding(self, pairs: Pairs, data_format: str | None) -> None:
         self._set_layout(data_format)

@@ -12,6 +12,7 @@ from torchkeras import initializers
 from torchkeras._core.errors import invalid_argument, number_in
 from torchkeras._core.input_spec import InputSpec
 from torchkeras._core.typing import ConstraintLike, InitializerLike, RegularizerLike
+from torchkeras._core.variable import WeightView
 from torchkeras.layers.layer import Layer, layers
 from torchkeras.layers.normalization import (
     AffineNormalization,
@@ -88,6 +89,7 @@ class GroupNormalization(AffineNormalization):
     _output_sizes = same_sizes
 
     norm: _GroupNorm
+    _channels_axis: int
 
     def __init__(
         self,
@@ -172,7 +174,12 @@ class RMSNormalization(Layer):
 
     casts_integers = True
 
+    scale: WeightView
     norm: nn.RMSNorm
+    _axes: tuple[int, ...]
+    #: The orders that bring the axes to the end, and back; None where they are there.
+    _to_end: tuple[int, ...] | None
+    _to_place: tuple[int, ...] | None
 
     def __init__(
         self, axis: int | Sequence[int] = -1, epsilon: float = 1e-6, **kwargs: Any
@@ -222,6 +229,8 @@ class UnitNormalization(Layer):
 
     casts_integers = True
     _builds_weights = False
+
+    _axes: tuple[int, ...]
 
     def __init__(self, axis: int | Sequence[int] = -1, **kwargs: Any) -> None:
         super().__init__(**kwargs)

@@ -309,6 +309,7 @@ def test_a_gradient_of_ones_own_reaches_the_weights_of_layers():
     dense = torchkeras.layers.Dense(2)
     dense.build((None, 3))
     scaled_gradient(5.0)(dense.kernel).sum().backward()
+    assert dense.kernel.grad is not None
     assert dense.kernel.grad.tolist() == [[5.0, 5.0]] * 3
 
 

@@ -25,6 +25,7 @@ from torchkeras._core.errors import (
 from torchkeras._core.input_spec import InputSpec
 from torchkeras._core.symbolic import is_symbolic
 from torchkeras._core.typing import DType, Value
+from torchkeras._core.variable import Variable
 from torchkeras.layers.layer import Layer, layers
 from torchkeras.layers.preprocessing._adapting import batches_of
 from torchkeras.layers.preprocessing._categories import encode, mode_of, refuse_sparse
@@ -60,6 +61,14 @@ class Normalization(Layer):
     casts_integers = True
 
     axis: tuple[int, ...]
+    input_mean: Value | None
+    input_variance: Value | None
+    #: What `adapt` learned, where the moments were not given.
+    adapt_mean: Variable
+    adapt_variance: Variable
+    count: Variable
+    #: Whether there are moments, given or learned.
+    _is_known: bool
     #: The axes that are kept, counted from the first, and the shape of the moments.
     _kept: tuple[int, ...]
     _broadcast_shape: list[int]

@@ -26,7 +26,7 @@ from torchkeras._core.typing import (
     InitializerLike,
     RegularizerLike,
 )
-from torchkeras._core.variable import IDENTITY, TRANSPOSED, Layout, single
+from torchkeras._core.variable import IDENTITY, TRANSPOSED, Layout, WeightView, single
 from torchkeras.layers.layer import Layer, layers
 from torchkeras.layers.regularization import RandomLayer, dropout_noise
 from torchkeras.layers.shapes import empty_module
@@ -78,8 +78,10 @@ class _Tables:
     tuples and dicts, in which the tensors of its tracing would stay.
     """
 
+    all: tuple[dict[str, Any], ...]
+
     def __init__(self, module: nn.Module) -> None:
-        self.all: tuple[dict[str, Any], ...] = (module._parameters, module._buffers)
+        self.all = (module._parameters, module._buffers)
 
 
 class Cell(RandomLayer):
@@ -109,6 +111,9 @@ class Cell(RandomLayer):
     recurrent_dropout: float
     state_size: int | list[int]
     output_size: int
+    kernel: WeightView
+    recurrent_kernel: WeightView
+    bias: WeightView | None
 
     _tables: _Tables
     _dropout_masks: list[Tensor] | None
