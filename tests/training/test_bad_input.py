@@ -15,8 +15,6 @@ from torch.utils.data import DataLoader, TensorDataset
 from torchkeras import Input, layers, losses, optimizers
 from torchkeras.callbacks import LambdaCallback
 from torchkeras.models import Model, Sequential
-from torchkeras.training.data import IterableBatches
-from torchkeras.training.validation import check_batch
 
 X = np.random.default_rng(0).normal(size=(10, 4)).astype("float32")
 Y = np.random.default_rng(1).normal(size=(10, 2)).astype("float32")
@@ -472,26 +470,6 @@ def test_dict_inputs_are_checked_by_key() -> None:  # A16
         model.fit({"a": X}, Y, verbose=0)
     with pytest.warns(UserWarning, match="'c'"):
         model.fit({"a": X, "b": Y, "c": Y}, Y, verbose=0)
-
-
-def objective_of(model):
-    assert model._compiled is not None
-    return model._compiled.loss
-
-
-@pytest.mark.parametrize("labels", [LABELS + 1, LABELS - 1], ids=["high", "low"])
-def test_batches_for_an_accelerator_are_checked_on_the_host(labels) -> None:  # A9
-    # A wrong index in a kernel of an accelerator would end its use in this process.
-    model = classifier()
-    batches = IterableBatches(iter([(X, labels)]), torch.device("meta"))
-    batches.check_with(functools.partial(check_batch, model, objective_of(model)))
-    with pytest.raises(ValueError, match="sparse_categorical_crossentropy"):
-        next(iter(batches))
-    batches = IterableBatches(iter([(ids, ids)]), torch.device("meta"))
-    model = embedder()
-    batches.check_with(functools.partial(check_batch, model, objective_of(model)))
-    with pytest.raises(ValueError, match=r"'table'.*input_dim=5"):
-        next(iter(batches))
 
 
 def test_an_error_of_the_generator_comes_out_as_it_is() -> None:  # A24

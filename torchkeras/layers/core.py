@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from torchkeras import activations
 from torchkeras._core import config
 from torchkeras._core.dtypes import DTYPES, standardize_dtype
 from torchkeras._core.errors import invalid_argument, positive_integer
+from torchkeras._core.indices import first_outside, inner_position
 from torchkeras._core.input_spec import InputSpec
 from torchkeras._core.naming import auto_name
 from torchkeras._core.symbolic import KerasTensor
@@ -200,21 +202,30 @@ class Embedding(Layer):
             inputs = inputs.long()
         return self.embedding(inputs)
 
-    def check_indices(self, inputs: Tensor) -> None:
+    def check_indices(
+        self, inputs: Tensor, place: Callable[[int], str] | None = None
+    ) -> None:
         """Refuse indices outside the table.
+
+        Args:
+            inputs: the indices.
+            place: says where the row of a number is; the batch by default.
 
         Raises:
             ValueError: naming the layer, the limit, and the first such index.
         """
-        wrong = (inputs < 0) | (inputs >= self.input_dim)
-        if inputs.numel() and bool(wrong.any()):
-            place = tuple(wrong.nonzero()[0].tolist())
-            raise ValueError(
-                f"Layer '{self.name}' (Embedding): indices must be in [0, "
-                f"{self.input_dim}) because input_dim={self.input_dim}, got "
-                f"{inputs[place].item():g} at position {place}. Raise input_dim to the "
-                "largest index plus one."
-            )
+        position = first_outside(inputs, self.input_dim)
+        if position is None:
+            return
+        where = f"at position {position}"
+        if place is not None and position:
+            where = f"in {place(position[0])}{inner_position(inputs, position)}"
+        raise ValueError(
+            f"Layer '{self.name}' (Embedding): indices must be in [0, "
+            f"{self.input_dim}) because input_dim={self.input_dim}, got "
+            f"{inputs[position].item():g} {where}. Raise input_dim to the largest "
+            "index plus one."
+        )
 
     def _explain(self, error: Exception, args: tuple[Any, ...]) -> None:
         if isinstance(error, IndexError):

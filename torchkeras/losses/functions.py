@@ -15,6 +15,7 @@ from torch import Tensor
 from torchkeras._core import config
 from torchkeras._core.convert import as_floating, as_tensor
 from torchkeras._core.errors import describe, invalid_argument
+from torchkeras._core.indices import first_outside, inner_position
 from torchkeras._core.probabilities import (
     NO_CLASS,
     log_loss,
@@ -488,7 +489,12 @@ def categorical_focal_crossentropy(
 
 
 def check_labels(
-    loss_name: str, y_true: Any, num_classes: int, ignore_class: int | None = None
+    loss_name: str,
+    y_true: Any,
+    num_classes: int,
+    ignore_class: int | None = None,
+    output: str = "",
+    place: Callable[[int], str] = "row {} of the batch".format,
 ) -> None:
     """Refuse labels that are no classes; on an accelerator they would stop the process.
 
@@ -497,6 +503,8 @@ def check_labels(
         y_true: the labels, in host memory.
         num_classes: the number of classes.
         ignore_class: a label that stands for no class, if there is one.
+        output: the name of the output, for the message.
+        place: says where the row of a number is.
 
     Raises:
         ValueError: naming the first wrong label and its row.
@@ -505,17 +513,20 @@ def check_labels(
         >>> check_labels("loss", [0, 1, 2], num_classes=3)
     """
     labels = torch.as_tensor(y_true)
-    wrong = (labels < 0) | (labels >= num_classes)
-    if ignore_class is not None:
-        wrong &= labels != ignore_class
-    if not wrong.any():
+    position = first_outside(labels, num_classes, ignore_class, whole=True)
+    if position is None:
         return
-    index = tuple(wrong.nonzero()[0].tolist())
-    where = f"row {index[0]}" if index else "the only row"
+    row, value = position[0] if position else 0, labels[position].item()
+    hint = (
+        "Give the last layer more units, or mark what is no class by `ignore_class` "
+        "(`ignore_index` in torch's losses)."
+        if value % 1 == 0
+        else "Use a loss for numbers, such as 'mse', or make them whole."
+    )
     raise ValueError(
-        f"{loss_name}: labels must be from 0 to {num_classes - 1}, as the output has "
-        f"{num_classes} classes, got {labels[index].item():g} in {where}. Give the "
-        "last layer more units, or mark such labels by `ignore_class`."
+        f"{loss_name}: labels must be whole numbers from 0 to {num_classes - 1}, as "
+        f"the output{f' {output!r}' if output else ''} has {num_classes} classes, got "
+        f"{value:g} in {place(row)}{inner_position(labels, position)}. {hint}"
     )
 
 
@@ -573,7 +584,7 @@ def _sparse_categorical_crossentropy(
 
 @_loss(
     per_sample=True,
-    labels=True,
+    classes=True,
     link="softmax",
     mean=functools.partial(_sparse_categorical_crossentropy, reduction="mean"),
 )
@@ -605,7 +616,7 @@ def sparse_categorical_crossentropy(
     )
 
 
-@_loss(labels=True)
+@_loss(classes=True)
 def categorical_generalized_cross_entropy(y_true: Any, y_pred: Any, q: float) -> Tensor:
     """``(1 - p**q) / q``, `p` being the probability of the label.
 
@@ -628,7 +639,7 @@ def categorical_generalized_cross_entropy(y_true: Any, y_pred: Any, q: float) ->
 # Sequences, overlap of regions, similarity
 
 
-@_loss(labels=True)
+@_loss(classes=True)
 def ctc(y_true: Any, y_pred: Any) -> Tensor:
     """The loss of connectionist temporal classification (Graves et al., 2006).
 

@@ -22,6 +22,7 @@ class Traits:
             number by itself.
         per_sample: the value of a sample does not depend on the batch it comes in.
         labels: its targets are labels, which a float would round.
+        classes: the labels are numbers of classes, and an output has a score for each.
         link: the activation whose outputs it takes, if it takes logits in their place:
             ``"sigmoid"`` or ``"softmax"``.
         mean: the mean over all values in one kernel.
@@ -30,6 +31,7 @@ class Traits:
     elementwise: bool = False
     per_sample: bool = False
     labels: bool = False
+    classes: bool = False
     link: str = ""
     mean: Callable[..., Tensor] | None = None
 
@@ -41,6 +43,8 @@ _TRAITS: dict[Callable[..., Any], Traits] = {}
 def declare(**traits: Any) -> Callable[[F], F]:
     """Note what is known of a function; what is elementwise is per sample too."""
     known = Traits(**traits)
+    if known.classes:
+        known = dataclasses.replace(known, labels=True)
     if known.elementwise:
         known = dataclasses.replace(known, per_sample=True)
 
@@ -63,5 +67,5 @@ def traits_of(function: Any) -> Traits:
     """
     if isinstance(function, functools.partial):
         known = traits_of(function.func)
-        return Traits(labels=known.labels, link=known.link)
+        return Traits(labels=known.labels, classes=known.classes, link=known.link)
     return _TRAITS.get(function, _NONE) if inspect.isfunction(function) else _NONE

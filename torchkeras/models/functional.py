@@ -9,9 +9,9 @@ from torch import Tensor, fx, nn
 
 from torchkeras._core import dtypes, sharing, tree
 from torchkeras._core.registry import root
-from torchkeras._core.symbolic import KerasTensor, Node, like, symbolic_leaves
+from torchkeras._core.symbolic import Node, like, symbolic_leaves
 from torchkeras.layers._masks import with_masks
-from torchkeras.layers.core import InputLayer
+from torchkeras.layers.core import Embedding, InputLayer
 from torchkeras.layers.layer import Layer
 from torchkeras.models import schema
 from torchkeras.models.graph import (
@@ -21,7 +21,7 @@ from torchkeras.models.graph import (
     function_of,
     holds_tensors,
 )
-from torchkeras.models.model import Model, is_made_of_graph
+from torchkeras.models.model import Model, is_made_of_graph, lookups_of
 
 
 @root.register(module="keras.src.models.functional")
@@ -91,6 +91,7 @@ class Functional(Model):
         self.__dict__.update(_graph=graph, _keys=keys)
         # Past the bookkeeping of containers: these hold nothing of the model's state.
         self.__dict__.update(inputs=graph.inputs, outputs=graph.outputs)
+        self.__dict__["_takers"] = _takers(graph)
         self.graph = graph.compile(self, keys)
 
     # Calling
@@ -193,7 +194,9 @@ class Functional(Model):
 
     def __getstate__(self) -> dict[str, Any]:
         # What stands here can be made again, and a function has no copy.
-        made = ("_function", "_source", "_root", "_fx_graph", "inputs", "outputs")
+        made = (
+            "_function", "_source", "_root", "_fx_graph", "_takers", "inputs", "outputs"
+        )  # fmt: skip
         return {k: v for k, v in super().__getstate__().items() if k not in made}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -239,15 +242,17 @@ class Functional(Model):
         graph = self._graph
         return tree.pack_sequence_as(graph.output_structure, graph.output_names)
 
-    @property
-    def first_layer(self) -> Any:
-        """The layer that gets the inputs as they are; None where it is not known."""
-        inputs = self._graph.inputs
-        if len(inputs) != 1:
-            return None
-        only: KerasTensor = inputs[0]
-        takers = [n for n in self._graph.nodes if any(t is only for t in n.inputs)]
-        return takers[0].op if len(takers) == 1 else None
+    def lookups(self, x: Any) -> list[tuple[Embedding, Any]]:
+        if not self._takers:
+            return []
+        graph = self._graph
+        pairs = zip(graph.inputs, graph.arrange(self.name, x), strict=True)
+        given = {id(tensor): value for tensor, value in pairs}
+        found = []
+        for op, taken in self._takers:
+            values = tree.map_structure(lambda t: given[id(t)], taken)
+            found.extend(lookups_of(op, values))
+        return found
 
     @property
     def input_keys(self) -> list[str] | None:
@@ -270,3 +275,19 @@ class Functional(Model):
 
 
 Model.functional_class = Functional
+
+
+def _takers(graph: Graph) -> list[tuple[Any, Any]]:
+    """Return what looks inputs up as they are, and which inputs each takes."""
+    inputs = set(map(id, graph.inputs))
+
+    def looks_up(node: Node) -> bool:
+        taken = symbolic_leaves(node.args[:1])
+        modules = node.op.modules() if isinstance(node.op, nn.Module) else ()
+        return (
+            bool(taken)
+            and inputs.issuperset(map(id, taken))
+            and any(isinstance(module, Embedding) for module in modules)
+        )
+
+    return [(node.op, node.args[0]) for node in graph.nodes if looks_up(node)]

@@ -21,7 +21,7 @@ from torchkeras._core.symbolic import (
     symbolic_leaves,
 )
 from torchkeras._core.tracking import ContainedModules
-from torchkeras.layers.core import InputLayer
+from torchkeras.layers.core import Embedding, InputLayer
 from torchkeras.layers.layer import Layer
 from torchkeras.layers.shapes import as_shape, shapes_of, symbolic_tensors
 from torchkeras.losses import Loss
@@ -381,6 +381,13 @@ class Model(Trainer):
         if config.get("trainable") is False:
             model.trainable = False
         return model._with_name_of_config()
+
+
+def lookups_of(taker: Any, x: Any) -> list[tuple[Embedding, Any]]:
+    """Return the tables that a layer looks its inputs up in, as `lookups` does."""
+    if isinstance(taker, Embedding):
+        return [(taker, x)]
+    return taker.lookups(x) if isinstance(taker, Trainer) else []
 
 
 def _replace_base(cls: type[Any], old: type, new: type) -> None:

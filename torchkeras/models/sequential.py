@@ -15,9 +15,15 @@ from torchkeras._core.registry import deserialize_object, root, serialize_object
 from torchkeras._core.symbolic import KerasTensor, call_symbolic
 from torchkeras.layers._masks import with_masks
 from torchkeras.layers._state import LayerState, layers_in
-from torchkeras.layers.core import InputLayer
+from torchkeras.layers.core import Embedding, InputLayer
 from torchkeras.layers.layer import Layer, layers
-from torchkeras.models.model import Model, key_base, name_is_given, name_of
+from torchkeras.models.model import (
+    Model,
+    key_base,
+    lookups_of,
+    name_is_given,
+    name_of,
+)
 from torchkeras.training.data import Batches
 
 #: Activations of at most this many bytes stay in a processor's cache while predicting.
@@ -323,10 +329,12 @@ class Sequential(Model):
     def _output_names(self) -> str | None:
         return name_of(self.layers[-1]) if self.layers else None
 
-    @property
-    def first_layer(self) -> Any:
-        """The layer that gets the inputs as they are."""
-        return next(iter(self._modules.values()), None)
+    def lookups(self, x: Any) -> list[tuple[Embedding, Any]]:
+        first = next(iter(self._modules.values()), None)
+        if not isinstance(first, (Embedding, Model)):
+            return []
+        leaves = tree.flatten(x)
+        return lookups_of(first, leaves[0]) if len(leaves) == 1 else []
 
     def _samples_at_once(self, batches: Batches) -> int | None:
         if (

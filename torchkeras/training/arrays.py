@@ -115,9 +115,19 @@ def _one_array(argument: str, value: Any) -> np.ndarray:
         ) from error
 
 
+#: Integers of which torch can take no rows, and those that Keras on torch has for them.
+_UNSIGNED = {
+    torch.uint16: torch.int32,
+    torch.uint32: torch.int64,
+    torch.uint64: torch.int64,
+}
+
+
 def _as_floatx(tensor: Tensor | None) -> Tensor | None:
-    if tensor is None or not tensor.is_floating_point():
-        return tensor
+    if tensor is None:
+        return None
+    if not tensor.is_floating_point():
+        return tensor.to(_UNSIGNED.get(tensor.dtype, tensor.dtype))
     return tensor.to(to_torch_dtype(None))
 
 
@@ -153,6 +163,13 @@ def weigh_classes(y: Any, sample_weight: Any, class_weight: Mapping[int, float])
         table[label] = weight
     weights = table.to(labels.device)[labels]
     return weights if sample_weight is None else weights * sample_weight
+
+
+def num_samples(x: Any) -> int:
+    """Return how many samples there are in the inputs of a batch."""
+    if isinstance(x, Tensor):
+        return x.shape[0]
+    return next((len(t) for t in tree.flatten(x) if isinstance(t, Tensor)), 1)
 
 
 def split_samples(data: Any, count: int) -> list[Any]:

@@ -17,6 +17,7 @@ from torchkeras.layers._checks import is_noted
 from torchkeras.layers.layer import Layer
 from torchkeras.training.logs import Logs, LossTracker
 from torchkeras.training.objective import CompiledLoss, CompiledMetrics
+from torchkeras.training.validation import HostChecks, Seen
 
 #: Outputs and loss of a batch.
 Results = tuple[Any, Tensor]
@@ -174,6 +175,10 @@ class Compiled:
     has_penalties: bool
     #: The weights that are constrained after each update.
     constrained: list[Any]
+    #: What data is looked at for on the host; None until it is known.
+    checks: HostChecks | None
+    #: What a run showed of a model whose outputs are not known otherwise.
+    seen: Seen | None
 
     def __init__(
         self,
@@ -195,6 +200,7 @@ class Compiled:
         self.trains = False
         self.has_penalties = True  # some weights may have one, until it is known
         self.constrained = []
+        self.checks = self.seen = None
         #: What `Layer.last_freezing` was, and the `id`s of the tensors trained then.
         self._freezing: Any = None
         self._trained: list[int] | None = None
@@ -261,6 +267,7 @@ class Compiled:
         """Bind anew before the next step: there may be other layers."""
         self._trained = None
         self.gradients = None
+        self.checks = self.seen = None
 
     # The sums
 

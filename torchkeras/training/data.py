@@ -11,13 +11,20 @@ import abc
 import collections
 import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
+from torch.utils.data import (
+    DataLoader,
+    Dataset,
+    IterableDataset,
+    RandomSampler,
+    SequentialSampler,
+    TensorDataset,
+)
 
 from torchkeras._core import tree
 from torchkeras._core.errors import describe
@@ -26,6 +33,7 @@ from torchkeras.training.arrays import (
     as_tensors,
     check_lengths,
     is_array_like,
+    num_samples,
     pack_x_y_sample_weight,
     present,
     to_device,
@@ -37,6 +45,10 @@ from torchkeras.training.arrays import (
 _BLOCK_BYTES = 64 * 2**20
 #: The share of free accelerator memory that arrays may take to live there.
 _RESIDENT_SHARE = 0.25
+
+
+#: Takes ``(x, y, sample_weight)`` and what says where in the data a row of it is.
+Check = Callable[[Batch, Callable[[int], str]], None]
 
 
 class Batches(abc.ABC):
@@ -54,6 +66,8 @@ class Batches(abc.ABC):
     restarts: bool = True
     #: Whether a pass never comes to an end.
     is_endless: bool = False
+    #: What it is, for messages.
+    name: str = "the data"
 
     @abc.abstractmethod
     def __iter__(self) -> Iterator[Any]:
@@ -68,8 +82,8 @@ class Batches(abc.ABC):
         """Return these batches, each sample weighed by its class too."""
 
     @abc.abstractmethod
-    def check_with(self, check: Callable[[Any, Any], None]) -> None:
-        """Have ``(x, y)`` looked at on the host, before it can do harm."""
+    def check_with(self, check: Check) -> None:
+        """Have the values looked at on the host, each once, before they can do harm."""
 
     def resize(self, batch_size: int | None, steps: int | None) -> None:
         """Take the batch size given, or the one of so many batches, where ours to."""
@@ -116,14 +130,24 @@ class ArrayBatches(Batches):
         self.device = device
         self.num_samples = len(self._tensors[0])
         self.num_batches: int | None = math.ceil(self.num_samples / batch_size)
-        stays = all(tensor.device == device for tensor in self._tensors)
-        if not stays and _fits(self._tensors, device):
-            self.arrays = tree.map_structure(
-                lambda t: t if t is None else t.to(device), arrays
-            )
+        #: The number of the first sample in the data that these are a part of.
+        self.begin = 0
+        self._is_placed = False
+
+    def _place(self) -> None:
+        """Move all of it to where batches are wanted, if it is small enough.
+
+        Not before the first pass: until then it is checked on the host.
+        """
+        self._is_placed = True
+        stays = all(tensor.device == self.device for tensor in self._tensors)
+        if not stays and _fits(self._tensors, self.device):
+            self.arrays = to_device(self.arrays, self.device)
             self._tensors = present(*self.arrays)
 
     def __iter__(self) -> Iterator[Any]:
+        if not self._is_placed:
+            self._place()
         if self.num_samples <= self.batch_size and not self.shuffle:
             yield to_device(pack_x_y_sample_weight(*self.arrays), self.device)
             return
@@ -147,8 +171,8 @@ class ArrayBatches(Batches):
     def whole(self) -> Any:
         return to_device(pack_x_y_sample_weight(*self.arrays), self.device)
 
-    def check_with(self, check: Callable[[Any, Any], None]) -> None:
-        check(*self.arrays[:2])
+    def check_with(self, check: Check) -> None:
+        check(self.arrays, lambda row: f"row {self.begin + row} of {self.name}")
 
     def _slice(self, samples: slice) -> Batch:
         return tree.map_structure(
@@ -197,10 +221,10 @@ class ArrayBatches(Batches):
                 "fraction, or pass `validation_data`."
             )
         head, tail = self._slice(slice(cut)), self._slice(slice(cut, None))
-        return (
-            ArrayBatches(head, self.batch_size, self.shuffle, self.device),
-            ArrayBatches(tail, self.batch_size, False, self.device),
-        )
+        held_out = ArrayBatches(tail, self.batch_size, False, self.device)
+        held_out.begin = cut
+        kept = ArrayBatches(head, self.batch_size, self.shuffle, self.device)
+        return kept, held_out
 
     def resize(self, batch_size: int | None, steps: int | None) -> None:
         if batch_size or steps:
@@ -228,7 +252,8 @@ class IterableBatches(Batches):
     ) -> None:
         self.source = source
         self.device = device
-        self._check: Callable[[Any, Any], None] | None = None
+        self._check: Check | None = None
+        self._is_first_checked = False
         self._class_weight: Mapping[int, float] | None = None
         self.restarts = not isinstance(source, Iterator)
         self.num_batches = _length(source)
@@ -237,15 +262,31 @@ class IterableBatches(Batches):
         self._told_to_begin = False
         self._peeked: list[Any] = []
         self._iterator: Iterator[Any] | None = None
+        #: The batches and samples of the pass before the batch that is looked at.
+        self._batches_before = self._samples_before = 0
 
     def weigh(self, class_weight: Mapping[int, float]) -> IterableBatches:
         self._class_weight = class_weight
         return self
 
-    def check_with(self, check: Callable[[Any, Any], None]) -> None:
-        # As batches come: the kernels of a CPU look themselves, and a wrong index would
-        # end the process's use of any other device.
-        self._check = check if self.device.type != "cpu" else None
+    def check_with(self, check: Check) -> None:
+        self._check = check  # of each batch, as it comes
+        if self._peeked and self._peeked[0] is not None:
+            check(self._tensors_of(self._peeked[0]), self._where)
+            self._is_first_checked = True
+
+    def _where(self, row: int) -> str:
+        """Say where in the data a row of the batch is that is looked at."""
+        batch, sample = self._batches_before, self._samples_before + row
+        if isinstance(self.source, IndexedBatches):
+            return f"row {row} of batch {self.source.index_of(batch)} of {self.name}"
+        sampler = getattr(self.source, "sampler", None)
+        if isinstance(sampler, Remembered):
+            return f"row {sampler.order[sample]} of {self.name}"
+        streams = isinstance(getattr(self.source, "dataset", None), IterableDataset)
+        if streams or sampler is None or isinstance(sampler, SequentialSampler):
+            return f"row {sample} of {self.name} (row {row} of batch {batch})"
+        return f"row {row} of batch {batch} of {self.name}"
 
     def first(self) -> Batch | None:
         if not self._peeked:
@@ -261,14 +302,25 @@ class IterableBatches(Batches):
             iterator = self._new_pass()
         for data in peeked:
             if data is not None:
-                yield pack_x_y_sample_weight(*self._prepare(data))
+                yield self._next(data, None if self._is_first_checked else self._check)
+        self._is_first_checked = False
         for data in iterator:
-            yield pack_x_y_sample_weight(*self._prepare(data))
+            yield self._next(data, self._check)
+
+    def _next(self, data: Any, check: Check | None) -> Any:
+        """Return a batch as a step takes it, checked and counted."""
+        batch = self._tensors_of(data)
+        if check is not None:
+            check(batch, self._where)
+        self._batches_before += 1
+        self._samples_before += num_samples(batch[0])
+        return pack_x_y_sample_weight(*self._finished(batch))
 
     def _new_pass(self) -> Iterator[Any]:
         for sampler in _samplers(self.source):
             sampler.set_epoch(self._next_pass)
         self._next_pass += 1
+        self._batches_before = self._samples_before = 0
         return iter(self.source)
 
     def begin_epoch(self) -> None:
@@ -284,14 +336,33 @@ class IterableBatches(Batches):
         self._told_to_begin = False
 
     def _prepare(self, data: Any) -> Batch:
+        return self._finished(self._tensors_of(data))
+
+    def _tensors_of(self, data: Any) -> Batch:
         x, y, sample_weight = unpack_x_y_sample_weight(data)
-        x, y = as_tensors("x", x), as_tensors("y", y)
-        sample_weight = as_tensors("sample_weight", sample_weight)
-        if self._check is not None:
-            self._check(x, y)
+        return (
+            as_tensors("x", x),
+            as_tensors("y", y),
+            as_tensors("sample_weight", sample_weight),
+        )
+
+    def _finished(self, batch: Batch) -> Batch:
+        x, y, sample_weight = batch
         if self._class_weight is not None:
             sample_weight = weigh_classes(y, sample_weight, self._class_weight)
-        return to_device((x, y, sample_weight), self.device)
+        to = self.device
+        return to_device(x, to), to_device(y, to), to_device(sample_weight, to)
+
+
+class Remembered(RandomSampler):
+    """A random order of a data set that can be looked up later."""
+
+    #: The order of the pass that began last.
+    order: list[int]
+
+    def __iter__(self) -> Iterator[int]:
+        self.order = list(super().__iter__())
+        return iter(self.order)
 
 
 class IndexedBatches:
@@ -310,6 +381,8 @@ class IndexedBatches:
         self.workers: int = getattr(source, "workers", 1)
         self.in_processes: bool = getattr(source, "use_multiprocessing", False)
         self.max_queue_size: int = getattr(source, "max_queue_size", 10)
+        #: The indices of the pass that began last, in their order.
+        self._taken: Sequence[int] | None = None
 
     @property
     def num_batches(self) -> int | None:
@@ -329,7 +402,13 @@ class IndexedBatches:
             method()
 
     def __iter__(self) -> Iterator[Any]:
-        return self._fetched(self._order())
+        order = self._order()
+        self._taken = order if isinstance(order, Sequence) else None
+        return self._fetched(order)
+
+    def index_of(self, number: int) -> int:
+        """Return the index of the batch that came as the one of that number."""
+        return number if self._taken is None else self._taken[number]
 
     def _order(self) -> Iterable[int]:
         number = self.num_batches
@@ -399,7 +478,8 @@ def as_batches(
         x, y, sample_weight = unpack_x_y_sample_weight(x.tensors)
     if isinstance(x, Dataset) and not isinstance(x, IterableDataset):
         _refuse_extra(caller, x, y, sample_weight)
-        x = DataLoader(x, batch_size=batch_size or 32, shuffle=bool(shuffle))
+        sampler = Remembered(x) if shuffle else None  # type: ignore[arg-type]
+        x = DataLoader(x, batch_size=batch_size or 32, sampler=sampler)
     elif isinstance(x, IterableDataset) and batch_size:
         _refuse_extra(caller, x, y, sample_weight)
         x = DataLoader(x, batch_size=batch_size)

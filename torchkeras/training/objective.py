@@ -57,7 +57,8 @@ class TorchLoss(losses.Loss):
         self.__dict__["wrapped"] = loss
         self.target_first = target_first
         known = isinstance(loss, _LABEL_LOSSES) or self.name in _LABEL_FUNCTIONS
-        self._takes_labels = known
+        #: Whether integers that have not the outputs' shape are numbers of classes.
+        self.takes_classes = known
 
     def forward(self, y_true: Tensor, y_pred: Tensor, sample_weight: Any = None) -> Any:
         target = self._target(y_true, y_pred)
@@ -70,12 +71,19 @@ class TorchLoss(losses.Loss):
             )
         return self.reduced(values, sample_weight, None)
 
+    @property
+    def ignored_label(self) -> int | None:
+        """The label that stands for no class."""
+        loss = self.__dict__["wrapped"]
+        given = getattr(loss, "keywords", {}).get("ignore_index", -100)
+        return getattr(loss, "ignore_index", given)
+
     def _target(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         if y_true.ndim == y_pred.ndim - 1 and y_pred.shape[-1] == 1:
             y_true = y_true.unsqueeze(-1)
         if y_true.shape == y_pred.shape:
             return y_true if y_true.is_complex() else y_true.to(y_pred.dtype)
-        if self._takes_labels:
+        if self.takes_classes:
             if y_true.ndim == y_pred.ndim and y_true.shape[-1] == 1:
                 y_true = y_true.squeeze(-1)
             return y_true.long()
@@ -84,11 +92,16 @@ class TorchLoss(losses.Loss):
         return y_true if y_true.is_complex() else y_true.long()
 
 
+def by_shape(spec: Any) -> bool:
+    """Say whether the shapes choose which crossentropy is meant."""
+    return isinstance(spec, str) and spec.lower() in ("crossentropy", "ce")
+
+
 def get_loss(spec: Any, y_true: Any, y_pred: Any) -> losses.Loss | None:
     """Return the loss that a `compile` argument means for these targets."""
     if spec is None:
         return None
-    if isinstance(spec, str) and spec.lower() in ("crossentropy", "ce"):
+    if by_shape(spec):
         spec = _classification_kind(y_true, y_pred) + "_crossentropy"
     name = spec if isinstance(spec, str) else None
     loss = losses.get(spec)
@@ -125,7 +138,8 @@ class CompiledLoss:
 
     def __init__(self, loss: Any, loss_weights: Any, output_names: Any = None) -> None:
         for identifier in tree.flatten(loss):
-            if identifier is not None and not callable(identifier):
+            known = identifier is None or callable(identifier) or by_shape(identifier)
+            if not known:
                 losses.get(identifier)  # a typo is found here
         self.spec = loss
         self.weights = loss_weights
@@ -354,7 +368,7 @@ def get_metric(identifier: Any, y_true: Any, y_pred: Any) -> Any:
     module = metrics_module()
     if isinstance(identifier, str) and identifier.lower() in ("accuracy", "acc"):
         identifier = _classification_kind(y_true, y_pred) + "_accuracy"
-    elif isinstance(identifier, str) and identifier.lower() in ("crossentropy", "ce"):
+    elif by_shape(identifier):
         identifier = _classification_kind(y_true, y_pred) + "_crossentropy"
     metric = module.get(identifier)
     if hasattr(metric, "update_state") or hasattr(metric, "update"):

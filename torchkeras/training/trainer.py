@@ -16,12 +16,15 @@ from torch import Tensor
 from torchkeras import optimizers
 from torchkeras._core import config, gate, tree
 from torchkeras._core.registry import deserialize_object, serialize_object
+from torchkeras._core.symbolic import symbolic_leaves
 from torchkeras.callbacks import CallbackList, History
 from torchkeras.layers._state import first_parameter
+from torchkeras.layers.core import Embedding
 from torchkeras.layers.layer import Layer
 from torchkeras.training.arguments import checked
 from torchkeras.training.arrays import (
     as_tensors,
+    num_samples,
     pack_x_y_sample_weight,
     split_samples,
     to_device,
@@ -38,10 +41,15 @@ from torchkeras.training.objective import (
 )
 from torchkeras.training.passes import Pass
 from torchkeras.training.validation import (
+    HostChecks,
+    Seen,
     check_alike,
-    check_batch,
+    check_indices,
     check_keys,
+    labels_of,
+    may_take_labels,
     unpack_validation_data,
+    watched,
 )
 
 Step = Callable[[Any], Any]
@@ -218,7 +226,7 @@ class Trainer(Layer):
         gradients = compiled.gradients or self._first_gradients(x)
         try:
             y_pred, loss = gradients(self, x, y, sample_weight)
-            compiled.tracker.update_state(loss, _num_samples(x))
+            compiled.tracker.update_state(loss, num_samples(x))
             if compiled.guards_loss and not torch.isfinite(loss):
                 self.stop_training = True  # before the update, so weights stay finite
             elif compiled.trains:
@@ -227,7 +235,7 @@ class Trainer(Layer):
                     weight.assign(weight.constraint(weight.value.detach()))
         except torch.OutOfMemoryError as error:
             error.add_note(
-                f"The batch has {_num_samples(x)} samples: use a smaller `batch_size`."
+                f"The batch has {num_samples(x)} samples: use a smaller `batch_size`."
             )
             raise
         finally:
@@ -249,7 +257,7 @@ class Trainer(Layer):
         y_pred = self(x)
         mode = compiled.loss_modes[False]
         loss = self.compute_loss(x, y, y_pred, sample_weight, **mode)
-        compiled.tracker.update_state(loss, _num_samples(x))
+        compiled.tracker.update_state(loss, num_samples(x))
         return self.compute_metrics(x, y, y_pred, sample_weight)
 
     def predict_step(self, data: Any) -> Any:
@@ -509,6 +517,7 @@ class Trainer(Layer):
                 "fit", "validation", *unpack_validation_data(held_out),
                 batch_size=validation_batch_size, steps=given.validation_steps,
             )  # fmt: skip
+            validation.name = "`validation_data`"
         elif given.validation_split:
             batches, validation = batches.split(given.validation_split)
         if given.class_weight is not None:
@@ -631,6 +640,7 @@ class Trainer(Layer):
             "predict", "prediction", x, None, None, given.batch_size, given.steps
         )
         self._check_keys("predict", batches)
+        batches.check_with(lambda batch, place: check_indices(self, batch[0], place))
         if batches.num_samples == 0:
             return self._empty_outputs(batches)
         data = Pass(batches, given.batch_size, given.steps)
@@ -792,17 +802,64 @@ class Trainer(Layer):
             self._finish_build({})
         if self.built:
             self._check_keys(caller, batches)
+        compiled = self._require_compiled(caller)
         if not self._is_built_inside():
             batch = batches.first()
-            self._build_on(batch and batch[0])
+            seen = self._build_on(batch and batch[0])
             batches.device = self._device()
-        compiled = self._require_compiled(caller)
+            compiled.forget_weights()
+            compiled.seen = seen
         compiled.bind(self, look_again=True)
         if not self._overrides("compute_loss"):
-            check = functools.partial(check_batch, self, compiled.loss)
+            check = functools.partial(self._checks(compiled, batches), self)
             for part in (data, validation):
                 if part is not None:
                     part.batches.check_with(check)
+
+    def _checks(self, compiled: Compiled, batches: Batches) -> HostChecks:
+        """Return what data is looked at for on the host, which the model decides."""
+        if compiled.checks is not None:
+            return compiled.checks
+        batch = batches.first()
+        x, y, _ = batch or (None, None, None)
+        outputs = symbolic_leaves(getattr(self, "outputs", None))
+        if not outputs:
+            if compiled.seen is None and self._needs_look(compiled):
+                compiled.seen = self._run_on(x)
+            if compiled.seen is not None:
+                compiled.loss.outputs.bind(compiled.seen.outputs)
+                outputs = tree.flatten(compiled.seen.outputs)
+        own = self._has_own_step and not isinstance(y, Tensor)  # is its own affair
+        labels = None if own else labels_of(compiled.loss, y, outputs)
+        checks = HostChecks(compiled.loss.outputs, labels)
+        if y is not None:
+            compiled.checks = checks
+        return checks
+
+    def _needs_look(self, compiled: Compiled) -> bool:
+        """Say whether only a run tells what labels and indices must be."""
+        own = ("train_step", "test_step", "make_train_function", "make_test_function")
+        modules = list(self.modules())
+        return (
+            not self._overrides(*own)
+            and not any(getattr(m, "stateful", False) for m in modules)
+            and (
+                may_take_labels(compiled.loss.spec)
+                or any(isinstance(m, Embedding) for m in modules)
+            )
+        )
+
+    def lookups(self, x: Any) -> list[tuple[Embedding, Any]]:
+        """Return the tables that inputs are looked up in as they are, where known.
+
+        Args:
+            x: the inputs.
+        """
+        seen = self._compiled and self._compiled.seen
+        if not seen:
+            return []
+        leaves = tree.flatten(x)
+        return [(table, leaves[i]) for i, table in seen.tables if i < len(leaves)]
 
     def _try_validation(self, batches: Batches, validation: Batches) -> None:
         """Find now what an evaluation would refuse after the first epoch.
@@ -850,11 +907,6 @@ class Trainer(Layer):
         return self._compiled is not None and self._compiled.guards_loss
 
     @property
-    def first_layer(self) -> Any:
-        """The layer that gets the inputs as they are; None where it is not known."""
-        return None
-
-    @property
     def input_keys(self) -> list[str] | None:
         """The keys of the inputs of a model that was built on a dict, else None."""
         shapes = (self._build_shapes or {}).get("input_shape")
@@ -880,13 +932,20 @@ class Trainer(Layer):
         inside = (m.built for m in self.modules() if isinstance(m, Layer))
         return self.built and (self._has_own_step or all(inside))
 
-    def _build_on(self, x: Any) -> None:
+    def _build_on(self, x: Any) -> Seen:
         """Make the weights by a run on a batch, with nothing else changed."""
-        with self._mode(False), torch.no_grad():
-            self(x)
+        seen = self._run_on(x)
         if not self._is_built_inside():  # a layer may be called in training alone
             with self._mode(True), torch.no_grad(), self._untouched():
                 self(x)
+        return seen
+
+    def _run_on(self, x: Any) -> Seen:
+        """Run the model on a batch in inference mode, and return what that shows."""
+        with self._mode(False), torch.no_grad(), watched(self, x) as seen:
+            outputs = self(x)
+        seen.outputs = tree.map_structure(_without_values, outputs)
+        return seen
 
     @contextlib.contextmanager
     def _mode(self, training: bool) -> Generator[None]:
@@ -930,10 +989,8 @@ class Trainer(Layer):
         return made
 
 
-def _num_samples(x: Any) -> int:
-    if isinstance(x, Tensor):
-        return x.shape[0]
-    return next((len(t) for t in tree.flatten(x) if isinstance(t, Tensor)), 1)
+def _without_values(output: Any) -> Any:
+    return output.to("meta") if isinstance(output, Tensor) else output
 
 
 def _warn_if_nan(logs: Mapping[str, Any], epoch: int, told: set[str]) -> None:
