@@ -11,20 +11,20 @@ import torch
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from torchkeras._core import gate, tree
+from torchkeras._core import tree
 from torchkeras._core.errors import invalid_argument, one_of
 from torchkeras._core.input_spec import InputSpec
 from torchkeras._core.registry import serialize_object
 from torchkeras._core.typing import Mask
 from torchkeras.layers.layer import Layer, layers
-from torchkeras.layers.recurrent.cells import prefix_paths
-from torchkeras.layers.recurrent.rnn import RNN, shape_of_sequences
+from torchkeras.layers.recurrent.cells import Outer
+from torchkeras.layers.recurrent.rnn import RNN, OverSequences
 
 _MERGE_MODES = ("sum", "mul", "concat", "ave", None)
 
 
 @layers.register()
-class Wrapper(Layer):
+class Wrapper(Outer):
     """The base of layers that hold another layer.
 
     Args:
@@ -54,10 +54,6 @@ class Wrapper(Layer):
     def build(self, input_shape: Any = None) -> None:
         if not self.layer._built:
             self.layer.build(input_shape)
-
-    def _finish_build(self, shapes: dict[str, Any]) -> None:
-        super()._finish_build(shapes)
-        prefix_paths(self)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "layer": serialize_object(self.layer)}
@@ -184,7 +180,7 @@ class TimeDistributed(Wrapper):
 
 
 @layers.register()
-class Bidirectional(Layer):
+class Bidirectional(OverSequences):
     """Runs a recurrent layer in both directions and merges the outputs.
 
     Source: Schuster and Paliwal 1997, "Bidirectional recurrent neural networks".
@@ -258,14 +254,6 @@ class Bidirectional(Layer):
         if self._initial_weights is not None:
             values, self._initial_weights = self._initial_weights, None
             self.set_weights(values)
-
-    def _finish_build(self, shapes: dict[str, Any]) -> None:
-        super()._finish_build(shapes)
-        prefix_paths(self)
-
-    @gate.takes_whole_config
-    def build_from_config(self, config: dict[str, Any]) -> None:
-        super().build_from_config(shape_of_sequences(config))
 
     def call(
         self, sequences: Tensor, initial_state: Any = None, mask: Mask = None

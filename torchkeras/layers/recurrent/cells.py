@@ -357,6 +357,15 @@ def _fold_second_bias(module: Any, _: Any) -> None:
         module.bias_hh_l0.zero_()
 
 
+class Outer(Layer):
+    """The base of layers around others: paths of the weights inside begin with it."""
+
+    def _finish_build(self, shapes: dict[str, Any]) -> None:
+        super()._finish_build(shapes)
+        for weight in self.weights:
+            weight.path = f"{self.name}/{weight.path.removeprefix(f'{self.name}/')}"
+
+
 @layers.register()
 class SimpleRNNCell(Cell):
     """One step of `SimpleRNN`, whose arguments it takes.
@@ -590,7 +599,7 @@ class GRUCell(Cell):
 
 
 @layers.register()
-class StackedRNNCells(Layer):
+class StackedRNNCells(Outer):
     """Cells on top of each other, each fed with the outputs of the one below.
 
     Args:
@@ -622,10 +631,6 @@ class StackedRNNCells(Layer):
             if isinstance(cell, Layer) and not cell._built:
                 cell.build(input_shape)
             input_shape = (input_shape[0], output_size_of(cell))
-
-    def _finish_build(self, shapes: dict[str, Any]) -> None:
-        super()._finish_build(shapes)
-        prefix_paths(self)
 
     @property
     def state_size(self) -> list[Any]:
@@ -692,9 +697,3 @@ def reset_masks(cells: Iterable[Any]) -> None:
             reset = getattr(cell, f"reset_{kind}_mask", None)
             if reset is not None:
                 reset()
-
-
-def prefix_paths(layer: Layer) -> None:
-    """Put the name of a layer before the paths of the weights inside."""
-    for weight in layer.weights:
-        weight.path = f"{layer.name}/{weight.path.removeprefix(f'{layer.name}/')}"

@@ -19,17 +19,28 @@ from torchkeras.layers._masks import as_step_mask
 from torchkeras.layers.layer import Layer, layers
 from torchkeras.layers.recurrent.cells import (
     Cell,
+    Outer,
     StackedRNNCells,
     check_cell,
     first_states,
     output_size_of,
-    prefix_paths,
     reset_masks,
 )
 
 
+class OverSequences(Outer):
+    """The base of layers that are called on sequences, and may be on states too."""
+
+    @gate.takes_whole_config
+    def build_from_config(self, config: dict[str, Any]) -> None:
+        # Keras stores the shapes of all arguments where an initial state was given.
+        shapes = config.get("shapes_dict", config)
+        shape = shapes.get("input_shape", shapes.get("sequences_shape"))
+        super().build_from_config({"input_shape": shape})
+
+
 @layers.register()
-class RNN(Layer):
+class RNN(OverSequences):
     """A cell repeated over the steps of sequences.
 
     A cell has ``call(inputs, states)``, which returns an output and the new states, and
@@ -122,14 +133,6 @@ class RNN(Layer):
             kept = Variable(state, trainable=False, name="rnn_state")
             kept.path = f"{self.name}/rnn_state"
             self.register_buffer(f"state_{index}", kept, persistent=False)
-
-    def _finish_build(self, shapes: dict[str, Any]) -> None:
-        super()._finish_build(shapes)
-        prefix_paths(self)
-
-    @gate.takes_whole_config
-    def build_from_config(self, config: dict[str, Any]) -> None:
-        super().build_from_config(shape_of_sequences(config))
 
     def call(
         self, sequences: Tensor, initial_state: Any = None, mask: Mask = None
@@ -412,15 +415,6 @@ class RNN(Layer):
         config = super().get_config()
         config["cell"] = serialize_object(self.cell)
         return config
-
-
-def shape_of_sequences(config: dict[str, Any]) -> dict[str, Any]:
-    """Return the part of a build config that matters.
-
-    Keras stores the shapes of all arguments where an initial state was given.
-    """
-    shapes = config.get("shapes_dict", config)
-    return {"input_shape": shapes.get("input_shape", shapes.get("sequences_shape"))}
 
 
 def _is_split(cell: Any) -> bool:
