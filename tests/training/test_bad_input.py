@@ -354,6 +354,17 @@ ROWS = [
         )
         for verb in ("fit", "evaluate", "predict")
     ],
+    *[
+        Row(
+            f"classes to weigh that are no numbers, {verb}",
+            regressor,
+            lambda m, verb=verb: getattr(m, verb)(
+                X, np.full((len(X), 1), "dog"), class_weight={0: 2.0}
+            ),
+            "^`y` must hold numbers",
+        )
+        for verb in ("fit", "train_on_batch")
+    ],
     Row(
         "y missing",
         regressor,

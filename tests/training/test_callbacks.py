@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 import torch
@@ -654,6 +655,16 @@ def test_a_file_gets_one_line_per_epoch(capsys):
             r"- val_loss: 2.0000e-04",
             line,
         )
+
+
+@pytest.mark.parametrize("value", [2.0, 0.0011, 0.001, -0.001, -0.5, 0.0, 0.000123])
+def test_numbers_are_shown_as_keras_shows_them(value, capsys):
+    # 0.001 is the usual learning rate, which callbacks put into the logs.
+    ProgressBar(1, 2).finish({"value": value})
+    ours = capsys.readouterr().out.rpartition(" - value: ")[2]
+    keras.utils.Progbar(1).update(1, [("value", value)], finalize=True)
+    theirs = capsys.readouterr().out.rpartition(" - value: ")[2]
+    assert ours == theirs
 
 
 def test_a_terminal_gets_a_bar(monkeypatch):

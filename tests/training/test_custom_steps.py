@@ -61,6 +61,41 @@ class TorchStep(Model):
         return {"loss": loss}
 
 
+class LabelsIn(Model):
+    """Takes what it learns from out of a dict, or as it comes."""
+
+    def train_step(self, data):
+        x, y = data
+        self.optimizer.zero_grad()
+        y = y["labels"] if isinstance(y, dict) else y
+        loss = nn.functional.cross_entropy(torch.log(self(x)), y)
+        loss.backward()
+        self.optimizer.step()
+        return {"loss": loss}
+
+
+@pytest.mark.parametrize("cls", [Model, LabelsIn])
+def test_labels_are_looked_at_before_a_step_of_ones_own_too(cls):
+    inputs = torchkeras.Input((8,))
+    model = cls(inputs, layers.Dense(3, activation="softmax")(inputs))
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    labels = np.arange(64) % 3
+    before = model.get_weights()
+    with pytest.raises(ValueError, match="label"):
+        model.fit(X, labels + 1, verbose=0)
+    for old, new in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+    model.fit(X, labels, verbose=0)
+
+
+def test_targets_that_only_a_step_of_ones_own_understands():
+    inputs = torchkeras.Input((8,))
+    model = LabelsIn(inputs, layers.Dense(3, activation="softmax")(inputs))
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    labels = np.arange(64) % 3
+    model.fit(X, {"labels": labels, "names": labels + 7}, verbose=0)
+
+
 @pytest.mark.parametrize("cls", [KerasStep, TorchStep])
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 def test_a_step_of_ones_own_trains_as_fit_does(cls, optimizer):

@@ -15,9 +15,20 @@ from torchkeras import config, layers, losses, ops
 from torchkeras._core.errors import count
 from torchkeras.callbacks import Callback, LambdaCallback, ModelCheckpoint
 from torchkeras.models import Model, Sequential
-from torchkeras.training.arrays import as_tensors
+from torchkeras.training.arrays import as_tensors, to_device
 from torchkeras.training.data import as_batches
 from torchkeras.utils import PyDataset
+
+
+def test_a_batch_moves_to_the_device_whatever_its_structure():
+    device = torch.device("meta")
+    batch = ({"a": torch.ones(2), "b": [torch.zeros(2, device=device)]}, None, "name")
+    moved = to_device(batch, device)
+    assert moved[0]["a"].device == device
+    assert moved[0]["a"].shape == (2,)
+    assert moved[0]["b"][0] is batch[0]["b"][0]
+    assert moved[1:] == batch[1:]
+
 
 # Tables
 

@@ -160,7 +160,12 @@ FROM_LOGITS = functools.partial(
     losses.sparse_categorical_crossentropy, from_logits=True
 )
 WARNED = [
-    (nn.CrossEntropyLoss(), "softmax", LABELS, "is a softmax, and the loss"),
+    (
+        nn.CrossEntropyLoss(),
+        "softmax",
+        LABELS,
+        "is a softmax, and the loss.*or use the loss of probabilities that Keras names",
+    ),
     (F.cross_entropy, "softmax", LABELS, "is a softmax, and the loss cross_entropy"),
     (functools.partial(F.cross_entropy), "softmax", LABELS, "is a softmax"),
     (nn.BCEWithLogitsLoss(), "sigmoid", BITS, "is a sigmoid"),
@@ -258,6 +263,23 @@ def test_nothing_is_said_of_losses_that_take_the_outputs(loss, head):
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*are broadcast")
         built(loss, head, units).fit(X, LABELS, verbose=0)
+
+
+@pytest.mark.parametrize(
+    ("link", "value", "expected"),
+    [
+        ("sigmoid", 0.0, True),
+        ("sigmoid", 1.0 + 1e-4, True),
+        ("sigmoid", 1.5, False),
+        ("sigmoid", -1e-4, True),
+        ("sigmoid", -0.5, False),
+        ("softmax", 1.5, True),  # a score, which the loss scales
+        ("softmax", -1e-4, True),
+        ("softmax", -0.5, False),
+    ],
+)
+def test_values_tell_what_are_no_probabilities(link, value, expected):
+    assert bool(_may_be_probabilities(torch.tensor([0.5, value]), link)) is expected
 
 
 def test_on_an_accelerator_the_last_operation_tells():

@@ -194,7 +194,7 @@ def _described(values: list[tuple[str, Any]]) -> str:
 
 def _shown(value: Any) -> str:
     number = value if isinstance(value, float) else float(np.mean(value))
-    return f"{number:.4f}" if abs(number) >= 1e-3 else f"{number:.4e}"
+    return f"{number:.4f}" if abs(number) > 1e-3 else f"{number:.4e}"
 
 
 def _drawn(width: int, share: float) -> str:
