@@ -13,8 +13,10 @@ import zipfile
 import h5py
 import numpy as np
 import pytest
+import torch
 
 from torchkeras import layers, models, saving
+from torchkeras.saving import tensor_file
 
 MODELS = ["model.safetensors", "model.keras", "model.h5"]
 FILES = [*MODELS, "w.safetensors", "w.weights.h5"]
@@ -62,7 +64,7 @@ def state_of(model):
 
 def unchanged(model, before):
     pairs = zip(state_of(model), before, strict=True)
-    return all(np.array_equal(old, new) for old, new in pairs)
+    return all(np.array_equal(old, new, equal_nan=True) for old, new in pairs)
 
 
 # A33: a full disk
@@ -320,6 +322,66 @@ def test_dtypes_that_lose_what_a_file_holds(tmp_path):
         ValueError, match=r"expected torch\.float32, the file has torch"
     ):
         model.load_weights(tmp_path / "w.weights.h5")
+
+
+@pytest.mark.parametrize(
+    "dtype", ["bool", "uint64", "complex64", "text", "float16", "int32", "uint8"]
+)
+@pytest.mark.parametrize("name", ["model.h5", "w.weights.h5", "w.safetensors"])
+def test_types_that_float_weights_cannot_have(name, dtype, tmp_path):
+    model, path = make(seed=0), tmp_path / name
+    save(model, path)
+    if name == "w.safetensors":
+        if dtype == "text":
+            pytest.skip("the format has none")
+        with open(path, "rb") as raw, tensor_file.open_to_read(path, raw) as file:
+            values = {key: entry.read() for key, entry in file.entries.items()}
+            parts = dict(file.parts)
+        values["a.linear.bias"] = torch.ones(5).to(getattr(torch, dtype))
+        tensor_file.write(path, values, parts)
+    else:
+        place = (
+            "model_weights/a/a/bias" if name == "model.h5" else "layers/dense/vars/1"
+        )
+        with h5py.File(path, "r+") as file:
+            del file[place]
+            file[place] = ["1"] * 5 if dtype == "text" else np.ones(5, dtype)
+    other = make(seed=1)
+    before = state_of(other)
+    if dtype in ("float16", "int32", "uint8"):
+        other.load_weights(path)
+        assert (other.layers[0].get_weights()[1] == 1).all()
+        return
+    with pytest.raises(ValueError, match=r"the file has torch|only arrays of numbers"):
+        other.load_weights(path)
+    assert unchanged(other, before)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("name", FILES)
+def test_values_that_are_not_finite(name, value, tmp_path):
+    model, path = make(seed=0), tmp_path / name
+    weights = model.get_weights()
+    weights[3][1] = value
+    weights[0][:] = 3e38  # of which the sum is infinite
+    model.set_weights(weights)
+    save(model, path)
+    other = make(seed=1)
+    before = state_of(other)
+    named = r"NaN or infinite values in [^,]*\bb(/|\.linear\.)bias\)?\. "
+    with pytest.raises(saving.CorruptFileError, match=f"{named}Nothing was changed"):
+        other.load_weights(path, check_finite=True)
+    assert unchanged(other, before)
+    with pytest.warns(UserWarning, match=f"{named}check_finite=True refuses") as warned:
+        other.load_weights(path)
+    assert len(warned) == 1
+    assert unchanged(other, weights)
+    if name in MODELS:
+        with pytest.raises(saving.CorruptFileError, match=named):
+            models.load_model(path, check_finite=True)
+        with pytest.warns(UserWarning, match=named) as warned:
+            models.load_model(path)
+    assert [w.filename for w in warned] == [__file__]
 
 
 @pytest.mark.parametrize("name", ["model.keras", "model.safetensors", "w.weights.h5"])

@@ -21,6 +21,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file
 
 from torchkeras import layers, models, saving
@@ -294,6 +295,26 @@ def test_code_in_a_config_without_a_file(recipe, tmp_path):
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("layer", [new_lambda_layer, old_lambda_layer])
+def test_weights_of_a_file_with_bytecode(layer, name, here):
+    """What the refusal advises works: the model made in Python takes the weights."""
+    expected = saving.load_model(here / name).get_weights()
+    change_config(
+        here / name, lambda c: layers_of(c).append(layer(str(here / "canary")))
+    )
+    with pytest.raises(
+        saving.UnsafeFileError, match="take the weights over by `load_w"
+    ):
+        saving.load_model(here / name)
+    model = make_model()
+    model.add(layers.Lambda(torch.relu, name="lam"))
+    model.load_weights(here / name)
+    for old, new in zip(expected, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+    assert "canary" not in os.listdir(here)
+
+
 class Evil(layers.Dense):
     """What a file wants to get in the place of a built-in layer."""
 
@@ -538,6 +559,44 @@ def test_config_that_asks_for_memory(layer, name, here):
     refuses(here / name, here, saving.load_model)
 
 
+def call_of(name, number):
+    history = {"keras_history": [name, number, 0], "shape": [None, 4], "dtype": "float"}
+    return {"args": [{"class_name": "__keras_tensor__", "config": history}]}
+
+
+def graph_of(count):
+    """One layer that is called many times, each time on its last output."""
+    source = {"batch_shape": [None, 4], "name": "in"}
+    calls = [call_of("in", 0), *(call_of("d", number) for number in range(count - 1))]
+    one = {"class_name": "Dense", "name": "d", "config": {"units": 4, "name": "d"}}
+    return {
+        "class_name": "Functional",
+        "config": {
+            "layers": [
+                {"class_name": "InputLayer", "config": source, "name": "in"},
+                {**one, "inbound_nodes": calls},
+            ],
+            "input_layers": [["in", 0, 0]],
+            "output_layers": [["d", count - 1, 0]],
+        },
+    }
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("recipe", ["calls", "names", "names-of-a-graph"])
+def test_configs_that_ask_for_time(recipe, name, here):
+    same = {"class_name": "Dense", "config": {"units": 3, "name": "d"}}
+    config = {
+        "calls": graph_of(20_000),
+        "names": {"class_name": "Sequential", "config": {"layers": [same] * 20_000}},
+        "names-of-a-graph": graph_of(1),
+    }[recipe]
+    if recipe == "names-of-a-graph":
+        layers_of(config).extend([layers_of(config)[1]] * 20_000)
+    change_config(here / name, lambda _: config)
+    refuses(here / name, here, saving.load_model)
+
+
 @saving.register_keras_serializable("malicious")
 class Own(layers.Layer):
     """A class of the user's: what its constructor does is not tried on `meta`."""
@@ -656,6 +715,26 @@ SAFETENSORS = {
 def test_safetensors(recipe, how, here):
     (here / "model.safetensors").write_bytes(SAFETENSORS[recipe])
     refuses(here / "model.safetensors", here, enter(how))
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_very_many_empty_tensors(own, here):
+    path = here / "model.safetensors"
+    header = {
+        f"t{number}": {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}
+        for number in range(100_000)
+    }
+    if own:
+        with safe_open(path, framework="pt") as file:
+            header["__metadata__"] = file.metadata()
+    path.write_bytes(tensors(header))
+    model = make_model()
+    for call in (model.load_weights, saving.load_model)[: 1 + own]:
+        start = time.process_time()
+        with pytest.raises(ValueError, match=r".{20}") as caught:
+            call(path)
+        assert len(str(caught.value)) < 2_000
+        assert time.process_time() - start < 2
 
 
 @pytest.mark.parametrize(

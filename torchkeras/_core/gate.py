@@ -44,6 +44,7 @@ _DTYPES = frozenset(
     for name, value in torch_functions.CONSTANTS.items()
     if isinstance(value, torch.dtype) and not name.startswith("torch.q")
 )
+_PLAIN = frozenset({int, float, bool, type(None)})
 #: How marshalled code, pickles and files of `torch.save` begin, in base64.
 _CODE = re.compile(r"[4Y]w[A-Za-z]AAA|gA[JNR-V]|UEsDB")
 
@@ -65,37 +66,32 @@ def check(config: Any, source: str = "The config") -> None:
     Example:
         >>> check({"class_name": "Dense", "config": {"units": 3}})
     """
-    bounds = active()
+    deepest = active().config_depth
     items = layers = 0
     # The deepest first: what holds itself is found at once.
-    waiting = [(config, 1)]
+    waiting: list[tuple[Any, int]] = [((config,), 0)]
     while waiting:
         part, depth = waiting.pop()
-        if isinstance(part, str):
-            if len(part) > 100 and _CODE.match(part):
-                refuse_code(source)
-            continue
         if isinstance(part, Mapping):
             _check_object(part, source)
             layers += _length(part.get("layers"))
-            values = part.values()
-        elif isinstance(part, (list, tuple)):
-            values = part
-        else:
-            continue
-        items += len(values)
-        waiting += [(value, depth + 1) for value in values]
-        if depth > bounds.config_depth:
+            part = part.values()
+        items += len(part)
+        _check_number(items, "config_items", source)
+        _check_number(layers, "layers", source)
+        if depth > deepest:
             raise CorruptFileError(
                 f"{source} holds itself, or is nested too deep. "
                 f"{how_to_raise('config_depth')}"
             )
-        for found, name in ((items, "config_items"), (layers, "layers")):
-            if found > getattr(bounds, name):
-                what = name.removeprefix("config_")
-                raise UnsafeFileError(
-                    f"{source} has {found:,} {what} or more. {how_to_raise(name)}"
-                )
+        for value in part:
+            if type(value) in _PLAIN:
+                continue
+            if isinstance(value, str):
+                if len(value) > 100 and _CODE.match(value):
+                    refuse_code(source)
+            elif isinstance(value, (list, tuple, Mapping)):
+                waiting.append((value, depth + 1))
 
 
 def checked(config: Any, source: str) -> dict[str, Any]:
@@ -116,6 +112,14 @@ def checked(config: Any, source: str) -> dict[str, Any]:
         )
     check(config, source)
     return config
+
+
+def _check_number(found: int, name: str, source: str) -> None:
+    if found > getattr(active(), name):
+        what = name.removeprefix("config_")
+        raise UnsafeFileError(
+            f"{source} has {found:,} {what} or more. {how_to_raise(name)}"
+        )
 
 
 def _length(value: Any) -> int:
@@ -194,7 +198,7 @@ def passing(config: Any, source: str = "The config") -> Generator[None]:
     """Let a config through the gate, unless it is a part of one that is inside.
 
     Args:
-        config: the config.
+        config: the config; None for one that `checked` has seen.
         source: where it comes from, for messages.
     """
     if context.inside_gate:

@@ -357,7 +357,8 @@ class Model(Trainer):
         Args:
             filepath: the file.
             skip_mismatch: load what fits, and warn about the rest.
-            **kwargs: ``by_name=True`` matches layers of an ``.h5`` file by name.
+            **kwargs: ``by_name=True`` matches layers of an ``.h5`` file by name,
+                ``check_finite=True`` refuses NaN and infinite values.
         """
         saving.load_weights(self, filepath, skip_mismatch=skip_mismatch, **kwargs)
 
@@ -485,4 +486,6 @@ def model_from_json(
         >>> model_from_json(model.to_json()).output_shape
         (None, 3)
     """
-    return deserialize_object(saving.parse_json(json_string), custom_objects)
+    config = saving.parse_json(json_string)
+    with gate.passing(None):
+        return deserialize_object(config, custom_objects)

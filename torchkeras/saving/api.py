@@ -111,6 +111,8 @@ def load_model(
     custom_objects: Mapping[str, Any] | None = None,
     compile: bool = True,
     safe_mode: bool = True,
+    *,
+    check_finite: bool = False,
 ) -> Any:
     """Load a model that `save_model` or Keras (1, 2 or 3) wrote.
 
@@ -123,6 +125,8 @@ def load_model(
         safe_mode: accepted for Keras's signature. Loading is always safe: code stored
             in a file is never run, with ``safe_mode=False`` neither. Where a file holds
             the bytecode of a lambda, make the model in Python and `load_weights`.
+        check_finite: refuse weights that hold NaN or infinite values; otherwise a
+            warning names them.
 
     Raises:
         FileNotFoundError: when there is no such file.
@@ -131,9 +135,10 @@ def load_model(
         ValueError: for another extension, or a file that holds weights only.
     """
     with open_model_file("load_model", filepath) as file:
-        model = loading.make_model(file, custom_objects)
+        config, compile_config = file.configs()
+        model = loading.make_model(file, config, custom_objects, check_finite)
         if compile:
-            loading.compile_model(file, model, custom_objects)
+            loading.compile_model(file, model, compile_config, custom_objects)
         return model
 
 
@@ -180,6 +185,8 @@ def load_weights(
     skip_mismatch: bool = False,
     by_name: bool = False,
     objects_to_skip: Collection[Any] | None = None,
+    *,
+    check_finite: bool = False,
 ) -> None:
     """Load weights into a model; all of them or none.
 
@@ -189,13 +196,15 @@ def load_weights(
         skip_mismatch: load what fits, and warn about the rest.
         by_name: match layers by name; only for ``.h5`` files in the older format.
         objects_to_skip: layers to leave as they are.
+        check_finite: refuse weights that hold NaN or infinite values; otherwise a
+            warning names them.
 
     Raises:
         FileNotFoundError: when there is no such file.
         CorruptFileError: when it is damaged, or not what its name says.
         UnsafeFileError: when it asks for what loading must not do.
-        ValueError: when weights are missing, too many or of other shapes, with the
-            list of all of them; the model is as it was.
+        ValueError: when weights are missing, too many or of other shapes, with lists
+            of them; the model is as it was.
     """
     _check_built("load_weights", model)
     with open_model_file("load_weights", filepath) as file:
@@ -213,7 +222,7 @@ def load_weights(
                     f"skip_mismatch=True to load what fits.{complaints}"
                 )
             warnings.warn(f"{text} The rest was loaded.{complaints}", stacklevel=3)
-        loading.load_into(file, model, found)
+        loading.load_into(file, model, found, check_finite)
 
 
 def parse_json(text: str | bytes, source: str = "JSON") -> dict[str, Any]:

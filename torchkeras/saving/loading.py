@@ -11,6 +11,7 @@ from collections.abc import Collection, Generator, Mapping
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from torchkeras._core import gate, limits, sharing, torch_modules
 from torchkeras._core.context import context
@@ -64,12 +65,25 @@ class Match:
             "layers alone)": self.doubtful,
         }
         return "".join(
-            f"\n{title}:\n  " + "\n  ".join(lines)
+            f"\n{title}:\n  " + "\n  ".join(_first(lines))
             for title, lines in lists.items()
             if lines
         )
 
 
+#: Messages list no more than this of a kind: a file may name a million tensors.
+_LISTED = 20
+
+
+def _first(lines: list[str]) -> list[str]:
+    more = len(lines) - _LISTED
+    return [line[:200] for line in lines[:_LISTED]] + [f"and {more:,} more"] * (
+        more > 0
+    )
+
+
+#: What no float weight was saved as.
+_NO_FLOATS = (torch.bool, torch.uint64)
 _RANKS = {"bool": 0, "int": 1, "uint": 1, "float": 2, "bfloat": 2, "complex": 3}
 
 
@@ -81,7 +95,8 @@ def _difference(slot: Slot, entry: Entry) -> str | None:
     expected = slot.tensor.dtype
     if slot.shape != entry.shape:
         return f"{slot}: expected shape {slot.shape}, the file has {entry.shape}"
-    if _rank(entry.dtype) > _rank(expected):
+    unlike = expected.is_floating_point and entry.dtype in _NO_FLOATS
+    if unlike or _rank(entry.dtype) > _rank(expected):
         return f"{slot}: expected {expected}, the file has {entry.dtype}"
     return None
 
@@ -220,12 +235,23 @@ class _LegacyMatch:
 # Copying
 
 
-def load_into(file: ModelFile, model: Any, found: Match) -> None:
+def load_into(
+    file: ModelFile, model: Any, found: Match, check_finite: bool = False
+) -> None:
     """Read all tensors that fit, then put them into the model.
 
     The optimizer's are among them if the model is compiled and every weight fits.
+
+    Raises:
+        CorruptFileError: for NaN or infinite values, if `check_finite`.
     """
     values = [(slot, entry.read()) for slot, entry in found.fitting]
+    if names := [str(slot) for slot, value in values if not _is_finite(value)]:
+        text = f"{file.path}: there are NaN or infinite values in {_listed(names)}."
+        if check_finite:
+            raise CorruptFileError(f"{text} Nothing was changed; use another copy.")
+        advice = "check_finite=True refuses such files."
+        warnings.warn(f"{text} {advice}", stacklevel=4)
     whole = not found.complaints() and getattr(model, "optimizer", None) is not None
     state = _read_state(file) if whole else None
     if file.layout == "torch":
@@ -235,6 +261,18 @@ def load_into(file: ModelFile, model: Any, found: Match) -> None:
         for slot, value in values:
             slot.weight.assign(value)
     _restore_optimizer(file, model, state, found)
+
+
+def _is_finite(value: Tensor) -> bool:
+    # The sum tells of most tensors, at a fraction of the cost.
+    if not value.is_floating_point() or bool(value.to(torch.float32).sum().isfinite()):
+        return True
+    return bool(value.to(torch.float64).isfinite().all())
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - 10:,} more" if len(names) > 10 else ""
+    return f"{', '.join(names[:10])}{more}"
 
 
 def _read_state(file: ModelFile) -> Any:
@@ -268,7 +306,12 @@ def _restore_optimizer(file: ModelFile, model: Any, state: Any, found: Match) ->
 # Making a model
 
 
-def make_model(file: ModelFile, custom_objects: Mapping[str, Any] | None) -> Any:
+def make_model(
+    file: ModelFile,
+    config: Any,
+    custom_objects: Mapping[str, Any] | None,
+    check_finite: bool,
+) -> Any:
     """Make the model of a file, with its weights.
 
     What its weights take is bounded by the file's, and their shapes are compared with
@@ -278,17 +321,17 @@ def make_model(file: ModelFile, custom_objects: Mapping[str, Any] | None) -> Any
         CorruptFileError: when its parts do not fit together.
         UnsafeFileError: when it names what is in no table.
     """
-    if file.config is None:
+    if config is None:
         raise ValueError(
             f"load_model: '{file.path}' holds weights only. Make the model, and pass "
             "the file to its `load_weights`."
         )
     with custom_object_scope(custom_objects or {}):
         # A class of the user's own may compute with the first values.
-        blank = unfilled() if _is_built_in(file.config) else contextlib.nullcontext()
+        blank = unfilled() if _is_built_in(config) else contextlib.nullcontext()
         with blank, _no_more_than(file):
-            model = _from_config(file, file.config)
-    load_into(file, model, _checked_match(file, model))
+            model = _from_config(file, config)
+    load_into(file, model, _checked_match(file, model), check_finite)
     return model
 
 
@@ -332,7 +375,7 @@ def _is_built_in(config: Any) -> bool:
 
 def _from_config(file: ModelFile, config: Any) -> Any:
     with _explaining(file, "the model cannot be made from its config"):
-        with sharing.reading(anew=True):
+        with sharing.reading(anew=True), gate.passing(None):
             model = deserialize_object(config)
         if not hasattr(model, "layers"):
             raise ValueError(f"{config['class_name']!r} is no model")
@@ -351,10 +394,9 @@ def _explaining(file: ModelFile, what: str) -> Generator[None]:
 
 
 def compile_model(
-    file: ModelFile, model: Any, custom_objects: Mapping[str, Any] | None
+    file: ModelFile, model: Any, config: Any, custom_objects: Mapping[str, Any] | None
 ) -> None:
     """Compile a model as the file says, and restore the optimizer's state."""
-    config = file.compile_config
     if config is None:
         return
     advice = "the model cannot be compiled as it was (compile=False leaves that out)"

@@ -52,6 +52,9 @@ _OPTIMIZER = "optimizer/vars/"
 _FIRST_KERAS_3_STORE = "_layer_checkpoint_dependencies"
 
 
+Configs = tuple[dict[str, Any] | None, dict[str, Any] | None]
+
+
 @dataclasses.dataclass
 class ModelFile:
     """An open file: its JSON parts, and what tensors it lists.
@@ -68,8 +71,9 @@ class ModelFile:
             layout count those of one model, and not of a whole process.
         optimizer: the optimizer's state, in Keras's order.
         optimizer_state: reads the optimizer's state, in the ``"torch"`` layout.
-        config: the model's config, None in a file of weights alone.
-        compile_config: the arguments of `compile`.
+        configs: reads the model's config and the arguments of `compile`, None in a file
+            of weights alone. Who reads the weights has no use for them, so that a file
+            may hold a config that is refused.
         by_theano: whether Keras 1 or 2 wrote it with Theano.
     """
 
@@ -81,8 +85,7 @@ class ModelFile:
     counted_apart: bool = True
     optimizer: list[Entry] = dataclasses.field(default_factory=list)
     optimizer_state: Callable[[], Any] | None = None
-    config: dict[str, Any] | None = None
-    compile_config: dict[str, Any] | None = None
+    configs: Callable[[], Configs] = lambda: (None, None)
     by_theano: bool = False
 
 
@@ -185,13 +188,17 @@ def _read_archive(path: Path, raw: BinaryIO) -> Generator[ModelFile]:
             raise UnsafeFileError(
                 f"{path}: this is a checkpoint of PyTorch. {_NO_PICKLES}"
             )
-        parsed = strict_json.parse(members.read(CONFIG), f"{path}, {CONFIG}")
-        own = _was_written_by_us(members, path)
         source = f"{path}, {WEIGHTS}"
         with hdf5.open_to_read(io.BytesIO(members.read(WEIGHTS)), source) as store:
             file = _read_store(path, store, source)
-            _take_configs(file, parsed, f"{path}, {CONFIG}", own)
+            file.configs = functools.partial(_configs_in_archive, path, members)
             yield file
+
+
+def _configs_in_archive(path: Path, members: archive.Archive) -> Configs:
+    parsed = strict_json.parse(members.read(CONFIG), f"{path}, {CONFIG}")
+    own = _was_written_by_us(members, path)
+    return _checked_configs(parsed, f"{path}, {CONFIG}", own)
 
 
 def _was_written_by_us(members: archive.Archive, path: Path) -> bool:
@@ -201,11 +208,10 @@ def _was_written_by_us(members: archive.Archive, path: Path) -> bool:
     return isinstance(metadata, dict) and OWN_VERSION in metadata
 
 
-def _take_configs(file: ModelFile, parsed: Any, source: str, own: bool) -> None:
+def _checked_configs(parsed: Any, source: str, own: bool) -> Configs:
     config = legacy.modernize(gate.checked(parsed, source))
     compile_config = config.pop("compile_config", None)
-    file.config = config
-    file.compile_config = _checked_compile_config(compile_config, source, own)
+    return config, _checked_compile_config(compile_config, source, own)
 
 
 def _checked_compile_config(value: Any, source: str, own: bool) -> Any:
@@ -275,17 +281,20 @@ def _read_legacy(path: Path, file: h5py.File, source: str) -> ModelFile:
     backend = hdf5.read_text(root, "backend", source)
     model = ModelFile(path, "legacy", groups=groups, optimizer=optimizer)
     model.by_theano = backend == "theano"
-    config = hdf5.read_text(file, "model_config", source)
-    if config is not None:
-        where = f"{source}, model_config"
-        version = hdf5.read_text(file, "keras_version", source) or "1"
-        if version.startswith(("1", "2")) and '"hard_sigmoid"' in config:
-            warnings.warn(_OTHER_SIGMOID.format(path), stacklevel=6)
-        model.config = legacy.modernize(
-            gate.checked(strict_json.parse(config, where), where)
-        )
-        model.compile_config = _read_training_config(file, source)
+    model.configs = functools.partial(_configs_in_hdf5, path, file, source)
     return model
+
+
+def _configs_in_hdf5(path: Path, file: h5py.File, source: str) -> Configs:
+    config = hdf5.read_text(file, "model_config", source)
+    if config is None:
+        return None, None
+    where = f"{source}, model_config"
+    version = hdf5.read_text(file, "keras_version", source) or "1"
+    if version.startswith(("1", "2")) and '"hard_sigmoid"' in config:
+        warnings.warn(_OTHER_SIGMOID.format(path), stacklevel=3)
+    parsed = gate.checked(strict_json.parse(config, where), where)
+    return legacy.modernize(parsed), _read_training_config(file, source)
 
 
 def _group_entries(
@@ -333,8 +342,10 @@ def _read_tensors(path: Path, raw: BinaryIO) -> Generator[ModelFile]:
             model.optimizer_state = functools.partial(
                 optimizer_state.unpack, state, lambda name: beside[name].read()
             )
-        if parts.get("config") is not None:
-            _take_configs(model, parts["config"], f"{path}, config", own=True)
+        if (config := parts.get("config")) is not None:
+            model.configs = functools.partial(
+                _checked_configs, config, f"{path}, config", own=True
+            )
         yield model
 
 
