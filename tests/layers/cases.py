@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from torchkeras import activations, layers
+from torchkeras.layers.preprocessing.images.base import ImageLayer
 
 #: Arguments that are layers.
 INNER = ("cell", "layer", "backward_layer")
@@ -72,7 +73,9 @@ class Case:
     def make(self, **kwargs: Any) -> Any:
         """Make the layer."""
         arguments = copy.deepcopy(self.kwargs)
-        return self.layer(**{**arguments, **kwargs})
+        made = self.layer(**{**arguments, **kwargs})
+        # Of itself, a layer that varies images does so until a mode is said.
+        return made.eval() if isinstance(made, ImageLayer) else made
 
     def build(self, **kwargs: Any) -> Any:
         """Make the layer and build it."""
@@ -312,6 +315,9 @@ CASES = [
          random=True),
     Case(layers.SpatialDropout3D, {"rate": 0.4, "data_format": "channels_first"},
          VOLUME, VOLUME, masks=True, random=True),
+    Case(layers.RandomFlip, {"seed": 3}, IMAGE, IMAGE, masks=True, random=True),
+    Case(layers.RandomBrightness, {"factor": 0.5, "value_range": (-3, 3)}, IMAGE, IMAGE,
+        masks=True, random=True),
     Case(layers.GaussianNoise, {"stddev": 0.3, "seed": 1}, (2, 4), (2, 4),
          masks=True, random=True),
     Case(layers.GaussianDropout, {"rate": 0.3, "seed": 1}, (2, 4), (2, 4),

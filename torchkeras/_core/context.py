@@ -31,6 +31,8 @@ class Context(threading.local):
 
     def __init__(self) -> None:
         super().__init__()
+        #: The mode that a call under way was told, None where none was.
+        self.training: bool | None = None
         #: Layers that are inside a call now, outermost first.
         self.call_stack: list[Any] = []
         #: Runs by which shapes are inferred now, outermost first.

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
+import weakref
 from collections.abc import Callable
 from typing import Any
 
+import torch
 
-@functools.lru_cache(maxsize=1024)
+_known: weakref.WeakKeyDictionary[Callable[..., Any], inspect.Signature] = (
+    weakref.WeakKeyDictionary()
+)
+
+
 def signature_of(called: Callable[..., Any]) -> inspect.Signature:
     """Return the signature of a function or class, not of a method of an object.
 
@@ -16,4 +21,9 @@ def signature_of(called: Callable[..., Any]) -> inspect.Signature:
         >>> list(signature_of(lambda x, y=1: x).parameters)
         ['x', 'y']
     """
-    return inspect.signature(called)
+    if torch.compiler.is_compiling():  # which follows no weak references
+        return inspect.signature(called)
+    found = _known.get(called)
+    if found is None:
+        found = _known[called] = inspect.signature(called)
+    return found

@@ -103,6 +103,8 @@ from torchkeras.layers.preprocessing import (
     CategoryEncoding,
     Discretization,
     Normalization,
+    RandomBrightness,
+    RandomFlip,
 )
 from torchkeras.layers.recurrent import (
     GRU,
@@ -242,6 +244,8 @@ __all__ = [
     "PReLU",
     "Permute",
     "RMSNormalization",
+    "RandomBrightness",
+    "RandomFlip",
     "ReLU",
     "RepeatVector",
     "Rescaling",

@@ -274,6 +274,18 @@ _OWN = frozenset(
 )
 
 
+def turn_to_mode(module: nn.Module, mode: bool) -> None:
+    """Bring a module into a mode for a call, or because it was made only now.
+
+    Torch's modules begin in training mode. Layers for images, which vary them until
+    somebody says otherwise, are not told by this.
+    """
+    unsaid = [m for m in module.modules() if not getattr(m, "_mode_is_said", True)]
+    module.train(mode)
+    for inner in unsaid:
+        inner._mode_is_said = False  # type: ignore[assignment]
+
+
 def layers_in(module: nn.Module) -> Iterator[LayerState]:
     """Yield the layers among the modules of a module, itself first if it is one."""
     return (inner for inner in module.modules() if isinstance(inner, LayerState))

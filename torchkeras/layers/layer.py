@@ -36,7 +36,7 @@ from torchkeras.layers._calling import (
     riding_masks,
 )
 from torchkeras.layers._checks import check_inputs, is_noted, note
-from torchkeras.layers._state import LayerState, layers_in
+from torchkeras.layers._state import LayerState, layers_in, turn_to_mode
 from torchkeras.layers.configs import check_keywords, config_of, make_from
 from torchkeras.layers.shapes import (
     as_shape,
@@ -227,15 +227,18 @@ class Layer(LayerState):
         self, training: bool | None, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
         """Run `call` in the mode and the precision it is due."""
-        before = self.training
-        if training is not None and training != before:
-            self.train(training)
+        before, told = self.training, context.training
+        if training is not None:
+            context.training = training
+            if training != before:
+                turn_to_mode(self, training)
         try:
             with precision(self, args):
                 return super().__call__(*args, **kwargs)
         finally:
+            context.training = told
             if self.training != before:
-                self.train(before)
+                turn_to_mode(self, before)
 
     def _take_training(self, kwargs: dict[str, Any]) -> bool | None:
         """Resolve ``training=``; it stays in `kwargs` for a `call` that takes it."""
@@ -323,7 +326,7 @@ class Layer(LayerState):
             weight.path = f"{self.name}/{name}"
         if not self._trainable:
             self.trainable = False
-        self.train(self.training)  # new torch modules begin in training mode
+        turn_to_mode(self, self.training)
         self._choose_path()
 
     def _choose_path(self) -> None:

@@ -14,7 +14,7 @@ from torchkeras._core.naming import split_number
 from torchkeras._core.registry import deserialize_object, root, serialize_object
 from torchkeras._core.symbolic import KerasTensor, call_symbolic
 from torchkeras.layers._masks import with_masks
-from torchkeras.layers._state import LayerState, layers_in
+from torchkeras.layers._state import LayerState, layers_in, turn_to_mode
 from torchkeras.layers.core import Embedding, InputLayer
 from torchkeras.layers.layer import Layer, layers
 from torchkeras.models.model import (
@@ -202,7 +202,7 @@ class Sequential(Model):
         self._build_shapes = {"input_shape": self.inputs[0].shape}  # type: ignore[index]
         if not self._trainable:
             self.trainable = False
-        layer.train(self.training)
+        turn_to_mode(layer, self.training)
         self._choose_path_with(list(layers_in(layer)))
         self._forget_weights()
 

@@ -15,10 +15,11 @@ from torch import Tensor
 
 from torchkeras import optimizers
 from torchkeras._core import config, gate, tree
+from torchkeras._core.context import context
 from torchkeras._core.registry import deserialize_object, serialize_object
 from torchkeras._core.symbolic import symbolic_leaves
 from torchkeras.callbacks import CallbackList, History
-from torchkeras.layers._state import first_parameter
+from torchkeras.layers._state import first_parameter, turn_to_mode
 from torchkeras.layers.core import Embedding
 from torchkeras.layers.layer import Layer
 from torchkeras.training.arguments import checked
@@ -950,14 +951,16 @@ class Trainer(Layer):
     @contextlib.contextmanager
     def _mode(self, training: bool) -> Generator[None]:
         """Set training or inference mode for a while."""
-        before = self.training
+        before, told = self.training, context.training
+        context.training = training
         if before != training:
-            self.train(training)
+            turn_to_mode(self, training)
         try:
             yield
         finally:
+            context.training = told
             if before != training:
-                self.train(before)
+                turn_to_mode(self, before)
 
     def _callback_list(
         self,
