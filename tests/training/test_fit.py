@@ -274,6 +274,7 @@ def test_an_nn_loss_takes_labels() -> None:
         assert model.evaluate(X, targets, verbose=0) == pytest.approx(expected)
 
 
+@pytest.mark.filterwarnings("ignore:.*no weight for the classes")
 def test_class_weight_is_not_for_validation() -> None:
     model = model_of(3, "softmax")
     model.compile("sgd", "sparse_categorical_crossentropy")

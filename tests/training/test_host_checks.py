@@ -25,6 +25,7 @@ from torch.utils.data import (
 
 from torchkeras import Input, callbacks, layers, losses, utils
 from torchkeras.models import Model, Sequential
+from torchkeras.training.arrays import ClassWeights
 from torchkeras.training.data import Batches, Check, as_batches
 
 ROWS, WRONG = 12, 7
@@ -430,6 +431,60 @@ def test_weights_of_the_second_output() -> None:
 def test_large_weights_are_finite() -> None:
     model = plain()
     model.evaluate(X, LABELS, sample_weight=np.full(ROWS, 3e38), verbose=0)
+
+
+# Weights of classes
+
+
+@pytest.mark.parametrize("kind", DATA)
+def test_a_class_without_a_weight_is_told_of_once(kind: str) -> None:
+    lacking = (
+        "^fit: `class_weight` has no weight for the classes \\[1, 2\\] in the data"
+    )
+    data = DATA[kind][0](X, LABELS)
+    with pytest.warns(UserWarning, match=lacking) as caught:
+        plain().fit(*data, epochs=1, class_weight={0: 2.0}, verbose=0)
+    assert len(caught) == 1
+    data = DATA[kind][0](X, LABELS)
+    plain().fit(*data, class_weight={0: 2.0, 1: 1.0, 2: 3.0, 9: 1.0}, verbose=0)
+
+
+def test_a_class_without_a_weight_in_one_batch() -> None:
+    with pytest.warns(UserWarning, match=r"^train_on_batch: .* classes \[0, 2\]"):
+        plain().train_on_batch(X, LABELS, class_weight={1: 2.0})
+
+
+@pytest.mark.parametrize(
+    ("targets", "expected"),
+    [
+        ([0, 1, 2, 0], [2, 3, 4, 2]),
+        ([[0], [1], [2], [0]], [2, 3, 4, 2]),
+        ([[1.0, 0, 0], [0, 1, 0], [0, 0.4, 0.6], [0.5, 0.2, 0.3]], [2, 3, 4, 2]),
+        ([0.2, 0.9, 1.7, 0.0], [2, 3, 4, 2]),
+        ([-1, 1, -7, 0], [5, 3, 1, 2]),
+    ],
+    ids=["labels", "column", "one-hot", "fractions", "no class"],
+)
+def test_weights_of_classes_are_kerass(targets: Any, expected: Any) -> None:
+    reference = pytest.importorskip("keras")
+    utils = reference.src.trainers.data_adapters.data_adapter_utils
+    weights = {0: 2.0, 1: 3.0, 2: 4.0, -1: 5.0}
+    found = ClassWeights("fit", weights)(torch.tensor(targets))
+    theirs = utils.class_weight_to_sample_weights(np.array(targets), weights)
+    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(theirs, expected)
+
+
+def test_weights_of_large_numbers_take_no_table() -> None:
+    weights = ClassWeights("fit", {0: 2.0, 10**15: 3.0})
+    assert weights(torch.tensor([10**15, 0])).tolist() == [3.0, 2.0]
+
+
+def test_weights_of_classes_for_several_outputs_are_refused() -> None:
+    with pytest.raises(
+        ValueError, match=r"^fit: `class_weight` needs .* single output"
+    ):
+        two().fit(X, [LABELS, LABELS], class_weight={0: 1.0}, verbose=0)
 
 
 # Indices

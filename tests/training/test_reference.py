@@ -453,6 +453,7 @@ def classifier(targets: str) -> tuple[Model, np.ndarray]:
     return model, -logits.log_softmax(-1).numpy()[np.arange(ROWS), LABELS]
 
 
+@pytest.mark.filterwarnings("ignore:.*no weight for the classes")
 @pytest.mark.parametrize("targets", TARGETS)
 @pytest.mark.parametrize("kind", CLASS_KINDS)
 def test_classes_weigh_as_they_are_told(kind: str, targets: str) -> None:
@@ -477,6 +478,7 @@ def test_classes_weigh_as_they_are_told(kind: str, targets: str) -> None:
     assert listed == CLASS_WEIGHT
 
 
+@pytest.mark.filterwarnings("ignore:.*no weight for the classes")
 @pytest.mark.parametrize("targets", TARGETS)
 @pytest.mark.parametrize("weighted", [True, False])
 def test_classes_weigh_in_a_single_batch_too(targets: str, weighted: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -142,27 +143,71 @@ def to_device(batch: Any, device: torch.device) -> Any:
     return tree.map_structure(move, batch)
 
 
-def weigh_classes(y: Any, sample_weight: Any, class_weight: Mapping[int, float]) -> Any:
-    """Return sample weights in which each sample's class counts by its weight.
+class ClassWeights:
+    """Weights of samples by their classes; a class without a weight counts 1.
 
-    Raises:
-        ValueError: for targets that are not those of one classification.
+    Args:
+        caller: the method that was called, for messages.
+        class_weight: the weight of each class.
+
+    Example:
+        >>> ClassWeights("fit", {0: 1.0, 1: 5.0})(torch.tensor([1, 0]))
+        tensor([5., 1.])
     """
-    if len(leaves := tree.flatten(y)) == 1:  # one output's, maybe in a structure
-        y, sample_weight = leaves[0], tree.flatten(sample_weight)[0]
-    if not isinstance(y, Tensor):
-        raise ValueError(
-            "`class_weight` needs the targets of a model with a single output, got "
-            f"{type(y).__name__}. Use `sample_weight` instead."
+
+    def __init__(self, caller: str, class_weight: Mapping[int, float]) -> None:
+        self._caller = caller
+        known = sorted(class_weight)
+        self._classes = torch.tensor([*known, torch.iinfo(torch.int64).max])
+        weights = [class_weight[label] for label in known]
+        self._weights = torch.tensor([*weights, 1.0], dtype=to_torch_dtype(None))
+        self._has_warned = False
+
+    def __call__(self, y: Any, sample_weight: Any = None) -> Tensor:
+        """Return the weights of samples, those given times those of their classes.
+
+        Raises:
+            ValueError: for targets that are not those of one classification.
+        """
+        if len(leaves := tree.flatten(y)) == 1:  # one output's, maybe in a structure
+            y, sample_weight = leaves[0], tree.flatten(sample_weight)[0]
+        if not isinstance(y, Tensor):
+            raise ValueError(
+                f"{self._caller}: `class_weight` needs the targets of a model with a "
+                f"single output, got {type(y).__name__}. Use `sample_weight` instead."
+            )
+        weights = self._of(_labels_in(y))
+        return weights if sample_weight is None else weights * sample_weight
+
+    def _of(self, labels: Tensor) -> Tensor:
+        device = labels.device
+        classes, weights = self._classes.to(device), self._weights.to(device)
+        place = torch.searchsorted(classes, labels.contiguous())
+        has_weight = classes[place] == labels
+        # Elsewhere than on the host a look at the labels would wait.
+        if not self._has_warned and device.type == "cpu" and not has_weight.all():
+            self._warn(labels[~has_weight])
+        return torch.where(has_weight, weights[place], 1.0)
+
+    def _warn(self, labels: Tensor) -> None:
+        lacking = labels[labels >= 0].unique()[:10].tolist()
+        if not lacking:  # what is below 0 is no class
+            return
+        self._has_warned = True
+        warnings.warn(
+            f"{self._caller}: `class_weight` has no weight for the classes {lacking} "
+            "in the data, which count 1. Give each class a weight.",
+            stacklevel=2,
         )
-    labels = y.argmax(-1) if y.ndim > 1 and y.shape[-1] > 1 else y.reshape(len(y), -1)
-    labels = (labels if labels.ndim == 1 else labels.squeeze(-1)).long()
-    size = max([int(labels.max()) if labels.numel() else 0, *map(int, class_weight)])
-    table = torch.ones(size + 1, dtype=to_torch_dtype(None))
-    for label, weight in class_weight.items():
-        table[label] = weight
-    weights = table.to(labels.device)[labels]
-    return weights if sample_weight is None else weights * sample_weight
+
+
+def _labels_in(y: Tensor) -> Tensor:
+    """Return the labels that targets are, in one-hot rows or as numbers."""
+    if y.ndim > 1 and y.shape[-1] > 1:
+        return y.argmax(-1)
+    labels = y.reshape(len(y), -1)
+    labels = labels.squeeze(-1) if labels.shape[-1] == 1 else labels
+    return (labels.round() if labels.is_floating_point() else labels).long()
 
 
 def num_samples(x: Any) -> int:

@@ -11,7 +11,7 @@ import abc
 import collections
 import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -30,6 +30,7 @@ from torchkeras._core import tree
 from torchkeras._core.errors import describe
 from torchkeras.training.arrays import (
     Batch,
+    ClassWeights,
     as_tensors,
     check_lengths,
     is_array_like,
@@ -38,7 +39,6 @@ from torchkeras.training.arrays import (
     present,
     to_device,
     unpack_x_y_sample_weight,
-    weigh_classes,
 )
 
 #: A permuted copy of the data is made in blocks of at most this many bytes.
@@ -78,7 +78,7 @@ class Batches(abc.ABC):
         """Return the first batch without using it up, None when there is none."""
 
     @abc.abstractmethod
-    def weigh(self, class_weight: Mapping[int, float]) -> Batches:
+    def weigh(self, class_weights: ClassWeights) -> Batches:
         """Return these batches, each sample weighed by its class too."""
 
     @abc.abstractmethod
@@ -232,9 +232,9 @@ class ArrayBatches(Batches):
             self.batch_size = batch_size or math.ceil(samples / (steps or 1))
             self.num_batches = math.ceil(self.num_samples / self.batch_size)
 
-    def weigh(self, class_weight: Mapping[int, float]) -> ArrayBatches:
+    def weigh(self, class_weights: ClassWeights) -> ArrayBatches:
         x, y, sample_weight = self.arrays
-        weights = weigh_classes(y, sample_weight, class_weight)
+        weights = class_weights(y, sample_weight)
         return ArrayBatches((x, y, weights), self.batch_size, self.shuffle, self.device)
 
 
@@ -254,7 +254,7 @@ class IterableBatches(Batches):
         self.device = device
         self._check: Check | None = None
         self._is_first_checked = False
-        self._class_weight: Mapping[int, float] | None = None
+        self._class_weights: ClassWeights | None = None
         self.restarts = not isinstance(source, Iterator)
         self.num_batches = _length(source)
         self.is_endless = isinstance(source, IndexedBatches) and not source.is_finite
@@ -265,8 +265,8 @@ class IterableBatches(Batches):
         #: The batches and samples of the pass before the batch that is looked at.
         self._batches_before = self._samples_before = 0
 
-    def weigh(self, class_weight: Mapping[int, float]) -> IterableBatches:
-        self._class_weight = class_weight
+    def weigh(self, class_weights: ClassWeights) -> IterableBatches:
+        self._class_weights = class_weights
         return self
 
     def check_with(self, check: Check) -> None:
@@ -348,8 +348,8 @@ class IterableBatches(Batches):
 
     def _finished(self, batch: Batch) -> Batch:
         x, y, sample_weight = batch
-        if self._class_weight is not None:
-            sample_weight = weigh_classes(y, sample_weight, self._class_weight)
+        if self._class_weights is not None:
+            sample_weight = self._class_weights(y, sample_weight)
         to = self.device
         return to_device(x, to), to_device(y, to), to_device(sample_weight, to)
 

@@ -24,13 +24,13 @@ from torchkeras.layers.core import Embedding
 from torchkeras.layers.layer import Layer
 from torchkeras.training.arguments import checked
 from torchkeras.training.arrays import (
+    ClassWeights,
     as_tensors,
     num_samples,
     pack_x_y_sample_weight,
     split_samples,
     to_device,
     unpack_x_y_sample_weight,
-    weigh_classes,
 )
 from torchkeras.training.compiled import Compiled, trained_weights
 from torchkeras.training.data import Batches, as_batches, check_fraction
@@ -522,7 +522,7 @@ class Trainer(Layer):
         elif given.validation_split:
             batches, validation = batches.split(given.validation_split)
         if given.class_weight is not None:
-            batches = batches.weigh(given.class_weight)
+            batches = batches.weigh(ClassWeights("fit", given.class_weight))
         data = Pass(batches, given.batch_size, given.steps_per_epoch, goes_on=True)
         if validation is None:
             return data, None
@@ -704,10 +704,9 @@ class Trainer(Layer):
         compiled = self._require_compiled("train_on_batch")
         given = checked("train_on_batch", locals())
         if given.class_weight is not None:
-            sample_weight = weigh_classes(
-                as_tensors("y", y), as_tensors("sample_weight", sample_weight),
-                given.class_weight,
-            )  # fmt: skip
+            sample_weight = ClassWeights("train_on_batch", given.class_weight)(
+                as_tensors("y", y), as_tensors("sample_weight", sample_weight)
+            )
         data = self._one_batch("train_on_batch", "training", x, y, sample_weight)
         compiled.warn_if_frozen(self)
         self.reset_metrics()
