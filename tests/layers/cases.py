@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 import torch
 
 from torchkeras import activations, layers
@@ -34,6 +35,7 @@ class Case:
         weights: the names of the weights, in Keras's order.
         trainable: how many of them are trained.
         high: for inputs that are integers, the largest one plus one.
+        words: for inputs that are strings, what they are drawn from.
         masks: whether a mask of the inputs is passed on.
         takes_masks: whether a mask may come in at all.
         random: whether outputs are random in training.
@@ -51,6 +53,7 @@ class Case:
     weights: tuple[str, ...] = ()
     trainable: int | None = None
     high: int | None = None
+    words: tuple[str, ...] = ()
     masks: bool = False
     takes_masks: bool = False
     random: bool = False
@@ -91,7 +94,7 @@ class Case:
     @property
     def reaches_inputs(self) -> bool:
         """Whether inputs get gradients."""
-        return self.high is None and not self.discrete
+        return self.high is None and not (self.discrete or self.words)
 
     @property
     def takes_training(self) -> bool:
@@ -111,7 +114,14 @@ class Case:
             return [self._tensor(shape) for shape in shapes]
         return self._tensor(shapes)
 
-    def _tensor(self, shape: tuple[int, ...]) -> torch.Tensor:
+    @property
+    def dtype(self) -> str:
+        """The dtype of the inputs."""
+        return "string" if self.words else "float32" if self.high is None else "int32"
+
+    def _tensor(self, shape: tuple[int, ...]) -> Any:
+        if self.words:
+            return np.random.choice(self.words, shape)
         if self.high is not None:
             return torch.randint(1, self.high, shape)
         return torch.randn(shape)
@@ -129,8 +139,14 @@ SHORT = (2, 3, 3)
 VOLUME = (2, 6, 6, 6, 2)
 #: Numbers of bins and classes are integers whatever the policy.
 INTEGERS = ("converted", "policy")
+#: What runs on the host is in no graph; strings have neither masks nor other dtypes.
+HOST = (*INTEGERS, "compile", "export")
+STRINGS = (*HOST, "autocast", "arrays", "masks")
+TENSORFLOW: dict[str, Any] = {"differs": "Keras's needs tensorflow"}
 #: A layer given as an argument has a policy of its own.
 INNER_POLICY = ("policy",)
+
+TEXTS = ("", "A cat.", "a dog, a cat!", "the dog and  the cat")
 
 CASES = [
     Case(layers.Dense, {"units": 3}, (2, 4), (2, 3), KERNEL, masks=True),
@@ -342,6 +358,29 @@ CASES = [
     Case(layers.CategoryEncoding, {"num_tokens": 9}, (4, 3), (4, 9), high=9),
     Case(layers.CategoryEncoding, {"num_tokens": 9, "output_mode": "one_hot"}, (4, 3),
          (4, 3, 9), high=9),
+    Case(layers.IntegerLookup, {"vocabulary": [2, 4, 6]}, (4, 3), (4, 3), high=9,
+         skip=(*INTEGERS, "exchange"), **TENSORFLOW),
+    Case(layers.IntegerLookup, {"vocabulary": [2, 4, 6], "output_mode": "tf_idf",
+                                "idf_weights": [0.5, 1.0, 1.5], "mask_token": 1,
+                                "num_oov_indices": 2},
+         (4, 3), (4, 5), high=9, skip=(*INTEGERS, "exchange"), **TENSORFLOW),
+    Case(layers.StringLookup, {"vocabulary": ["a", "b"], "num_oov_indices": 3}, (4, 3),
+         (4, 3), words=("a", "b", "c", "d"), skip=(*STRINGS, "exchange"), **TENSORFLOW),
+    Case(layers.StringLookup, {"vocabulary": ["a", "b"], "output_mode": "multi_hot",
+                               "mask_token": "c"}, (4, 3), (4, 3),
+         words=("a", "b", "c", "d"), skip=(*STRINGS, "exchange"), **TENSORFLOW),
+    Case(layers.TextVectorization, {"vocabulary": ["cat", "dog"],
+                                    "output_sequence_length": 4}, (4, 1), (4, 4),
+         words=TEXTS, skip=(*STRINGS, "exchange"), **TENSORFLOW),
+    Case(layers.TextVectorization, {"vocabulary": ["cat", "a dog"], "ngrams": (1, 2),
+                                    "output_mode": "count"}, (4,), (4, 3),
+         words=TEXTS, skip=(*STRINGS, "exchange"), **TENSORFLOW),
+    Case(layers.Hashing, {"num_bins": 3}, (4, 3), (4, 3), high=9,
+         skip=(*HOST, "exchange"), **TENSORFLOW),
+    Case(layers.Hashing, {"num_bins": 3, "output_mode": "one_hot", "salt": 7}, (4, 1),
+         (4, 3), words=TEXTS, skip=(*STRINGS, "exchange"), **TENSORFLOW),
+    Case(layers.HashedCrossing, {"num_bins": 3}, [(4, 1), (4, 1)], (4, 1), words=TEXTS,
+         skip=(*STRINGS, "exchange"), **TENSORFLOW),
     Case(layers.SimpleRNN, {"units": 4}, SHORT, (2, 4), RECURRENT, takes_masks=True),
     Case(layers.SimpleRNN, {"units": 4, "activation": "relu", "go_backwards": True,
                             "return_sequences": True, "use_bias": False},

@@ -192,7 +192,7 @@ ROWS = [
         "A15 strings",
         regressor,
         lambda m: m.fit(strings, Y, verbose=0),
-        "`x` must hold numbers.*<U1",
+        "expected numbers, got strings",
     ),
     Row(
         "A15 objects",

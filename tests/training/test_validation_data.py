@@ -111,7 +111,7 @@ ROWS: dict[str, Row] = {
     "the shape of a key": (
         named, halves(X), Y, ({"a": X[:, :2], "b": X}, Y), "shape|size",
     ),
-    "strings": (one, X, Y, (X.astype(str), Y), "must hold numbers"),
+    "strings": (one, X, Y, (X.astype(str), Y), "expected numbers, got strings"),
     "labels": (classes, X, LABELS, (X, LABELS + 1), "label|class"),
     "inputs of the user's own model": (own, X, Y, (WIDE, Y), "axis -1|shape"),
     "a loader": (one, X, Y, loader(WIDE, Y), "axis -1|shape"),

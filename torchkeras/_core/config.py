@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.utils.data import get_worker_info
 
 from torchkeras._core.context import context
 from torchkeras._core.errors import count, invalid_argument, one_of
@@ -113,12 +114,17 @@ def _torch_device() -> torch.device:
     return torch.get_default_device()
 
 
+def _in_worker() -> bool:
+    """Say whether this process prepares data for a loader, which is done on the CPU."""
+    return get_worker_info() is not None
+
+
 def default_device() -> torch.device:
     """Return the device on which new weights are made.
 
     That of the ``with device(...)`` block that the thread is in, else the device given
-    to `set_default_device` if any, else torch's own default where it
-    was changed, else CUDA when there is one, else the CPU. Within ``with
+    to `set_default_device` if any, else torch's own default where it was changed, else
+    CUDA when there is one, except in a loader's worker, else the CPU. Within ``with
     torch.device("meta")``, where only shapes count, it is that.
     """
     device = _torch_device()
@@ -127,7 +133,7 @@ def default_device() -> torch.device:
     chosen = context.device or _settings["device"]
     if chosen is not None:
         return chosen
-    if device.type == "cpu" and torch.cuda.is_available():
+    if device.type == "cpu" and torch.cuda.is_available() and not _in_worker():
         return torch.device("cuda", torch.cuda.current_device())
     return device
 

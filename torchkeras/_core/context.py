@@ -45,6 +45,9 @@ class Context(threading.local):
         #: number, of the config that is read; None outside of both.
         self.numbers: Any = None
         self.made: Any = None
+        #: Whether configs hold what stands beside them in an archive, such as the words
+        #: of a vocabulary.
+        self.configs_hold_assets: bool = False
         #: The shapes that a warning told of, None where each call tells of its own.
         self.told: set[Any] | None = None
         #: The limits that ``saving.limits`` set, None for the usual ones.

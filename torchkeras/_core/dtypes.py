@@ -38,6 +38,10 @@ DTYPES: dict[str, torch.dtype] = {
 _NAMES = {dtype: name for name, dtype in reversed(DTYPES.items())}
 
 
+#: The dtype of symbolic tensors of strings, which are arrays of NumPy in a call.
+STRING = "string"
+
+
 def excluding_score(dtype: torch.dtype) -> float:
     """Return what is added to scores of attention that do not count.
 
@@ -78,6 +82,17 @@ def standardize_dtype(dtype: DType) -> str:
         'float64'
     """
     return _NAMES[to_torch_dtype(dtype)]
+
+
+def dtype_of_data(dtype: DType) -> str:
+    """Return the name of a dtype of tensors, or of strings.
+
+    Example:
+        >>> dtype_of_data("string"), dtype_of_data("int")
+        ('string', 'int32')
+    """
+    is_string = isinstance(dtype, str) and dtype == STRING
+    return STRING if is_string else standardize_dtype(dtype)
 
 
 #: For each dtype, the next larger ones. "int" and "float" stand for Python's numbers,

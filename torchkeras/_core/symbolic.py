@@ -20,8 +20,9 @@ from torch.overrides import TorchFunctionMode
 
 from torchkeras._core import torch_private, tree
 from torchkeras._core.context import context
-from torchkeras._core.dtypes import DTYPES, standardize_dtype
+from torchkeras._core.dtypes import DTYPES, STRING, dtype_of_data
 from torchkeras._core.naming import auto_name, to_snake_case
+from torchkeras._core.strings import empty_strings, is_strings
 from torchkeras._core.typing import Operators
 from torchkeras._core.variable import WeightView
 
@@ -160,7 +161,7 @@ class KerasTensor(Operators["KerasTensor"]):
                 "tensors, padded and masked where lengths differ."
             )
         self.static_shape = tuple(shape)
-        self.static_dtype = standardize_dtype(dtype)
+        self.static_dtype = dtype_of_data(dtype)
         self.sizes = _sizes(self.static_shape, 0), _sizes(self.static_shape, 1)
         self.name = name or auto_name("keras_tensor")
         self._keras_mask: Any = None
@@ -190,7 +191,7 @@ class KerasTensor(Operators["KerasTensor"]):
     def dtype(self) -> Any:
         """The name of the dtype; to a torch module, torch's dtype."""
         name = self.static_dtype
-        return name if _ModuleCall.running() is None else DTYPES[name]
+        return name if _ModuleCall.running() is None else DTYPES.get(name, name)
 
     @property
     def ndim(self) -> int:
@@ -498,11 +499,12 @@ def _two_runs(
         for leaf in tree.flatten((op, owner, args, kwargs)):
             if isinstance(leaf, nn.Module):
                 probe.adopt(leaf)
-        first, second = (
-            op(*_stand_in(args, run, real), **_stand_in(kwargs, run, real))
-            for run in (0, 1)
-        )
-    return first, second
+        results = []
+        for probe.run in (0, 1):
+            given = (_stand_in(part, probe.run, real) for part in (args, kwargs))
+            positional, named = given
+            results.append(op(*positional, **named))
+    return results[0], results[1]
 
 
 def _stand_in(structure: Any, run: int, real: bool) -> Any:
@@ -512,10 +514,14 @@ def _stand_in(structure: Any, run: int, real: bool) -> Any:
         if isinstance(leaf, SymbolicNumber):
             return leaf.values[run]
         if isinstance(leaf, KerasTensor):
+            sizes = leaf.sizes[run]
+            if real:
+                sizes = [_rescaled(pair, _SMALL)[run] for pair in zip(*leaf.sizes)]  # noqa: B905
+            if leaf.static_dtype == STRING:
+                return empty_strings(sizes)
             dtype = DTYPES[leaf.static_dtype]
             if not real:
-                return torch.empty(leaf.sizes[run], dtype=dtype, device=device)
-            sizes = [_rescaled(pair, _SMALL)[run] for pair in zip(*leaf.sizes)]  # noqa: B905
+                return torch.empty(sizes, dtype=dtype, device=device)
             # Indices are of the first of many, and no number is divided by zero.
             value = 1 if dtype.is_floating_point else 0
             return torch.full(sizes, value, dtype=dtype, device=device)
@@ -563,6 +569,8 @@ def _sizes(shape: Shape, run: int) -> tuple[int, ...]:
 def _merge(first: Any, second: Any) -> Any:
     if isinstance(first, torch.Size):
         return tuple(map(_merge, first, second))
+    if isinstance(first, np.ndarray) and is_strings(first):
+        return of_sizes(first.shape, second.shape, STRING)
     if not isinstance(first, Tensor):
         same = first is second or first == second
         return first if same else SymbolicNumber((first, second))
@@ -639,6 +647,8 @@ class Probe(TorchFunctionMode):
 
     #: Where new weights go meanwhile.
     device: torch.device
+    #: Which of the two runs it is.
+    run: int = 0
 
     def __init__(self, real: bool = False) -> None:
         super().__init__()
@@ -662,6 +672,14 @@ class Probe(TorchFunctionMode):
             for name, tensor in before.items():
                 if name in table and table[name] is not tensor:
                     table[name] = tensor
+
+    def empty(self, shape: Shape, dtype: str) -> Any:
+        """Return what stands in for outputs of which only the shape is known."""
+        unit = _SMALL[_LENGTH] if self.real else _LENGTH
+        sizes = [unit[self.run] if size is None else size for size in shape]
+        if dtype == STRING:
+            return empty_strings(sizes)
+        return torch.zeros(sizes, dtype=DTYPES[dtype], device=self._place)
 
     def adopt(self, module: nn.Module) -> None:
         """Let copies stand for the weights of a module and of those inside it."""

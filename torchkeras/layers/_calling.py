@@ -14,25 +14,20 @@ from torch import Tensor
 from torchkeras._core import config, dtypes, tree
 from torchkeras._core.context import context
 from torchkeras._core.convert import as_array
+from torchkeras._core.strings import as_strings, is_strings
 from torchkeras._core.symbolic import KerasTensor
 from torchkeras._core.variable import WeightView
-from torchkeras.layers._state import LayerState
+from torchkeras.layers._state import LayerState, layers_in
 
 
 def convert(
     layer: LayerState, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Turn arrays into tensors and cast them to the compute dtype."""
-    target = dtypes.DTYPES[layer.compute_dtype]
+    target = dtypes.DTYPES.get(layer.compute_dtype)
 
     def from_array(leaf: Any) -> Any:
-        if isinstance(leaf, WeightView):
-            return leaf.value
-        if isinstance(leaf, (Tensor, KerasTensor)) or not hasattr(leaf, "__array__"):
-            return leaf
-        leaf = torch.as_tensor(_readable(layer.name, leaf))
-        device = next((t.device for t in _tensors(layer)), None)
-        return leaf.to(device or config.default_device())
+        return _from_array(layer, leaf)
 
     def convert(leaf: Any) -> Any:
         leaf = from_array(leaf)
@@ -51,13 +46,31 @@ def convert(
             cast._keras_mask = mask  # type: ignore[attr-defined]
         return cast
 
-    if args and isinstance(args[0], (list, tuple)) and _is_numeric(args[0]):
-        args = (np.asarray(args[0]), *args[1:])
+    if args and isinstance(args[0], (list, tuple, dict, str, bytes)):
+        args = (_with_arrays(args[0]), *args[1:])
     return tree.map_structure(convert, args), {
         # A mask says which, it is not computed with.
         k: tree.map_structure(from_array if k.endswith("mask") else convert, v)
         for k, v in kwargs.items()
     }
+
+
+def _from_array(layer: LayerState, leaf: Any) -> Any:
+    """Return an array of numbers as a tensor, one of strings if the layer takes it."""
+    if isinstance(leaf, WeightView):
+        return leaf.value
+    if isinstance(leaf, KerasTensor):
+        if leaf.static_dtype == dtypes.STRING:
+            _check_takes_strings(layer)
+        return leaf
+    if isinstance(leaf, Tensor) or not hasattr(leaf, "__array__"):
+        return leaf
+    if is_strings(leaf):
+        _check_takes_strings(layer)
+        return as_strings(leaf)
+    leaf = torch.as_tensor(_readable(layer.name, leaf))
+    device = next((t.device for t in _tensors(layer)), None)
+    return leaf.to(device or config.default_device())
 
 
 def precision(
@@ -137,6 +150,34 @@ def riding_masks(args: tuple[Any, ...]) -> Any:
     if all(mask is None for mask in masks):
         return None
     return masks if tree.is_nested(args[0]) else masks[0]
+
+
+def _check_takes_strings(layer: LayerState) -> None:
+    """Refuse strings where neither a layer nor one inside it takes them.
+
+    Raises:
+        ValueError: naming the layer.
+    """
+    if not any(inner.takes_strings for inner in layers_in(layer)):
+        raise ValueError(
+            f"Layer '{layer.name}' ({type(layer).__name__}): expected numbers, got "
+            "strings. Convert them first, for example by `TextVectorization` or "
+            "`StringLookup`; a layer of your own that takes arrays of strings says so "
+            "by `takes_strings = True` in its class."
+        )
+
+
+def _with_arrays(value: Any) -> Any:
+    """Return lists of numbers, and of strings, as arrays, in dicts too."""
+    if isinstance(value, dict):
+        return {key: _with_arrays(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple)) and _is_numeric(value):
+        return np.asarray(value)
+    strings = as_strings(value)
+    if strings is value and isinstance(value, (list, tuple)):
+        nested = any(isinstance(part, (list, tuple)) for part in value)
+        return [_with_arrays(part) for part in value] if nested else value
+    return strings
 
 
 def _is_numeric(value: Any) -> bool:

@@ -68,6 +68,10 @@ class LayerState(nn.Module):
     _output_sizes: Any = None
     #: Integer dtypes that the layer takes as they are, such as indices.
     index_dtypes: ClassVar[tuple[torch.dtype, ...]] = ()
+    #: Whether arrays of strings are taken, as they come.
+    takes_strings: ClassVar[bool] = False
+    #: Whether `call` computes in Python, which no compiled graph can hold.
+    computes_on_host: ClassVar[bool] = False
     _call_arguments: ClassVar[frozenset[str]] = frozenset()
     #: Where `mask` stands among the arguments of a call, -1 where there is none.
     _mask_position: ClassVar[int] = -1

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from torchkeras import activations
 from torchkeras._core import config
-from torchkeras._core.dtypes import DTYPES, standardize_dtype
+from torchkeras._core.dtypes import DTYPES, dtype_of_data
 from torchkeras._core.errors import invalid_argument, positive_integer
 from torchkeras._core.indices import first_outside, inner_position
 from torchkeras._core.input_spec import InputSpec
@@ -420,7 +420,7 @@ class InputLayer(Layer):
         if batch_shape is None:
             batch_shape = (batch_size, *((shape,) if isinstance(shape, int) else shape))
         self.batch_shape = _checked_shape(self.name, batch_shape)
-        self._input_dtype = standardize_dtype(dtype)
+        self._input_dtype = dtype_of_data(dtype)
         self.sparse, self.ragged, self.optional = sparse, ragged, optional
         if input_tensor is None:
             input_tensor = KerasTensor(

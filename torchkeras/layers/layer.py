@@ -490,7 +490,7 @@ class Layer(LayerState):
             for module in self.modules()
             if module is not self
             and hasattr(module, "update_state")
-            and hasattr(module, "reset_state")
+            and hasattr(module, "result")  # that of layers which adapt has none
         ]
 
     def get_weights(self) -> list[np.ndarray]:

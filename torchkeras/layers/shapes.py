@@ -93,7 +93,7 @@ def ruled_dtype(layer: LayerState, inputs: Iterable[Any]) -> str | None:
     """
     policy = layer._dtype_policy
     for x in inputs:
-        if type(x) is not KerasTensor:
+        if type(x) is not KerasTensor or x.static_dtype == dtypes.STRING:
             return None
         dtype = dtypes.DTYPES[x.static_dtype]
         if policy.is_mixed:  # autocast casts them, function by function

@@ -110,8 +110,8 @@ class Functional(Model):
     def _choose_path(self) -> None:
         super()._choose_path()
         if len(self._graph.inputs) == 1:
-            dtype = dtypes.DTYPES[self._graph.inputs[0].dtype]
-            if not dtype.is_floating_point:
+            dtype = dtypes.DTYPES.get(self._graph.inputs[0].dtype)
+            if dtype is not None and not dtype.is_floating_point:
                 self._fast_path_dtypes = (dtype,)
 
     def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:

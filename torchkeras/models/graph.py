@@ -14,8 +14,9 @@ import torch
 from torch import Tensor, fx, nn
 
 from torchkeras._core import tree
-from torchkeras._core.dtypes import DTYPES
+from torchkeras._core.dtypes import DTYPES, STRING
 from torchkeras._core.errors import describe, did_you_mean
+from torchkeras._core.strings import is_strings
 from torchkeras._core.symbolic import OPERATORS, KerasTensor, Node, like
 from torchkeras._core.variable import WeightView
 from torchkeras.layers.core import InputLayer
@@ -440,16 +441,21 @@ def _fitted(model: str, value: Any, expected: KerasTensor) -> Any:
             f"shape {expected.static_shape}, or make it by `Input(..., optional=True)`."
         )
     mask = getattr(value, "_keras_mask", None)
-    dtype = DTYPES[expected.static_dtype]
+    if is_strings(value) != (expected.static_dtype == STRING):
+        raise ValueError(
+            f"Model '{model}': the input '{expected.name}' must be of dtype "
+            f"{expected.static_dtype}, got {describe(value)}."
+        )
+    dtype = DTYPES.get(expected.static_dtype)
     if isinstance(value, Tensor) and value.dtype != dtype:
         # The model has cast floats to its own dtype, or leaves them to autocast.
-        floating = value.is_floating_point() and dtype.is_floating_point
+        floating = value.is_floating_point() and dtype.is_floating_point  # type: ignore
         value = value if floating else value.to(dtype)
     shape, rank = tuple(value.shape), expected.ndim
     if len(shape) == rank + 1 and shape[-1] == 1:
-        value = value.squeeze(-1)
+        value = value[..., 0]
     elif len(shape) == rank - 1 and expected.static_shape[-1] == 1:
-        value = value.unsqueeze(-1)
+        value = value[..., None]
     elif (
         len(shape) != rank
         or any(

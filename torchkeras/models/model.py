@@ -446,7 +446,8 @@ def key_base(layer: nn.Module) -> str:
 
 def _is_layer(module: nn.Module) -> bool:
     """Say whether a module is no metric and no loss, which are modules as well."""
-    return not isinstance(module, Loss) and not hasattr(module, "update_state")
+    is_metric = hasattr(module, "update_state") and hasattr(module, "result")
+    return not isinstance(module, Loss) and not is_metric
 
 
 def _leaves_of(module: nn.Module) -> list[nn.Module]:

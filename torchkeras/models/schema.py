@@ -17,7 +17,6 @@ import numpy as np
 from torch import Tensor, nn
 
 from torchkeras._core import torch_functions, tree
-from torchkeras._core.dtypes import DTYPES
 from torchkeras._core.errors import UnsafeFileError, describe, unknown_name
 from torchkeras._core.operation import Operation, operations
 from torchkeras._core.registry import deserialize_object, serialize_object
@@ -141,7 +140,7 @@ def _operator_name(node: Node) -> str | None:
     if made.static_dtype != "bool":
         name = _BITWISE.get(name, name)
     if node.op is operator.getitem or all(
-        DTYPES[tensor.static_dtype].is_floating_point for tensor in (*node.inputs, made)
+        "float" in tensor.static_dtype for tensor in (*node.inputs, made)
     ):
         return name
     theirs = infer_outputs(_operations()[name].function, node.args, node.kwargs)

@@ -6,12 +6,14 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+import numpy as np
 from torch import Tensor, nn
 
 from torchkeras._core import dtypes, gate, sharing, tree
 from torchkeras._core.errors import describe, invalid_argument
 from torchkeras._core.naming import split_number
 from torchkeras._core.registry import deserialize_object, root, serialize_object
+from torchkeras._core.strings import is_strings
 from torchkeras._core.symbolic import KerasTensor, call_symbolic
 from torchkeras.layers._masks import with_masks
 from torchkeras.layers._state import LayerState, layers_in, turn_to_mode
@@ -243,13 +245,22 @@ class Sequential(Model):
                     f"Sequential '{self.name}': `build` needs the input's shape, such "
                     "as (None, 28, 28, 1)."
                 )
-            self.__dict__["_input_layer"] = InputLayer(batch_shape=tuple(input_shape))
+            first = next(iter(self._modules.values()), None)
+            self._expect(input_shape, getattr(first, "takes_strings", False))
         if not self.built:
             self._rebuild()
 
+    def _expect(self, input_shape: Any, strings: bool) -> None:
+        dtype = dtypes.STRING if strings else None
+        layer = InputLayer(batch_shape=tuple(input_shape), dtype=dtype)
+        self.__dict__["_input_layer"] = layer
+
     def _build_from(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         # Built by data: the next batch may have another number of rows.
-        self.build((None, *args[0].shape[1:]))
+        shape = (None, *args[0].shape[1:])
+        if self._input_layer is None:
+            self._expect(shape, is_strings(args[0]))
+        self.build(shape)
 
     def _choose_path_with(self, inner: list[LayerState]) -> None:
         super()._choose_path_with(inner)
@@ -272,7 +283,8 @@ class Sequential(Model):
         """Turn arrays into tensors; a structure around a single one is left out."""
         args, kwargs = super()._convert(args, kwargs)
         leaves = tree.flatten(args[:1])
-        if len(leaves) != 1 or not isinstance(leaves[0], (Tensor, KerasTensor)):
+        kinds = (Tensor, KerasTensor, np.ndarray)  # that of strings
+        if len(leaves) != 1 or not isinstance(leaves[0], kinds):
             raise ValueError(
                 f"Sequential '{self.name}': a stack takes one array or tensor, got "
                 f"{len(leaves)}: {[describe(leaf) for leaf in leaves]}."
@@ -283,9 +295,9 @@ class Sequential(Model):
         """Add or drop a last axis of size 1, as Keras does, to fit the input's axes."""
         expected = self._input_layer.batch_shape  # type: ignore[union-attr]
         if inputs.ndim == self._rank - 1 and expected[-1] == 1:
-            return inputs.unsqueeze(-1)
+            return inputs[..., None]
         if inputs.ndim == self._rank + 1 and inputs.shape[-1] == 1:
-            return inputs.squeeze(-1)
+            return inputs[..., 0]
         one_sample = inputs.ndim == self._rank - 1
         hint = " For one sample write x[None]." if one_sample else ""
         raise ValueError(
@@ -390,7 +402,8 @@ class Sequential(Model):
 
 
 def _row_bytes(tensor: KerasTensor) -> int:
-    size = dtypes.DTYPES[tensor.dtype].itemsize
+    kind = dtypes.DTYPES.get(tensor.dtype)
+    size = 0 if kind is None else kind.itemsize
     for axis in tensor.shape[1:]:
         size *= axis or 1
     return size

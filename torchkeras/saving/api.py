@@ -20,6 +20,7 @@ from torchkeras._core.typing import PathLike
 from torchkeras.layers.configs import check_arguments
 from torchkeras.layers.layer import Layer
 from torchkeras.saving import (
+    assets,
     hdf5,
     legacy,
     loading,
@@ -287,7 +288,8 @@ def _config_to_write(model: Any, extension: str) -> dict[str, Any]:
     Raises:
         ValueError: for what the file could not hold, or could not be read from it.
     """
-    config = serialize_object(model)
+    with assets.in_configs(extension != ".keras"):
+        config = serialize_object(model)
     if extension == ".safetensors":
         config = strict_json.spelled(config)
     else:
@@ -402,6 +404,7 @@ def _write_archive(
         member = zipfile.ZipInfo(WEIGHTS)
         with archive.open(member, "w", force_zip64=True) as member:
             shutil.copyfileobj(weights, member, 2**20)
+        assets.write(archive, model)
 
 
 def _write_store(
@@ -415,8 +418,8 @@ def _write_store(
         for place in slots.keras_places(model, skipped):
             group = hdf5.subgroup(store, [*filter(None, place.path.split("/")), "vars"])
             group.attrs["name"] = place.layer.name
-            for number, slot in enumerate(place.slots):
-                hdf5.write_tensor(group, str(number), slot.tensor)
+            for slot in place.slots:
+                hdf5.write_tensor(group, slot.path.rpartition("/")[2], slot.tensor)
         if state:
             group = hdf5.subgroup(store, ["optimizer", "vars"])
             group.attrs["name"] = model.optimizer.name

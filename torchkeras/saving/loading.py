@@ -24,7 +24,13 @@ from torchkeras._core.registry import (
     find_class,
 )
 from torchkeras._core.variable import unfilled
-from torchkeras.saving import legacy_arrays, legacy_names, optimizer_state, slots
+from torchkeras.saving import (
+    assets,
+    legacy_arrays,
+    legacy_names,
+    optimizer_state,
+    slots,
+)
 from torchkeras.saving.entries import Entry
 from torchkeras.saving.model_file import ModelFile
 from torchkeras.saving.slots import Slot
@@ -379,6 +385,7 @@ def _from_config(file: ModelFile, config: Any) -> Any:
             model = deserialize_object(config)
         if not hasattr(model, "layers"):
             raise ValueError(f"{config['class_name']!r} is no model")
+        assets.read(file.members, model)
         return model
 
 

@@ -74,6 +74,7 @@ class ModelFile:
         configs: reads the model's config and the arguments of `compile`, None in a file
             of weights alone. Who reads the weights has no use for them, so that a file
             may hold a config that is refused.
+        members: the members of an archive.
         by_theano: whether Keras 1 or 2 wrote it with Theano.
     """
 
@@ -86,6 +87,7 @@ class ModelFile:
     optimizer: list[Entry] = dataclasses.field(default_factory=list)
     optimizer_state: Callable[[], Any] | None = None
     configs: Callable[[], Configs] = lambda: (None, None)
+    members: archive.Archive | None = None
     by_theano: bool = False
 
 
@@ -192,6 +194,7 @@ def _read_archive(path: Path, raw: BinaryIO) -> Generator[ModelFile]:
         with hdf5.open_to_read(io.BytesIO(members.read(WEIGHTS)), source) as store:
             file = _read_store(path, store, source)
             file.configs = functools.partial(_configs_in_archive, path, members)
+            file.members = members
             yield file
 
 

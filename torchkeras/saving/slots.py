@@ -98,8 +98,10 @@ def _visit(module: nn.Module, path: str, seen: set[int]) -> Iterator[Place]:
     seen.add(id(module))
     if isinstance(module, Layer):
         group = f"{path}/vars".lstrip("/")
-        weights = enumerate(_own_weights(module))
-        slots = [Slot(f"{group}/{number}", w, w.path) for number, w in weights]
+        named: dict[Any, Any] = dict(enumerate(_own_weights(module)))
+        if hasattr(module, "named_variables"):  # of which Keras counts none
+            named |= module.named_variables()  # type: ignore[operator]
+        slots = [Slot(f"{group}/{key}", w, w.path) for key, w in named.items()]
         yield Place(module, path, slots)
     for name, child in _children(module):
         yield from _visit(child, f"{path}/{name}".lstrip("/"), seen)

@@ -13,6 +13,7 @@ from torch import Tensor
 from torchkeras._core import tree
 from torchkeras._core.convert import as_array
 from torchkeras._core.dtypes import to_torch_dtype
+from torchkeras._core.strings import Strings, as_strings, is_strings
 from torchkeras._core.variable import WeightView
 
 Batch = tuple[Any, Any, Any]
@@ -71,10 +72,12 @@ def _is_array_like(x: Any) -> bool:
 def as_tensors(argument: str, value: Any) -> Any:
     """Turn arrays into tensors, floats to ``floatx``; other types stay as they are.
 
-    A list of numbers is one array, a list of arrays stays a list.
+    A list of numbers is one array, a list of arrays stays a list. Strings are inputs
+    only, and become `Strings`.
 
     Raises:
-        ValueError: for strings and objects, naming the argument and the dtype.
+        ValueError: for objects, and strings that are no inputs, naming the argument and
+            the dtype.
     """
     if value is None or isinstance(value, Tensor):
         return _as_floatx(value)
@@ -85,13 +88,17 @@ def as_tensors(argument: str, value: Any) -> Any:
     if isinstance(value, (list, tuple)) and not _is_one_array(value):
         parts = [as_tensors(f"{argument}[{i}]", v) for i, v in enumerate(value)]
         return type(value)(parts) if type(value) in (list, tuple) else tuple(parts)
+    if argument.startswith("x"):
+        value = as_strings(value)
     if isinstance(value, (list, tuple)):
-        return _from_array(argument, _one_array(argument, value))
+        value = _one_array(argument, value)
     return _from_array(argument, as_array(value, f"`{argument}`"))
 
 
-def _from_array(argument: str, array: np.ndarray) -> Tensor | None:
+def _from_array(argument: str, array: np.ndarray) -> Tensor | Strings | None:
     if array.dtype.kind not in "biufc":
+        if argument.startswith("x") and is_strings(array):
+            return Strings(array if array.ndim else array[None])
         raise ValueError(
             f"`{argument}` must hold numbers, got an array of dtype {array.dtype} and "
             f"shape {array.shape}. Convert it to numbers (of one shape) first."
@@ -214,7 +221,7 @@ def num_samples(x: Any) -> int:
     """Return how many samples there are in the inputs of a batch."""
     if isinstance(x, Tensor):
         return x.shape[0]
-    return next((len(t) for t in tree.flatten(x) if isinstance(t, Tensor)), 1)
+    return next((len(t) for t in tree.flatten(x) if hasattr(t, "shape")), 1)
 
 
 def split_samples(data: Any, count: int) -> list[Any]:

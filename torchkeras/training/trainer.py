@@ -19,7 +19,7 @@ from torchkeras._core.context import context
 from torchkeras._core.registry import deserialize_object, serialize_object
 from torchkeras._core.symbolic import symbolic_leaves
 from torchkeras.callbacks import CallbackList, History
-from torchkeras.layers._state import first_parameter, turn_to_mode
+from torchkeras.layers._state import first_parameter, layers_in, turn_to_mode
 from torchkeras.layers.core import Embedding
 from torchkeras.layers.layer import Layer
 from torchkeras.training.arguments import checked
@@ -169,6 +169,7 @@ class Trainer(Layer):
             "jit_compile": given.jit_compile is True,
         }
         jit = given.jit_compile is True and not given.run_eagerly
+        jit = jit and not self._warned_of_host()
         # Set past nn.Module's bookkeeping: losses and optimizers may be modules, and
         # theirs are not weights of the model.
         self.__dict__.update(optimizer=chosen, loss=loss)
@@ -178,6 +179,19 @@ class Trainer(Layer):
         self.steps_per_execution = given.steps_per_execution
         self.train_function = self.test_function = self.predict_function = None
         self._compiled = Compiled(self, objective, measures, arguments, jit)
+
+    def _warned_of_host(self) -> bool:
+        """Say, with a warning, whether a layer computes what no graph can hold."""
+        for layer in layers_in(self):
+            if layer.computes_on_host:
+                warnings.warn(
+                    f"compile: jit_compile=True is left out: the layer '{layer.name}' "
+                    f"({type(layer).__name__}) computes on the host. Map the data with "
+                    "it before, and compile the rest of the model.",
+                    stacklevel=3,
+                )
+                return True
+        return False
 
     def _output_names(self) -> Any:
         """Return the structure of the outputs with their names; None if unknown."""

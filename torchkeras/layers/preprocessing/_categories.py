@@ -72,3 +72,14 @@ def encode(
     elif weights.ndim > 2:
         weights = weights.movedim(1, -1)
     return zeros.to(weights.dtype).scatter_add(-1, indices, weights)
+
+
+def shape_of_encoded(
+    shape: Sequence[int | None], mode: str, depth: int | None
+) -> tuple[int | None, ...]:
+    """Return the shape that `encode` makes of another one."""
+    shape = tuple(shape) or (1,)
+    if mode == "one_hot":
+        short = len(shape) > 1 and shape[-1] == 1
+        return (*(shape[:-1] if short else shape), depth)
+    return (depth,) if len(shape) == 1 else (shape[0], *shape[2:], depth)
