@@ -337,6 +337,25 @@ def test_functions_as_layers(extension, tmp_path):
         assert tuple(second.output_shape) == (None, 4)
 
 
+def test_tuples_among_the_outputs(tmp_path):
+    """Keras keeps them in a config, and reads lists from a file: ours as its own."""
+    x = np.random.random((2, 3)).astype("float32")
+    made = {}
+    for keras in (real_keras, torchkeras):
+        inputs = keras.layers.Input((3,))
+        outputs = {"a": (inputs, [inputs]), "b": (keras.layers.Dense(2)(inputs),)}
+        made[keras] = model = keras.Model(inputs, outputs)
+        twin = keras.Model.from_config(model.get_config())
+        assert isinstance(twin.predict(x, verbose=0)["a"], tuple)
+    made[torchkeras].save(tmp_path / "ours.keras")
+    read = real_keras.models.load_model(tmp_path / "ours.keras")
+    ours, theirs = (m.predict(x, verbose=0) for m in (made[torchkeras], read))
+    np.testing.assert_allclose(ours["b"][0], theirs["b"][0], rtol=1e-6)
+    made[real_keras].save(tmp_path / "theirs.keras")
+    taken = torchkeras.models.load_model(tmp_path / "theirs.keras")
+    assert isinstance(taken.predict(x, verbose=0)["a"], list)
+
+
 def test_configs_are_keras_s_own(tmp_path):
     """What a file says of a model is the same, whoever wrote it."""
     for case in CASES:

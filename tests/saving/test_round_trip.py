@@ -13,7 +13,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from torchkeras import layers, models, optimizers, saving
+from torchkeras import layers, models, optimizers, saving, tree
 from torchkeras.saving import hdf5
 
 MODELS = [".safetensors", ".keras", ".h5", ".hdf5"]
@@ -259,6 +259,60 @@ def test_torch_modules_among_the_layers(extension, tmp_path):
     other.load_weights(tmp_path / f"w{extension}")
     states = (m.state_dict().values() for m in (model, other))
     assert all(torch.equal(old, new) for old, new in zip(*states, strict=True))
+
+
+STRUCTURES = {
+    "a tuple": (0, 0),
+    "a list": [0, 0],
+    "tuples in tuples": ((0, 0), 0),
+    "lists in a tuple": ([0], 0),
+    "a tuple in lists": [[0, (0,)], 0],
+    "in dicts": {"x": (0, 0), "y": [0, {"z": (0,)}]},
+}
+
+
+@pytest.mark.parametrize("again", [*MODELS, "config", "JSON", "a model around it"])
+@pytest.mark.parametrize("structure", STRUCTURES)
+def test_the_structures_of_inputs_and_outputs(structure, again, tmp_path):
+    """Tuples stay tuples, and lists lists, though JSON knows lists only."""
+
+    def each(function, *structures):
+        return tree.map_structure(function, *structures)
+
+    wanted = STRUCTURES[structure]
+    given = each(lambda _: layers.Input((3,)), wanted)
+    model = models.Model(given, each(lambda i: layers.Dense(2)(i), given))
+    x = each(lambda _: torch.randn(2, 3), wanted)
+    if again == "config":
+        twin = models.Model.from_config(model.get_config())
+    elif again == "JSON":
+        twin = models.model_from_json(model.to_json())
+    else:
+        is_inside = again not in MODELS
+        saved = models.Model(given, {"inner": model(given)}) if is_inside else model
+        path = tmp_path / f"model{'.keras' if is_inside else again}"
+        saved.save(path)
+        twin = models.load_model(path)
+        if is_inside:
+            twin = next(m for m in twin.layers if isinstance(m, models.Model))
+    twin.set_weights(model.get_weights())
+    for made in (twin.input, twin(x), twin.predict(x, verbose=0)):
+        assert each(lambda _: 0, made) == wanted
+    torch.testing.assert_close(twin(x), model(x), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    "tuples", [7, [], {"output_layers": 7}, {"output_layers": [7]}, {"inputs": [[0]]}]
+)
+def test_tuples_that_are_nowhere(tuples):
+    inputs = layers.Input((3,))
+    config = models.Model(inputs, [inputs * 2, inputs * 3]).get_config()
+    config["tuples"] = tuples
+    if tuples in ([], {"inputs": [[0]]}):
+        assert isinstance(models.Model.from_config(config)(torch.ones(1, 3)), list)
+        return
+    with pytest.raises(ValueError, match="names inputs or outputs that its layers"):
+        models.Model.from_config(config)
 
 
 def test_safetensors_hold_what_torch_calls_them(tmp_path):

@@ -117,6 +117,45 @@ def test_hooks_on_what_is_rectified(name: str, kind: str, everywhere: bool) -> N
     torch.testing.assert_close(x.grad, expected)
 
 
+class Pair(nn.Module):
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        return x[0:, 1:], {"twice": x * 2}
+
+
+@pytest.mark.parametrize("everywhere", [False, True], ids=["module", "global"])
+@pytest.mark.parametrize("kind", [*HOOKS, "backward"])
+@pytest.mark.filterwarnings("ignore:.*backward hook")  # torch's own, of any module
+def test_hooked_modules_may_be_called_on_symbolic_tensors(
+    kind: str, everywhere: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Torch allows one kind of backward hook for all modules in a process.
+    monkeypatch.setattr(nn.modules.module, "_global_is_full_backward_hook", None)
+    inner, pair, ran = nn.Linear(5, 3), Pair(), []
+
+    def hook(*_: Any) -> None:
+        ran.append(kind)
+
+    handles = [
+        nn.modules.module.__dict__[f"register_module_{kind}_hook"](hook)
+        if everywhere
+        else getattr(module, f"register_{kind}_hook")(hook)
+        for module in ([inner] if everywhere else [inner, pair])
+    ]
+    try:
+        inputs = layers.Input((5,))
+        rest, named = pair(inner(inputs))
+        model = Model(inputs, [rest, named["twice"]])
+        ran.clear()
+        one, other = model(X)
+        (one.sum() + other.sum()).backward()
+    finally:
+        for handle in handles:
+            handle.remove()
+    assert ran
+    torch.testing.assert_close(other, 2 * inner(X))
+    torch.testing.assert_close(one, inner(X)[:, 1:])
+
+
 @pytest.mark.parametrize("name", RECTIFIED)
 def test_hooks_of_state_dicts(name: str) -> None:
     make, shape, attribute = RECTIFIED[name]

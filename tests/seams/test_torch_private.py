@@ -200,6 +200,28 @@ def test_sees_outputs(kind):
     assert not torch_private.sees_outputs(module)
 
 
+class Answer:
+    """An output that says who asks it for its first part."""
+
+    seen: list[bool]
+
+    def __init__(self) -> None:
+        self.seen = []
+
+    def __getitem__(self, index: int) -> torch.Tensor:
+        self.seen.append(torch_private.wants_any_tensor())
+        return torch.empty(0)
+
+
+@pytest.mark.filterwarnings("ignore:.*backward hook")
+def test_wants_any_tensor():
+    answer = Answer()
+    module = _Module(lambda x: answer)
+    module.register_backward_hook(lambda *_: None)
+    _ = module(torch.ones(1))[0]
+    assert answer.seen == [True, False]
+
+
 def test_hooks_calls():
     module = nn.Linear(1, 1)
     for register in (

@@ -367,6 +367,8 @@ class SymbolicNumber(KerasTensor):
 
 def _operator(function: Callable[..., Any], reflected: bool) -> Callable[..., Any]:
     def apply(self: KerasTensor, *others: Any) -> Any:
+        if function is operator.getitem and torch_private.wants_any_tensor():
+            return torch.empty(0, device="meta")  # without a gradient to hook
         args = _operands((self, *others))
         return call_symbolic(function, args[::-1] if reflected else args, {})
 

@@ -9,6 +9,7 @@ door of their own, ``_core/tree.py``, and so have the kernels over lists of tens
 from __future__ import annotations
 
 import contextlib
+import inspect
 import operator
 import sys
 import threading
@@ -85,6 +86,22 @@ def module_calls(
             yield values["self"], values["args"], values["kwargs"]
             left = reach
         frame = frame.f_back
+
+
+#: The code of the call of a module, and of the functions that it makes.
+_CODES_OF_CALLS = {
+    _CALL_OF_MODULES,
+    *filter(inspect.iscode, _CALL_OF_MODULES.co_consts),
+}
+
+
+def wants_any_tensor() -> bool:
+    """Say whether what called the caller is torch, on its way to any tensor.
+
+    For backward hooks that are not full, it takes what a module returned apart until it
+    comes to one.
+    """
+    return sys._getframe(2).f_code in _CODES_OF_CALLS
 
 
 def sees_outputs(module: nn.Module) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 import operator
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,9 @@ from torchkeras._core.symbolic import (
 from torchkeras._core.variable import WeightView
 from torchkeras.layers.layer import Layer, layers
 from torchkeras.models.graph import AddLoss, Graph
+
+#: Keys and numbers that lead into a structure.
+Path = tuple[Any, ...]
 
 
 def is_graph(config: Mapping[str, Any]) -> bool:
@@ -73,6 +76,11 @@ def serialize_graph(graph: Graph) -> dict[str, Any]:
             if node.inputs
         ]
 
+    ends = {
+        "input_layers": graph.input_structure,
+        "output_layers": graph.output_structure,
+    }
+    tuples = {key: list(_tuples_in(structure)) for key, structure in ends.items()}
     return {
         "layers": [
             {
@@ -82,9 +90,22 @@ def serialize_graph(graph: Graph) -> dict[str, Any]:
             }
             for operation in graph.operations
         ],
-        "input_layers": tree.map_structure(place, graph.input_structure),
-        "output_layers": tree.map_structure(place, graph.output_structure),
+        **{key: tree.map_structure(place, value) for key, value in ends.items()},
+        # JSON knows lists only. Keras, which reads lists then, passes over this.
+        **({"tuples": tuples} if any(tuples.values()) else {}),
     }
+
+
+def _tuples_in(structure: Any, path: tuple[Any, ...] = ()) -> Iterator[list[Any]]:
+    """Yield the paths of keys and numbers that lead to the tuples in a structure."""
+    if isinstance(structure, tuple):
+        yield list(path)
+    if isinstance(structure, Mapping):
+        for key, part in structure.items():
+            yield from _tuples_in(part, (*path, key))
+    elif isinstance(structure, (list, tuple)):
+        for number, part in enumerate(structure):
+            yield from _tuples_in(part, (*path, number))
 
 
 def _names(graph: Graph) -> dict[Any, str]:
@@ -363,14 +384,24 @@ class _Reader:
         self._is_made(name, number, position)
         return self.made[name][number][position]
 
-    def find(self, structure: Any) -> Any:
-        """Return the tensors that a structure of ``[layer, call, output]`` names."""
+    def find(
+        self, structure: Any, tuples: Collection[Path] = (), path: Path = ()
+    ) -> Any:
+        """Return the tensors that a structure of ``[layer, call, output]`` names.
+
+        Args:
+            structure: the structure.
+            tuples: the paths to what is a list in JSON and was a tuple.
+            path: the path to this part of it.
+        """
         if isinstance(structure, Mapping):
-            return {k: self.find(v) for k, v in structure.items()}
+            return {k: self.find(v, tuples, (*path, k)) for k, v in structure.items()}
         if len(structure) == 3 and isinstance(structure[0], str):
             name, number, position = structure
             return self._tensor(name, number - (name in self.nested), position)
-        return [self.find(item) for item in structure]
+        found = [self.find(v, tuples, (*path, i)) for i, v in enumerate(structure)]
+        is_tuple = isinstance(structure, tuple) or path in tuples
+        return tuple(found) if is_tuple else found
 
 
 def deserialize_graph(
@@ -387,10 +418,14 @@ def deserialize_graph(
     """
     reader = _Reader(config, custom_objects)
     reader.run()
+    tuples: Any = config.get("tuples") or {}
     try:
-        inputs = reader.find(config["input_layers"])
-        return inputs, reader.find(config["output_layers"]), reader.terms
-    except (IndexError, TypeError, KeyError) as error:
+        inputs, outputs = (
+            reader.find(config[key], {*map(tuple, tuples.get(key, ()))})
+            for key in ("input_layers", "output_layers")
+        )
+        return inputs, outputs, reader.terms
+    except (IndexError, TypeError, KeyError, AttributeError) as error:
         raise ValueError(
             "The config of a model names inputs or outputs that its layers do not "
             f"make: {config['input_layers']}, {config['output_layers']}."
