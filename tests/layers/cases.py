@@ -147,6 +147,28 @@ TENSORFLOW: dict[str, Any] = {"differs": "Keras's needs tensorflow"}
 INNER_POLICY = ("policy",)
 
 TEXTS = ("", "A cat.", "a dog, a cat!", "the dog and  the cat")
+IMAGE_BATCH = (3, 8, 8, 3)
+#: Layers that prepare and vary images: what they draw is compared elsewhere.
+VARIED = [
+    Case(
+        layer,
+        kwargs,
+        IMAGE_BATCH,
+        IMAGE_BATCH,
+        masks=True,
+        random=True,
+        skip=("exchange",) if layer is layers.RandomShear else (),
+    )
+    for layer, kwargs in (
+        (layers.RandomFlip, {"seed": 3}),
+        (layers.RandomRotation, {"factor": 0.3}),
+        (layers.RandomTranslation, {"height_factor": 0.3, "width_factor": 0.2}),
+        (layers.RandomZoom, {"height_factor": 0.3}),
+        (layers.RandomShear, {"x_factor": 0.3, "y_factor": 0.2}),
+        (layers.RandomPerspective, {"scale": 0.5}),
+        (layers.RandomBrightness, {"factor": 0.5, "value_range": (-3, 3)}),
+    )
+]
 
 CASES = [
     Case(layers.Dense, {"units": 3}, (2, 4), (2, 3), KERNEL, masks=True),
@@ -331,9 +353,15 @@ CASES = [
          random=True),
     Case(layers.SpatialDropout3D, {"rate": 0.4, "data_format": "channels_first"},
          VOLUME, VOLUME, masks=True, random=True),
-    Case(layers.RandomFlip, {"seed": 3}, IMAGE, IMAGE, masks=True, random=True),
-    Case(layers.RandomBrightness, {"factor": 0.5, "value_range": (-3, 3)}, IMAGE, IMAGE,
-        masks=True, random=True),
+    *VARIED,
+    Case(layers.RandomElasticTransform, {"scale": 0.5, "value_range": (-5, 5)}, IMAGE,
+         IMAGE, masks=True, random=True, skip=("compile", "export")),
+    Case(layers.RandomCrop, {"height": 5, "width": 6}, IMAGE, (2, 5, 6, 3), random=True,
+         skip=("exchange",), differs="Keras leaves images as they are in inference"),
+    Case(layers.Resizing, {"height": 5, "width": 6}, IMAGE, (2, 5, 6, 3), masks=True),
+    Case(layers.CenterCrop, {"height": 5, "width": 6}, IMAGE, (2, 5, 6, 3), masks=True),
+    Case(layers.MaxNumBoundingBoxes, {"max_number": 2}, IMAGE, IMAGE, masks=True,
+         skip=("exchange",)),
     Case(layers.GaussianNoise, {"stddev": 0.3, "seed": 1}, (2, 4), (2, 4),
          masks=True, random=True),
     Case(layers.GaussianDropout, {"rate": 0.3, "seed": 1}, (2, 4), (2, 4),

@@ -66,6 +66,9 @@ class LayerState(nn.Module):
     #: spares the runs by which they are inferred; it gives None where it does not know.
     #: A class with a `call` of its own has none but its own.
     _output_sizes: Any = None
+    #: Whether `call` casts floating inputs to the compute dtype, of mixed policies too,
+    #: in place of autocast.
+    casts_itself: ClassVar[bool] = False
     #: Integer dtypes that the layer takes as they are, such as indices.
     index_dtypes: ClassVar[tuple[torch.dtype, ...]] = ()
     #: Whether arrays of strings are taken, as they come.

@@ -96,14 +96,16 @@ def ruled_dtype(layer: LayerState, inputs: Iterable[Any]) -> str | None:
         if type(x) is not KerasTensor or x.static_dtype == dtypes.STRING:
             return None
         dtype = dtypes.DTYPES[x.static_dtype]
-        if policy.is_mixed:  # autocast casts them, function by function
+        if policy.is_mixed and not layer.casts_itself:  # autocast does, by function
             if x.static_dtype != policy.variable_dtype:
                 return None
             continue
         casts = layer.autocast and (dtype.is_floating_point or layer.casts_integers)
         if not casts and dtype not in layer.index_dtypes:
             return None
-    return policy.variable_dtype if policy.is_mixed else policy.compute_dtype
+    if policy.is_mixed and not layer.casts_itself:
+        return policy.variable_dtype
+    return policy.compute_dtype
 
 
 def with_sizes(

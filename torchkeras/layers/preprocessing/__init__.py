@@ -1,7 +1,20 @@
 """Layers that prepare data: numbers, categories, strings and sounds."""
 
 from torchkeras.layers.preprocessing.hashing import HashedCrossing, Hashing
-from torchkeras.layers.preprocessing.images import RandomBrightness, RandomFlip
+from torchkeras.layers.preprocessing.images import (
+    CenterCrop,
+    MaxNumBoundingBoxes,
+    RandomBrightness,
+    RandomCrop,
+    RandomElasticTransform,
+    RandomFlip,
+    RandomPerspective,
+    RandomRotation,
+    RandomShear,
+    RandomTranslation,
+    RandomZoom,
+    Resizing,
+)
 from torchkeras.layers.preprocessing.lookup import IntegerLookup, StringLookup
 from torchkeras.layers.preprocessing.numbers import (
     CategoryEncoding,
@@ -12,13 +25,23 @@ from torchkeras.layers.preprocessing.text import TextVectorization
 
 __all__ = [
     "CategoryEncoding",
+    "CenterCrop",
     "Discretization",
     "HashedCrossing",
     "Hashing",
     "IntegerLookup",
+    "MaxNumBoundingBoxes",
     "Normalization",
     "RandomBrightness",
+    "RandomCrop",
+    "RandomElasticTransform",
     "RandomFlip",
+    "RandomPerspective",
+    "RandomRotation",
+    "RandomShear",
+    "RandomTranslation",
+    "RandomZoom",
+    "Resizing",
     "StringLookup",
     "TextVectorization",
 ]

@@ -303,13 +303,13 @@ def perspective_transform(
             expected = "of shape (4, 2) or (batch, 4, 2)"
             raise ValueError(invalid_argument(owner, name, expected, points))
         _check_batch(owner, name, points.reshape(-1, 4, 2), planes)
-    transform = _homography(*(p.reshape(-1, 4, 2) for p in given.values()))
+    transform = homography(*(p.reshape(-1, 4, 2) for p in given.values()))
     at = _projected(planes, transform)
     moved = _interpolate(planes, at, order, "constant", fill_value)
     return restore(moved.reshape(planes.shape))
 
 
-def _homography(start: Tensor, end: Tensor) -> Tensor:
+def homography(start: Tensor, end: Tensor) -> Tensor:
     """Return the eight numbers of the map that gives the start of each end."""
     dtype = working_dtype(torch.promote_types(start.dtype, end.dtype))
     start, end = torch.broadcast_tensors(start.to(dtype), end.to(dtype))

@@ -14,7 +14,6 @@ from torchkeras._core.context import context
 from torchkeras._core.convert import as_tensor
 from torchkeras._core.dtypes import DTYPES
 from torchkeras._core.errors import describe, invalid_argument, one_of
-from torchkeras._core.symbolic import infer_outputs
 from torchkeras.layers.regularization import RandomLayer
 from torchkeras.random import Seed, checked_seed, generator_of
 
@@ -49,8 +48,12 @@ class ImageLayer(RandomLayer):
         bounding_box_format: the format of bounding boxes, needed where there are any.
     """
 
+    casts_itself = True
+
     data_format: str
     bounding_box_format: Any
+    #: The bounds between which something is drawn, of layers that have one.
+    factor: tuple[float, float]
     #: Whether somebody said, since the layer was made, which mode it is in.
     _mode_is_said: bool
 
@@ -74,11 +77,6 @@ class ImageLayer(RandomLayer):
         own = vars(cls)
         if "transform_images" in own and "_output_sizes" not in own:
             cls._output_sizes = None
-
-    def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:
-        if self.dtype_policy.is_mixed:  # it casts by itself, not by autocast
-            return infer_outputs(self, args, kwargs)
-        return super().compute_output_spec(*args, **kwargs)
 
     def get_config(self) -> dict[str, Any]:
         config = {**super().get_config(), "data_format": self.data_format}
@@ -263,6 +261,12 @@ class ImageLayer(RandomLayer):
         shape = self._shape_of(data)
         return shape[0] if len(shape) == 4 else 1
 
+    def _applied(self, data: Any, seed: Seed = None) -> Tensor:
+        """Draw which images are changed, as probable as `factor` says."""
+        shape = (self._count_of(data),)
+        probable = self._uniform(data, shape, *self.factor, seed=seed)
+        return self._uniform(data, shape, seed=seed) < probable
+
     def _uniform(
         self,
         data: Any,
@@ -312,16 +316,7 @@ class ColorLayer(ImageLayer):
 
     def __init__(self, value_range: Any = (0, 255), **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        owner = type(self).__name__
-        pair = isinstance(value_range, (tuple, list)) and len(value_range) == 2
-        if not (
-            pair and all(map(_is_number, value_range)) and len(set(value_range)) > 1
-        ):
-            expected = "the lowest and the highest value of a channel"
-            raise ValueError(
-                invalid_argument(owner, "value_range", expected, value_range)
-            )
-        self.value_range = min(value_range), max(value_range)
+        self.value_range = checked_range(type(self).__name__, value_range)
 
     def _between(self, images: Tensor) -> Tensor:
         """Cut values off at the ends of the range."""
@@ -335,6 +330,19 @@ class ColorLayer(ImageLayer):
             return images
         share = (images - source[0]) / (source[1] - source[0])
         return share * (target[1] - target[0]) + target[0]
+
+
+def checked_range(owner: str, value_range: Any) -> tuple[float, float]:
+    """Return the lowest and the highest value of a channel, in that order.
+
+    Raises:
+        ValueError: when they are none, or the same.
+    """
+    pair = isinstance(value_range, (tuple, list)) and len(value_range) == 2
+    if not (pair and all(map(_is_number, value_range)) and len(set(value_range)) > 1):
+        expected = "the lowest and the highest value of a channel"
+        raise ValueError(invalid_argument(owner, "value_range", expected, value_range))
+    return min(value_range), max(value_range)
 
 
 def factor_between(
