@@ -19,7 +19,7 @@ from torchkeras import activations, layers
 from torchkeras.layers.preprocessing.images.base import ImageLayer
 
 #: Arguments that are layers.
-INNER = ("cell", "layer", "backward_layer")
+INNER = ("cell", "layer", "backward_layer", "layers", "module")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -146,6 +146,7 @@ TENSORFLOW: dict[str, Any] = {"differs": "Keras's needs tensorflow"}
 #: A layer given as an argument has a policy of its own.
 INNER_POLICY = ("policy",)
 
+STFT = ("real_kernel", "imag_kernel")
 TEXTS = ("", "A cat.", "a dog, a cat!", "the dog and  the cat")
 IMAGE_BATCH = (3, 8, 8, 3)
 #: Layers that prepare and vary images: what they draw is compared elsewhere.
@@ -409,6 +410,38 @@ CASES = [
          (4, 3), words=TEXTS, skip=(*STRINGS, "exchange"), **TENSORFLOW),
     Case(layers.HashedCrossing, {"num_bins": 3}, [(4, 1), (4, 1)], (4, 1), words=TEXTS,
          skip=(*STRINGS, "exchange"), **TENSORFLOW),
+    Case(layers.MelSpectrogram, {"fft_length": 16, "sequence_stride": 4,
+                                 "num_mel_bins": 5, "sampling_rate": 80}, (2, 40),
+         (2, 5, 11), skip=("masks",)),
+    Case(layers.MelSpectrogram, {"fft_length": 16, "sequence_stride": 5, "window": None,
+                                 "sequence_length": 12, "power_to_db": False,
+                                 "num_mel_bins": 3, "sampling_rate": 80,
+                                 "max_freq": 30.0, "min_freq": 1.0, "mag_exp": 1.0},
+         (40,), (3, 9), skip=("symbolic", "empty_batch", "masks", "build")),
+    *[
+        Case(layers.STFTSpectrogram, {"mode": mode, "frame_length": 8, **kwargs}, shape,
+             output, weights)
+        for mode, kwargs, shape, output, weights in (
+            ("log", {}, (2, 20, 3), (2, 4, 15), STFT),
+            ("magnitude", {"frame_step": 3, "fft_length": 16, "padding": "same"},
+             (2, 20, 3), (2, 7, 27), STFT),
+            ("psd", {"expand_dims": True}, (2, 20, 3), (2, 4, 5, 3), STFT),
+            ("real", {"data_format": "channels_first"}, (2, 3, 20), (2, 15, 4),
+             STFT[:1]),
+            ("imag", {"periodic": True, "scaling": "spectrum"}, (2, 20, 3), (2, 4, 15),
+             STFT[1:]),
+            ("stft", {"expand_dims": True, "data_format": "channels_first"},
+             (2, 3, 20), (2, 3, 4, 10), STFT),
+            ("angle", {"window": "hamming", "scaling": None}, (2, 20, 3), (2, 4, 15),
+             STFT),
+        )
+    ],
+    Case(layers.Pipeline, {"layers": [layers.Rescaling(2.0), layers.ReLU()]}, SHORT,
+         SHORT, masks=True, skip=(*INNER_POLICY, "exchange"),
+         differs="Keras's warns of its own build"),
+    Case(layers.TorchModuleWrapper, {"module": torch.nn.LayerNorm(3)}, SHORT, SHORT,
+         ("weight", "bias"), skip=("policy", "build", "exchange"),
+         differs="Keras's names its weights otherwise, and pickles the module"),
     Case(layers.SimpleRNN, {"units": 4}, SHORT, (2, 4), RECURRENT, takes_masks=True),
     Case(layers.SimpleRNN, {"units": 4, "activation": "relu", "go_backwards": True,
                             "return_sequences": True, "use_bias": False},

@@ -76,3 +76,34 @@ def test_weights_of_counts(shape):
     )
     expected = theirs(x, count_weights=weights)
     torch.testing.assert_close(ours(x, count_weights=weights), expected)
+
+
+def test_pipelines_are_exchanged():
+    ours = layers.Pipeline(
+        [layers.Rescaling(2.0), layers.ReLU(), layers.Normalization()]
+    )
+    theirs = keras.layers.deserialize(layers.serialize(ours))
+    data = np.random.standard_normal((5, 3)).astype("float32")
+    for pipeline in (ours, theirs):
+        pipeline.layers[-1].adapt(np.maximum(2 * data, 0))
+    torch.testing.assert_close(ours(data), theirs(data))
+    twin = layers.deserialize(keras.layers.serialize(theirs))
+    assert [layer.name for layer in twin.layers] == [x.name for x in ours.layers]
+
+
+@pytest.mark.parametrize("samples", [40, 41, 55, 63])
+@pytest.mark.parametrize("stride", [4, 7, 16])
+def test_frames_of_spectrograms(samples, stride):
+    kwargs = {"fft_length": 16, "sequence_stride": stride, "num_mel_bins": 4}
+    layer = layers.MelSpectrogram(**kwargs)
+    outputs = layer(np.zeros((2, samples), "float32"))
+    assert layer(layers.Input((samples,))).shape == (None, *outputs.shape[1:])
+    assert layer(layers.Input((None,))).shape == (None, 4, None)
+    for padding in ("valid", "same"):
+        convolution = layers.STFTSpectrogram(
+            frame_length=16, frame_step=stride, padding=padding
+        )
+        outputs = convolution(np.zeros((2, samples, 1), "float32"))
+        symbol = convolution(layers.Input((samples, 1)))
+        assert symbol.shape == (None, *outputs.shape[1:])
+        assert convolution(layers.Input((None, 1))).shape == (None, None, 9)

@@ -107,7 +107,9 @@ from torchkeras.layers.preprocessing import (
     Hashing,
     IntegerLookup,
     MaxNumBoundingBoxes,
+    MelSpectrogram,
     Normalization,
+    Pipeline,
     RandomBrightness,
     RandomCrop,
     RandomElasticTransform,
@@ -118,6 +120,7 @@ from torchkeras.layers.preprocessing import (
     RandomTranslation,
     RandomZoom,
     Resizing,
+    STFTSpectrogram,
     StringLookup,
     TextVectorization,
 )
@@ -158,6 +161,7 @@ from torchkeras.layers.sample_normalization import (
     RMSNormalization,
     UnitNormalization,
 )
+from torchkeras.layers.torch_module import TorchModuleWrapper
 from torchkeras.layers.wrappers import Bidirectional, TimeDistributed, Wrapper
 
 Convolution1DTranspose = Conv1DTranspose
@@ -257,12 +261,14 @@ __all__ = [
     "MaxPooling2D",
     "MaxPooling3D",
     "Maximum",
+    "MelSpectrogram",
     "Minimum",
     "MultiHeadAttention",
     "Multiply",
     "Normalization",
     "PReLU",
     "Permute",
+    "Pipeline",
     "RMSNormalization",
     "RandomBrightness",
     "RandomCrop",
@@ -278,6 +284,7 @@ __all__ = [
     "Rescaling",
     "Reshape",
     "Resizing",
+    "STFTSpectrogram",
     "SeparableConv1D",
     "SeparableConv2D",
     "SeparableConvolution1D",
@@ -293,6 +300,7 @@ __all__ = [
     "Subtract",
     "TextVectorization",
     "TimeDistributed",
+    "TorchModuleWrapper",
     "UnitNormalization",
     "UpSampling1D",
     "UpSampling2D",

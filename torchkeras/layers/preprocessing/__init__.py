@@ -1,5 +1,6 @@
 """Layers that prepare data: numbers, categories, strings and sounds."""
 
+from torchkeras.layers.preprocessing.audio import MelSpectrogram, STFTSpectrogram
 from torchkeras.layers.preprocessing.hashing import HashedCrossing, Hashing
 from torchkeras.layers.preprocessing.images import (
     CenterCrop,
@@ -21,6 +22,7 @@ from torchkeras.layers.preprocessing.numbers import (
     Discretization,
     Normalization,
 )
+from torchkeras.layers.preprocessing.pipeline import Pipeline
 from torchkeras.layers.preprocessing.text import TextVectorization
 
 __all__ = [
@@ -31,7 +33,9 @@ __all__ = [
     "Hashing",
     "IntegerLookup",
     "MaxNumBoundingBoxes",
+    "MelSpectrogram",
     "Normalization",
+    "Pipeline",
     "RandomBrightness",
     "RandomCrop",
     "RandomElasticTransform",
@@ -42,6 +46,7 @@ __all__ = [
     "RandomTranslation",
     "RandomZoom",
     "Resizing",
+    "STFTSpectrogram",
     "StringLookup",
     "TextVectorization",
 ]
