@@ -15,6 +15,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.utils.data import get_worker_info
 
 from torchkeras._core import gate, torch_private
 from torchkeras._core.config import default_device
@@ -147,6 +148,22 @@ def checked_seed(owner: str, seed: Any) -> Any:
     return int(seed)
 
 
+def mixed(*numbers: int) -> int:
+    """Return one seed made of several numbers."""
+    sequence = np.random.SeedSequence([number % 2**63 for number in numbers])
+    return int(sequence.generate_state(1, np.uint64)[0]) % 2**63
+
+
+def worker_seed() -> tuple[int, ...]:
+    """Return the seed of the loader's worker that this is, ``()`` outside of one.
+
+    A worker has a copy of every seed that moves on, as the other ones have, and those
+    of the next epoch: this makes their numbers differ.
+    """
+    worker = get_worker_info()
+    return () if worker is None else (worker.seed,)
+
+
 def generator_of(seed: Seed, device: torch.device) -> torch.Generator | None:
     """Return the generator that a seed stands for; None is torch's own."""
     if seed is None or device.type == "meta":
@@ -154,10 +171,8 @@ def generator_of(seed: Seed, device: torch.device) -> torch.Generator | None:
     if isinstance(seed, SeedGenerator):
         if seed._initial_seed is None and torch.compiler.is_compiling():
             return None
-        start, count = seed.next().tolist()
         # Mixed, so that neighboring seeds do not share numbers.
-        mixed = np.random.SeedSequence((start, count)).generate_state(1, np.uint64)
-        seed = int(mixed[0])
+        seed = mixed(*seed.next().tolist(), *worker_seed())
     return torch.Generator(device).manual_seed(seed % 2**63)
 
 

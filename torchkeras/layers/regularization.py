@@ -17,6 +17,7 @@ from torchkeras._core.input_spec import InputSpec
 from torchkeras._core.typing import DType
 from torchkeras.layers.layer import Layer, layers
 from torchkeras.layers.shapes import same_sizes
+from torchkeras.random import mixed, worker_seed
 
 #: On a CPU torch draws a number for each element; from this many elements on it is
 #: faster to cut four of them from each 64 random bits (three times, at 65,536).
@@ -27,7 +28,7 @@ class RandomLayer(Layer):
     """The base of layers that draw random numbers, from their own seed if given."""
 
     seed: int | None
-    _generators: dict[torch.device, torch.Generator]
+    _generators: dict[tuple[Any, ...], torch.Generator]
 
     def __init__(self, seed: int | None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -47,9 +48,12 @@ class RandomLayer(Layer):
         """
         if self.seed is None or device.type == "meta" or torch.compiler.is_compiling():
             return None
-        if device not in self._generators:
-            self._generators[device] = torch.Generator(device).manual_seed(self.seed)
-        return self._generators[device]
+        own = worker_seed()
+        if (device, *own) not in self._generators:
+            seed = mixed(self.seed, *own) if own else self.seed
+            generator = torch.Generator(device).manual_seed(seed)
+            self._generators[device, *own] = generator
+        return self._generators[device, *own]
 
 
 @layers.register()

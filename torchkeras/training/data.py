@@ -257,7 +257,7 @@ class IterableBatches(Batches):
         self._class_weights: ClassWeights | None = None
         self.restarts = not isinstance(source, Iterator)
         self.num_batches = _length(source)
-        self.is_endless = isinstance(source, IndexedBatches) and not source.is_finite
+        self.is_endless = not getattr(source, "is_finite", True)
         self._next_pass = epoch
         self._told_to_begin = False
         self._peeked: list[Any] = []

@@ -30,24 +30,33 @@ from torchkeras.training.arrays import (
 from torchkeras.utils import bounding_boxes
 from torchkeras.utils.data_files import get_file
 from torchkeras.utils.datasets import PyDataset
+from torchkeras.utils.folders import (
+    audio_dataset_from_directory,
+    image_dataset_from_directory,
+    text_dataset_from_directory,
+)
 from torchkeras.utils.graphs import get_source_inputs
 from torchkeras.utils.images import array_to_img, img_to_array, load_img, save_img
 from torchkeras.utils.numerical import normalize, to_categorical
+from torchkeras.utils.pipeline import Dataset
 from torchkeras.utils.plotting import model_to_dot, plot_model
 from torchkeras.utils.progress import Progbar
 from torchkeras.utils.sequences import pad_sequences
 from torchkeras.utils.session import clear_session
 from torchkeras.utils.settings import Config
+from torchkeras.utils.windows import split_dataset, timeseries_dataset_from_array
 
 Sequence = PyDataset
 
 __all__ = [
     "Config",
     "CustomObjectScope",
+    "Dataset",
     "Progbar",
     "PyDataset",
     "Sequence",
     "array_to_img",
+    "audio_dataset_from_directory",
     "bounding_boxes",
     "clear_session",
     "custom_object_scope",
@@ -59,6 +68,7 @@ __all__ = [
     "get_registered_name",
     "get_registered_object",
     "get_source_inputs",
+    "image_dataset_from_directory",
     "img_to_array",
     "is_interactive_logging_enabled",
     "is_keras_tensor",
@@ -72,7 +82,10 @@ __all__ = [
     "save_img",
     "serialize_keras_object",
     "set_random_seed",
+    "split_dataset",
     "standardize_dtype",
+    "text_dataset_from_directory",
+    "timeseries_dataset_from_array",
     "to_categorical",
     "unpack_x_y_sample_weight",
 ]
