@@ -2,24 +2,32 @@
 
 A file is listed before anything in it is read. Whatever could lead out of the file
 (soft and external links, external and virtual datasets, filters that load a plug-in) or
-make reading cost more than the file's size suggests is refused.
+make reading cost more than the file's size suggests is refused. The library reads in a
+process of its own, which ends when it comes to no end; values that lie in one piece are
+read here, without it.
 """
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import math
-from collections.abc import Generator, Iterable, Iterator
+import os
+import sys
+from collections.abc import Generator, Iterable
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import h5py
 import numpy as np
 import torch
-from h5py import h5a, h5d, h5o, h5t, h5z  # pyright: ignore[reportAttributeAccessIssue]
 from torch import Tensor
 
+from torchkeras._core import hdf5_reader
 from torchkeras._core.errors import CorruptFileError, UnsafeFileError
+from torchkeras._core.hdf5_reader import Service
+from torchkeras._core.helper import Helper, helper
 from torchkeras._core.limits import active, check, how_to_raise
 from torchkeras.saving.entries import Entry, checksum
 
@@ -28,193 +36,205 @@ MAGIC = b"\x89HDF\r\n\x1a\n"
 _CHECKSUM = "crc32"
 #: How NumPy, which has no bfloat16, shows a dataset of it.
 _BFLOAT16 = np.dtype("V2")
-_FILTERS = (
-    h5z.FILTER_DEFLATE,
-    h5z.FILTER_SHUFFLE,
-    h5z.FILTER_FLETCHER32,
-    h5z.FILTER_LZF,
-)
-#: Attributes of more bytes than this do not fit into an object's header.
-_NAMES_PER_ATTRIBUTE = 2_000
+#: An attribute of more bytes than this does not fit into an object's header.
+_BYTES_PER_ATTRIBUTE = 60_000
 
 
-@contextlib.contextmanager
-def refusing_damage(source: str) -> Generator[None]:
-    """Turn what h5py raises on a damaged file into `CorruptFileError`.
+@dataclasses.dataclass
+class Store:
+    """What an HDF5 file holds.
 
     Args:
+        groups: the attributes of its groups, as lists, by the groups' paths.
+        entries: its datasets by their paths.
         source: the file and the part of it, for messages.
     """
-    try:
-        yield
-    except (CorruptFileError, UnsafeFileError):
-        raise
-    except (OSError, RuntimeError, LookupError, ValueError, TypeError) as error:
-        raise CorruptFileError(f"{source}: damaged HDF5: {error}") from None
+
+    groups: dict[str, dict[str, list[Any]]]
+    entries: dict[str, Entry]
+    source: str
+
+    def text(self, path: str, name: str) -> str | None:
+        """Return an attribute of text, None where there is none.
+
+        Raises:
+            CorruptFileError: when it is not what was written, by its checksum.
+        """
+        attributes = self._attributes(path)
+        if name not in attributes:
+            return None
+        values, sums = attributes[name], attributes.get(f"{name}_{_CHECKSUM}")
+        text = values[0] if len(values) == 1 else None
+        if not isinstance(text, str):
+            raise self._damage(path, name, "is no text")
+        if sums is not None and sums != [checksum(text.encode("utf-8"))]:
+            raise self._damage(path, name, "is not the one written with its checksum")
+        return text
+
+    def names(self, path: str, name: str) -> list[str]:
+        """Return an attribute that lists names, or the numbered ones it was split into.
+
+        Raises:
+            CorruptFileError: when it lists one twice, or what is no name.
+        """
+        attributes = self._attributes(path)
+        names, number = list(attributes.get(name, ())), 0
+        while name not in attributes and f"{name}{number}" in attributes:
+            names += attributes[f"{name}{number}"]
+            number += 1
+        if not all(isinstance(n, str) for n in names) or len({*names}) < len(names):
+            raise self._damage(path, name, "lists a name twice, or what is no name")
+        return names
+
+    def _attributes(self, path: str) -> dict[str, list[Any]]:
+        if path not in self.groups:
+            raise CorruptFileError(f"{self.source}: there is no group '{path}'.")
+        return self.groups[path]
+
+    def _damage(self, path: str, name: str, how: str) -> CorruptFileError:
+        what = f"{self.source}: the attribute '{name}' of '{path}'"
+        return CorruptFileError(f"{what} is damaged: it {how}. Use another copy.")
 
 
 @contextlib.contextmanager
-def open_to_read(file: BinaryIO, source: str) -> Generator[h5py.File]:
-    """Open an HDF5 file for reading."""
-    with contextlib.ExitStack() as stack:
-        with refusing_damage(source):
-            opened = stack.enter_context(h5py.File(file, "r"))
-        yield opened
-
-
-def list_entries(root: h5py.Group, source: str) -> dict[str, Entry]:
-    """Return the datasets below a group by their paths, in order of names.
+def open_to_read(file: BinaryIO, source: str) -> Generator[Store]:
+    """Open an HDF5 file for reading, and list it.
 
     Raises:
         UnsafeFileError: for what leads out of the file, or costs too much.
         CorruptFileError: for what cannot be read.
     """
-    with refusing_damage(source):
-        datasets = dict(_walk(root, source))
-        declared = 0
-        entries = {}
-        for path, dataset in datasets.items():
-            declared += _check_dataset(dataset, f"{source}: the dataset '{path}'")
-            entries[path] = _entry(path, dataset, source)
-        check(f"{source}: all data", declared)
-        return entries
+    size = file.seek(0, os.SEEK_END)
+    with _processes(file) as process:
+        reader = _Reader(process, file, source)
+        listing = reader.open(size)
+        entries = {
+            path: _entry(path, about, file, size, reader, source)
+            for path, about in listing["datasets"].items()
+        }
+        total = sum(math.prod(e.shape) * e.dtype.itemsize for e in entries.values())
+        check(f"{source}: all data", total)
+        yield Store(listing["groups"], entries, source)
+        reader.close()
 
 
-def _walk(root: h5py.Group, source: str) -> Iterator[tuple[str, h5py.Dataset]]:
-    """Yield datasets with their paths; refuse links and objects met twice."""
-    seen = {h5o.get_info(root.id).addr}
-    groups = [("", root)]
-    while groups:
-        prefix, group = groups.pop()
-        if len(seen) + len(group) > active().objects:
-            raise UnsafeFileError(
-                f"{source}: the file has too many objects. {how_to_raise('objects')}"
-            )
-        for name in group:
-            path = f"{prefix}{name}"
-            link = group.get(name, getlink=True)
-            if not isinstance(link, h5py.HardLink):
-                raise UnsafeFileError(_leads_away(source, path, link))
-            member = group[name]
-            address = h5o.get_info(member.id).addr
-            if address in seen:
-                raise UnsafeFileError(f"{source}: '{path}' is linked more than once.")
-            seen.add(address)
-            if isinstance(member, h5py.Group):
-                groups.append((f"{path}/", member))
-            elif isinstance(member, h5py.Dataset):
-                yield path, member
-            else:
-                raise UnsafeFileError(
-                    f"{source}: '{path}' is neither a group nor a dataset."
-                )
-
-
-def _leads_away(source: str, path: str, link: Any) -> str:
-    return (
-        f"{source}: '{path}' is a link ({type(link).__name__}), which may lead to "
-        "another file. Only plain groups and datasets are read."
-    )
-
-
-def _check_dataset(dataset: h5py.Dataset, what: str) -> int:
-    """Return the size of a dataset that may be read."""
-    plan = dataset.id.get_create_plist()
-    if plan.get_layout() == h5d.VIRTUAL:
-        raise UnsafeFileError(f"{what} is virtual: its values are in other files.")
-    if plan.get_external_count():
-        raise UnsafeFileError(f"{what} has external storage: its values are elsewhere.")
-    filters = [plan.get_filter(i)[0] for i in range(plan.get_nfilters())]
-    if unknown := sorted(set(filters) - set(_FILTERS)):
-        raise UnsafeFileError(f"{what} is stored through unknown filters {unknown}.")
-    if dataset.shape is None or not _is_numeric(dataset.dtype):
-        raise UnsafeFileError(
-            f"{what} holds {dataset.dtype}; only arrays of numbers are read."
-        )
-    for shape in (dataset.shape, dataset.chunks or ()):  # it is read in whole chunks
-        check(what, math.prod(shape) * dataset.dtype.itemsize)
-    return math.prod(dataset.shape) * dataset.dtype.itemsize
-
-
-def _is_numeric(dtype: np.dtype[Any]) -> bool:
-    if dtype == _BFLOAT16:
-        return True
-    sizes = {"b": 1, "i": 8, "u": 8, "f": 8, "c": 16}
-    return dtype.itemsize <= sizes.get(dtype.kind, 0)
-
-
-def _entry(path: str, dataset: h5py.Dataset, source: str) -> Entry:
-    dtype = torch.bfloat16
-    if dataset.dtype != _BFLOAT16:
-        native = dataset.dtype.newbyteorder("=")
-        dtype = torch.from_numpy(np.empty(0, native)).dtype
-    expected = read_attribute(dataset, _CHECKSUM, source)
+def _entry(
+    path: str, about: Any, file: BinaryIO, size: int, reader: _Reader, source: str
+) -> Entry:
+    what = f"{source}: the dataset '{path}'"
+    shape, dtype = tuple(about["shape"]), np.dtype(about["dtype"])
+    needed, offset = math.prod(shape) * dtype.itemsize, about["offset"]
+    for part in (shape, about["chunks"] or ()):  # it is read in whole chunks
+        check(what, math.prod(part) * dtype.itemsize)
+    if offset is None:
+        read = functools.partial(reader.values, path)
+    elif offset + needed <= size and about["stored"] == needed:
+        read = functools.partial(_read_piece, file, offset, what)
+    else:
+        raise CorruptFileError(f"{what} is damaged: it is not where it is said to be.")
+    checksums = about.get(_CHECKSUM)
     return Entry(
         name=path,
-        shape=tuple(dataset.shape),
-        dtype=dtype,
-        fetch=functools.partial(_fetch, dataset, source),
-        checksum=int(expected) if isinstance(expected, np.integer) else None,
+        shape=shape,
+        dtype=_torch_dtype(dtype),
+        fetch=functools.partial(_fetch, shape, dtype, read),
+        checksum=checksums[0] if checksums else None,
         source=source,
     )
 
 
-def _fetch(dataset: h5py.Dataset, source: str) -> Tensor:
-    with refusing_damage(f"{source}: '{dataset.name}'"):
-        array = np.asarray(dataset[()])
-        if array.dtype == _BFLOAT16:
-            return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
-        array = array.astype(array.dtype.newbyteorder("="), copy=False)
-        return torch.from_numpy(np.ascontiguousarray(array).reshape(array.shape))
+def _torch_dtype(dtype: np.dtype[Any]) -> torch.dtype:
+    if dtype == _BFLOAT16:
+        return torch.bfloat16
+    return torch.from_numpy(np.empty(0, dtype.newbyteorder("="))).dtype
 
 
-def find_group(root: h5py.Group, name: str, source: str) -> h5py.Group:
-    """Return the group of that name, reached by no link that could lead elsewhere.
+def _fetch(shape: tuple[int, ...], dtype: np.dtype[Any], read: Any) -> Tensor:
+    array = np.empty(shape, dtype)
+    read(array.reshape(-1).view(np.uint8).data)
+    if dtype == _BFLOAT16:
+        return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
+    return torch.from_numpy(array.astype(dtype.newbyteorder("="), copy=False))
 
-    Raises:
-        CorruptFileError: when there is none.
+
+def _read_piece(file: Any, offset: int, what: str, into: memoryview) -> None:
+    file.seek(offset)
+    done = 0
+    while done < len(into):
+        count = file.readinto(into[done:])
+        if not count:
+            raise CorruptFileError(f"{what} is damaged: the file ends before it does.")
+        done += count
+
+
+# The two readers
+
+
+class _Reader:
+    """Reads a file by the library.
+
+    Args:
+        process: what runs the library, which gets no more time and memory than a file
+            of its size may need.
+        file: the file.
+        source: its path, for messages.
     """
-    with refusing_damage(source):
-        link = root.get(name, getlink=True)
-        if link is not None and not isinstance(link, h5py.HardLink):
-            raise UnsafeFileError(_leads_away(source, name, link))
-        group = root.get(name)
-        if not isinstance(group, h5py.Group):
-            raise CorruptFileError(f"{source}: there is no group '{name}'.")
-        return group
+
+    def __init__(self, process: Helper | _Here, file: BinaryIO, source: str) -> None:
+        self._process = process
+        self._file = file
+        self._source = source
+
+    def open(self, size: int) -> dict[str, Any]:
+        """Return what the file lists."""
+        names = ("objects", "layers", "config_bytes")
+        bounds = {"size": size, **{name: getattr(active(), name) for name in names}}
+        return self._ask("open", size, 2**20, bounds=bounds)["listing"]
+
+    def values(self, path: str, into: memoryview) -> None:
+        """Read the values of a dataset."""
+        self._ask("values", len(into), 2**24, path=path)
+        self._process.fill(into)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._ask("close", 0, 1)
+
+    def _ask(self, do: str, size: int, per_second: int, **more: Any) -> dict[str, Any]:
+        bounds = {"seconds": 1 + size / per_second, "memory": 2**26 + 4 * size}
+        job = {"do": do, **bounds, **more}
+        answer = self._process.ask(self._file, self._source, job)
+        failed, why = answer.get("failed"), answer.get("why")
+        if failed == "refused":
+            advice = answer["limit"] and how_to_raise(answer["limit"])
+            raise UnsafeFileError(f"{self._source}: {why} {advice}".rstrip())
+        if failed == "damaged":
+            raise CorruptFileError(f"{self._source}: damaged HDF5: {why}")
+        return answer
 
 
-# Attributes
+class _Here:
+    """Runs the library in this process: a frozen program could only start itself."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._service = Service(lambda size: file, lambda: None)
+        self._data = memoryview(b"")
+
+    def ask(self, file: BinaryIO, source: str, job: Any) -> dict[str, Any]:
+        answer, self._data = self._service.answer(job)
+        return answer
+
+    def fill(self, into: memoryview) -> None:
+        into[:] = self._data
 
 
-def read_attribute(node: Any, name: str, source: str) -> Any:
-    """Return a small attribute of numbers or text, None where there is none."""
-    if name not in node.attrs:
-        return None
-    attribute = h5a.open(node.id, name.encode())
-    kind = attribute.get_type().get_class()
-    if kind not in (h5t.STRING, h5t.INTEGER, h5t.FLOAT):
-        raise UnsafeFileError(
-            f"{source}: the attribute '{name}' holds neither text nor numbers."
-        )
-    count = attribute.get_space().get_simple_extent_npoints()
-    size = count * attribute.dtype.itemsize
-    if count > active().layers or size > active().config_bytes:
-        raise UnsafeFileError(f"{source}: the attribute '{name}' is too large.")
-    return node.attrs[name]
+def _processes(file: BinaryIO) -> contextlib.AbstractContextManager[Helper | _Here]:
+    if getattr(sys, "frozen", False) or not sys.executable:
+        return contextlib.nullcontext(_Here(file))
+    return helper(Path(hdf5_reader.__file__))
 
 
-def read_text(node: Any, name: str, source: str) -> str | None:
-    """Return an attribute of text, checked against its checksum where there is one."""
-    with refusing_damage(f"{source}, attribute '{name}'"):
-        text = read_attribute(node, name, source)
-        if text is None:
-            return None
-        data = text if isinstance(text, bytes) else str(text).encode("utf-8")
-        expected = read_attribute(node, f"{name}_{_CHECKSUM}", source)
-        if expected is not None and int(expected) != checksum(data):
-            raise ValueError("its checksum is not the one written with it")
-        return data.decode("utf-8")
+# Writing
 
 
 def write_text(node: Any, name: str, text: str) -> None:
@@ -223,33 +243,15 @@ def write_text(node: Any, name: str, text: str) -> None:
     node.attrs[f"{name}_{_CHECKSUM}"] = np.uint32(checksum(text.encode("utf-8")))
 
 
-def read_names(node: Any, name: str, source: str) -> list[str]:
-    """Return an attribute that lists names, or the numbered ones it was split into."""
-    with refusing_damage(f"{source}, attribute '{name}'"):
-        whole = read_attribute(node, name, source)
-        parts = [] if whole is None else [whole]
-        while whole is None:
-            part = read_attribute(node, f"{name}{len(parts)}", source)
-            if part is None:
-                break
-            parts.append(part)
-        names = [n for part in parts for n in np.atleast_1d(part)]
-        return [n.decode("utf-8") if isinstance(n, bytes) else str(n) for n in names]
-
-
 def write_names(node: Any, name: str, names: list[str]) -> None:
     """Write an attribute that lists names, split where a header is too small."""
-    text = h5py.string_dtype()
-    if len(names) <= _NAMES_PER_ATTRIBUTE:
-        node.attrs.create(name, np.array(names, dtype=object), dtype=text)
+    data = [each.encode("utf-8") for each in names]
+    most = max(_BYTES_PER_ATTRIBUTE // max(map(len, data), default=1), 1)
+    if len(data) <= most:
+        node.attrs[name] = np.array(data, "S") if data else np.empty(0, "S1")
         return
-    starts = range(0, len(names), _NAMES_PER_ATTRIBUTE)
-    for number, start in enumerate(starts):
-        part = np.array(names[start : start + _NAMES_PER_ATTRIBUTE], dtype=object)
-        node.attrs.create(f"{name}{number}", part, dtype=text)
-
-
-# Writing
+    for number, start in enumerate(range(0, len(data), most)):
+        node.attrs[f"{name}{number}"] = np.array(data[start : start + most], "S")
 
 
 class _PatientFile:

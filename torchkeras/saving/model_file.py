@@ -16,8 +16,6 @@ from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
-import h5py
-
 from torchkeras._core import gate
 from torchkeras._core.errors import CorruptFileError, UnsafeFileError, did_you_mean
 from torchkeras._core.limits import budget
@@ -192,7 +190,7 @@ def _read_archive(path: Path, raw: BinaryIO) -> Generator[ModelFile]:
             )
         source = f"{path}, {WEIGHTS}"
         with hdf5.open_to_read(io.BytesIO(members.read(WEIGHTS)), source) as store:
-            file = _read_store(path, store, source)
+            file = _read_store(path, store)
             file.configs = functools.partial(_configs_in_archive, path, members)
             file.members = members
             yield file
@@ -228,11 +226,11 @@ def _checked_compile_config(value: Any, source: str, own: bool) -> Any:
     return value or None
 
 
-def _read_store(path: Path, store: h5py.Group, source: str) -> ModelFile:
+def _read_store(path: Path, store: hdf5.Store) -> ModelFile:
     """Read the list of a store of Keras 3."""
     entries: dict[str, Entry] = {}
     optimizer: dict[int, Entry] = {}
-    for name, entry in hdf5.list_entries(store, source).items():
+    for name, entry in store.entries.items():
         name = name.replace(_FIRST_KERAS_3_STORE, "layers")
         number = name.removeprefix(_OPTIMIZER)
         if number != name and number.isdecimal():
@@ -247,16 +245,12 @@ def _read_store(path: Path, store: h5py.Group, source: str) -> ModelFile:
 def _read_hdf5(path: Path, raw: BinaryIO) -> Generator[ModelFile]:
     source = str(path)
     with hdf5.open_to_read(raw, source) as file:
-        with hdf5.refusing_damage(source):
-            members, attributes = set(file), set(file.attrs)
-        is_legacy = "model_weights" in members or attributes & {
+        groups, attributes = file.groups, file.groups[""]
+        is_legacy = "model_weights" in groups or attributes.keys() & {
             "layer_names",
             "layer_names0",
         }
-        if is_legacy:
-            yield _read_legacy(path, file, source)
-        else:
-            yield _read_store(path, file, source)
+        yield _read_legacy(path, file) if is_legacy else _read_store(path, file)
 
 
 _OTHER_SIGMOID = (
@@ -266,64 +260,62 @@ _OTHER_SIGMOID = (
 )
 
 
-def _read_legacy(path: Path, file: h5py.File, source: str) -> ModelFile:
+def _read_legacy(path: Path, file: hdf5.Store) -> ModelFile:
     """Read the list of an HDF5 file with a group for each layer of the model."""
-    listed = hdf5.list_entries(file, source)
-    root, prefix = file, ""
-    if "model_weights" in file:
-        root, prefix = hdf5.find_group(file, "model_weights", source), "model_weights/"
-    names = hdf5.read_names(root, "layer_names", source)
-    if "top_level_model_weights" in root and "top_level_model_weights" not in names:
-        names.append("top_level_model_weights")
-    groups = [(n, _group_entries(root, prefix, n, listed, source)) for n in names]
+    root = "model_weights" if "model_weights" in file.groups else ""
+    names = file.names(root, "layer_names")
+    top = "top_level_model_weights"
+    if _below(root, top) in file.groups and top not in names:
+        names.append(top)
+    groups = [(name, _group_entries(file, _below(root, name))) for name in names]
     optimizer: list[Entry] = []
     for group in (OPTIMIZER_GROUP, _KERAS_OPTIMIZER_GROUP):
-        if group in file:
-            optimizer = _group_entries(file, "", group, listed, source)
+        if group in file.groups:
+            optimizer = _group_entries(file, group)
             break
-    backend = hdf5.read_text(root, "backend", source)
     model = ModelFile(path, "legacy", groups=groups, optimizer=optimizer)
-    model.by_theano = backend == "theano"
-    model.configs = functools.partial(_configs_in_hdf5, path, file, source)
+    model.by_theano = file.text(root, "backend") == "theano"
+    model.configs = functools.partial(_configs_in_hdf5, path, file)
     return model
 
 
-def _configs_in_hdf5(path: Path, file: h5py.File, source: str) -> Configs:
-    config = hdf5.read_text(file, "model_config", source)
+def _configs_in_hdf5(path: Path, file: hdf5.Store) -> Configs:
+    config = file.text("", "model_config")
     if config is None:
         return None, None
-    where = f"{source}, model_config"
-    version = hdf5.read_text(file, "keras_version", source) or "1"
+    where = f"{file.source}, model_config"
+    version = file.text("", "keras_version") or "1"
     if version.startswith(("1", "2")) and '"hard_sigmoid"' in config:
         warnings.warn(_OTHER_SIGMOID.format(path), stacklevel=3)
     parsed = gate.checked(strict_json.parse(config, where), where)
-    return legacy.modernize(parsed), _read_training_config(file, source)
+    return legacy.modernize(parsed), _read_training_config(file)
 
 
-def _group_entries(
-    root: h5py.Group, prefix: str, name: str, listed: dict[str, Entry], source: str
-) -> list[Entry]:
-    group = hdf5.find_group(root, name, source)
+def _below(path: str, name: str) -> str:
+    return f"{path}/{name}".lstrip("/")
+
+
+def _group_entries(file: hdf5.Store, path: str) -> list[Entry]:
     found = []
-    for weight in hdf5.read_names(group, "weight_names", source):
-        entry = listed.get(f"{prefix}{name}/{weight}")
+    for weight in file.names(path, "weight_names"):
+        entry = file.entries.get(_below(path, weight))
         if entry is None:
             raise CorruptFileError(
-                f"{source}: the group '{prefix}{name}' lists the weight {weight!r} and "
+                f"{file.source}: the group '{path}' lists the weight {weight!r} and "
                 "does not have it."
             )
         found.append(dataclasses.replace(entry, label=weight))
     return found
 
 
-def _read_training_config(file: h5py.File, source: str) -> Any:
-    text = hdf5.read_text(file, "training_config", source)
+def _read_training_config(file: hdf5.Store) -> Any:
+    text = file.text("", "training_config")
     if text is None:
         return None
-    where = f"{source}, training_config"
+    where = f"{file.source}, training_config"
     parsed = strict_json.parse(text, where)
     gate.checked({"class_name": "", "config": parsed}, where)
-    own = OWN_VERSION in file.attrs
+    own = OWN_VERSION in file.groups[""]
     return _checked_compile_config(legacy.compile_config_of(parsed), where, own)
 
 
