@@ -11,12 +11,12 @@ SOURCES = {str(p.relative_to(PACKAGE)): p for p in sorted(PACKAGE.rglob("*.py"))
 CODE = {"cloudpickle", "dill", "joblib", "marshal", "pickle", "shelve", "yaml"}
 #: Each format is opened in one place, which checks it; zips of data in another.
 READERS = {
-    "h5py": {"saving/hdf5.py", "saving/model_file.py", "saving/api.py"},
+    "h5py": {"_core/hdf5_reader.py", "saving/hdf5.py", "saving/api.py"},
     "zipfile": {"saving/archive.py", "saving/api.py", "utils/data_files.py"},
     "safetensors": {"saving/tensor_file.py"},
 }
 OPENERS = {
-    "h5py.File": {"saving/hdf5.py"},
+    "h5py.File": {"_core/hdf5_reader.py", "saving/hdf5.py"},
     "zipfile.ZipFile": READERS["zipfile"],
     "safe_open": {"saving/tensor_file.py"},
 }

@@ -36,7 +36,7 @@ _FILTERS = (
 #: Attributes that models have; others are left alone.
 _ATTRIBUTES = re.compile(
     r"(layer_names|weight_names)\d*|(model_config|training_config)(_crc32)?|crc32"
-    r"|keras_version|torchkeras_version|backend"
+    r"|listing_crc32|keras_version|torchkeras_version|backend"
 )
 #: How NumPy, which has no bfloat16, shows a dataset of it.
 _BFLOAT16 = np.dtype("V2")

@@ -414,17 +414,18 @@ def _write_store(
     skipped: Collection[Any] = (),
 ) -> None:
     """Write weights as Keras 3's store has them."""
-    with hdf5.open_to_write(file) as store:
+    with hdf5.open_to_write(file) as writer:
+        root = writer.root
         for place in slots.keras_places(model, skipped):
-            group = hdf5.subgroup(store, [*filter(None, place.path.split("/")), "vars"])
+            group = hdf5.subgroup(root, [*filter(None, place.path.split("/")), "vars"])
             group.attrs["name"] = place.layer.name
             for slot in place.slots:
-                hdf5.write_tensor(group, slot.path.rpartition("/")[2], slot.tensor)
+                writer.tensor(group, slot.path.rpartition("/")[2], slot.tensor)
         if state:
-            group = hdf5.subgroup(store, ["optimizer", "vars"])
+            group = hdf5.subgroup(root, ["optimizer", "vars"])
             group.attrs["name"] = model.optimizer.name
             for number, value in enumerate(state.values()):
-                hdf5.write_tensor(group, str(number), value)
+                writer.tensor(group, str(number), value)
 
 
 def _write_legacy(
@@ -433,7 +434,8 @@ def _write_legacy(
     config: dict[str, Any],
     compile_config: dict[str, Any] | None,
 ) -> None:
-    with open(path, "wb+") as raw, hdf5.open_to_write(raw) as file:
+    with open(path, "wb+") as raw, hdf5.open_to_write(raw) as writer:
+        file = writer.root
         file.attrs["backend"] = "torch"
         file.attrs["keras_version"] = _KERAS_VERSION
         file.attrs[OWN_VERSION] = __version__
@@ -446,12 +448,13 @@ def _write_legacy(
             training = legacy.training_config_of(compile_config)
             text = strict_json.dump(training, "the arguments of `compile`")
             hdf5.write_text(file, "training_config", text)
-        _write_groups(file.create_group("model_weights"), model)
+        _write_groups(writer, file.create_group("model_weights"), model)
         if compile_config is not None:
-            _write_group(file.create_group(OPTIMIZER_GROUP), _state(model))
+            group = file.create_group(OPTIMIZER_GROUP)
+            _write_group(writer, group, _state(model))
 
 
-def _write_groups(root: h5py.Group, model: Any) -> None:
+def _write_groups(writer: hdf5.Writer, root: h5py.Group, model: Any) -> None:
     root.attrs["backend"] = "torch"
     root.attrs["keras_version"] = _KERAS_VERSION
     groups = slots.legacy_groups(model)
@@ -459,14 +462,16 @@ def _write_groups(root: h5py.Group, model: Any) -> None:
     groups.append(("top_level_model_weights", slots.legacy_top_level(model)))
     for name, weights in groups:
         values = {slot.path: slot.tensor for slot in slots.trained_first(weights)}
-        _write_group(root.create_group(name), values)
+        _write_group(writer, root.create_group(name), values)
 
 
-def _write_group(group: h5py.Group, values: Mapping[str, Tensor]) -> None:
+def _write_group(
+    writer: hdf5.Writer, group: h5py.Group, values: Mapping[str, Tensor]
+) -> None:
     hdf5.write_names(group, "weight_names", list(values))
     for path, value in values.items():
         *parents, name = path.split("/")
-        hdf5.write_tensor(hdf5.subgroup(group, parents), name, value)
+        writer.tensor(hdf5.subgroup(group, parents), name, value)
 
 
 def _write_tensors(

@@ -15,7 +15,7 @@ import functools
 import math
 import os
 import sys
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -30,10 +30,13 @@ from torchkeras._core.hdf5_reader import Service
 from torchkeras._core.helper import Helper, helper
 from torchkeras._core.limits import active, check, how_to_raise
 from torchkeras.saving.entries import Entry, checksum
+from torchkeras.saving.writing import interrupts_waiting
 
 MAGIC = b"\x89HDF\r\n\x1a\n"
 
 _CHECKSUM = "crc32"
+#: The checksum of what the file lists: names, dtypes, shapes and their checksums.
+_LISTING = "listing_crc32"
 #: How NumPy, which has no bfloat16, shows a dataset of it.
 _BFLOAT16 = np.dtype("V2")
 #: An attribute of more bytes than this does not fit into an object's header.
@@ -112,10 +115,32 @@ def open_to_read(file: BinaryIO, source: str) -> Generator[Store]:
             path: _entry(path, about, file, size, reader, source)
             for path, about in listing["datasets"].items()
         }
+        _check_listing(listing, source)
         total = sum(math.prod(e.shape) * e.dtype.itemsize for e in entries.values())
         check(f"{source}: all data", total)
         yield Store(listing["groups"], entries, source)
         reader.close()
+
+
+def _check_listing(listing: dict[str, Any], source: str) -> None:
+    lines = [
+        _line(path, about["dtype"], about["shape"], about.get(_CHECKSUM))
+        for path, about in listing["datasets"].items()
+    ]
+    expected = listing["groups"][""].get(_LISTING)
+    if expected is not None and expected != [_sum_of(lines)]:
+        raise CorruptFileError(
+            f"{source}: the names or shapes of its weights are damaged. Use another "
+            f"copy. (If they were changed on purpose, remove '{_LISTING}'.)"
+        )
+
+
+def _line(path: str, dtype: str, shape: Iterable[int], sums: Any) -> str:
+    return f"{path.lstrip('/')} {dtype} {list(shape)} {sums}"
+
+
+def _sum_of(lines: Iterable[str]) -> int:
+    return checksum("\n".join(sorted(lines)).encode("utf-8"))
 
 
 def _entry(
@@ -292,40 +317,63 @@ class _PatientFile:
         return getattr(self._file, name)
 
 
+class Writer:
+    """Writes tensors to an HDF5 file.
+
+    Args:
+        root: the file.
+        pause: called before each tensor.
+    """
+
+    def __init__(self, root: h5py.File, pause: Callable[[], None]) -> None:
+        self.root = root
+        self._pause = pause
+        self._lines: list[str] = []
+
+    def tensor(self, group: h5py.Group, name: str, value: Tensor) -> None:
+        """Write a tensor, bit for bit, and its checksum.
+
+        Raises:
+            ValueError: for a dtype that HDF5 does not have.
+        """
+        self._pause()
+        value = value.detach().cpu().contiguous()
+        try:
+            if value.dtype == torch.bfloat16:
+                array = value.view(torch.int16).numpy().view(_BFLOAT16)
+            else:
+                array = value.numpy()
+        except TypeError:
+            raise ValueError(
+                f"'{name}': HDF5 has no {value.dtype}. Save to a .safetensors file."
+            ) from None
+        dataset = group.create_dataset(name, data=array)
+        if value.dtype == torch.bfloat16:
+            dataset.attrs["dtype"] = "bfloat16"  # as Keras does
+        found = checksum(value)
+        dataset.attrs[_CHECKSUM] = np.uint32(found)
+        line = _line(str(dataset.name), array.dtype.str, array.shape, [found])
+        self._lines.append(line)
+
+    def finish(self) -> None:
+        """Write what is known at the end."""
+        self.root.attrs[_LISTING] = np.uint32(_sum_of(self._lines))
+
+
 @contextlib.contextmanager
-def open_to_write(file: BinaryIO) -> Generator[h5py.File]:
+def open_to_write(file: BinaryIO) -> Generator[Writer]:
     """Write an HDF5 file into an open, empty file.
 
     Raises:
         OSError: when it could not be written, such as to a full disk.
     """
     patient = _PatientFile(file)
-    with h5py.File(patient, "w") as opened:
-        yield opened
+    with interrupts_waiting() as let_them_in, h5py.File(patient, "w") as opened:
+        writer = Writer(opened, let_them_in)
+        yield writer
+        writer.finish()
     if patient.failure is not None:
         raise patient.failure
-
-
-def write_tensor(group: h5py.Group, name: str, value: Tensor) -> None:
-    """Write a tensor, bit for bit, and its checksum.
-
-    Raises:
-        ValueError: for a dtype that HDF5 does not have.
-    """
-    value = value.detach().cpu().contiguous()
-    try:
-        if value.dtype == torch.bfloat16:
-            array = value.view(torch.int16).numpy().view(_BFLOAT16)
-        else:
-            array = value.numpy()
-    except TypeError:
-        raise ValueError(
-            f"'{name}': HDF5 has no {value.dtype}. Save to a .safetensors file."
-        ) from None
-    dataset = group.create_dataset(name, data=array)
-    if value.dtype == torch.bfloat16:
-        dataset.attrs["dtype"] = "bfloat16"  # as Keras does
-    dataset.attrs[_CHECKSUM] = np.uint32(checksum(value))
 
 
 def subgroup(group: h5py.Group, parts: Iterable[str]) -> h5py.Group:
