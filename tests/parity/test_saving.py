@@ -390,7 +390,7 @@ def test_jit_compile_of_keras_is_not_taken_over(tmp_path):
     ours.compile("adam", "mse", jit_compile=True)
     ours.save(tmp_path / "m.keras")
     with open_model_file("test", tmp_path / "m.keras") as file:
-        assert (file.compile_config or {})["jit_compile"] is True
+        assert file.configs()[1]["jit_compile"] is True
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float64"])

@@ -345,7 +345,7 @@ def test_types_that_float_weights_cannot_have(name, dtype, tmp_path):
             "model_weights/a/a/bias" if name == "model.h5" else "layers/dense/vars/1"
         )
         with h5py.File(path, "r+") as file:
-            del file[place]
+            del file[place], file.attrs["listing_crc32"]
             file[place] = ["1"] * 5 if dtype == "text" else np.ones(5, dtype)
     other = make(seed=1)
     before = state_of(other)

@@ -12,7 +12,12 @@ CODE = {"cloudpickle", "dill", "joblib", "marshal", "pickle", "shelve", "yaml"}
 #: Each format is opened in one place, which checks it; zips of data in another.
 READERS = {
     "h5py": {"_core/hdf5_reader.py", "saving/hdf5.py", "saving/api.py"},
-    "zipfile": {"saving/archive.py", "saving/api.py", "utils/data_files.py"},
+    "zipfile": {
+        "saving/api.py",
+        "saving/archive.py",
+        "saving/assets.py",
+        "utils/data_files.py",
+    },
     "safetensors": {"saving/tensor_file.py"},
 }
 OPENERS = {
