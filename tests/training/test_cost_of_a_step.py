@@ -437,4 +437,35 @@ def test_calls_a_batch_and_frames_to_the_layer(name: str) -> None:
     assert max(depths) <= 16
 
 
+#: What is done with one sample, and how many calls of the library's own it may take.
+ONE_SAMPLE: dict[str, tuple[Callable[[Any], Any], int]] = {
+    "a call": (lambda model: model(torch.zeros(1, 5)), 14),
+    "a prediction": (lambda model: model.predict(np.zeros((1, 5)), verbose=0), 105),
+}
+
+
+@pytest.mark.parametrize("what", ONE_SAMPLE)
+def test_calls_for_one_sample(what: str) -> None:
+    use, limit = ONE_SAMPLE[what]
+    hidden = [layers.Dense(8, activation="relu") for _ in range(2)]
+    model = Sequential(
+        [layers.Input((5,)), *hidden, layers.Dense(1, activation="sigmoid")]
+    )
+    use(model)
+    calls = []
+
+    def count(frame: Any, event: str, argument: Any) -> None:
+        if event == "call" and "torchkeras" in frame.f_code.co_filename:
+            calls.append(frame.f_code.co_qualname)
+
+    before = sys.getprofile()
+    sys.setprofile(count)
+    try:
+        use(model)
+    finally:
+        sys.setprofile(before)
+    calls = [name for name in calls if "<lambda>" not in name]
+    assert len(calls) <= limit, calls
+
+
 LINEAR = ("forward", torch.nn.Linear.forward.__code__.co_filename)

@@ -35,12 +35,11 @@ def checked(owner: str, given: Mapping[str, Any]) -> Any:
         Traceback (most recent call last):
         ValueError: fit: `verbose` must be 0, 1, 2 or 'auto', got 7.
     """
-    return types.SimpleNamespace(
-        **{
-            name: RULES[name](owner, name, value) if name in RULES else value
-            for name, value in given.items()
-        }
-    )
+    values = dict(given)
+    for name in given:
+        if (rule := RULES.get(name)) is not None:
+            values[name] = rule(owner, name, values[name])
+    return types.SimpleNamespace(**values)
 
 
 def leaves_of(name: str, structure: Any) -> Iterator[tuple[str, Any]]:
@@ -88,6 +87,8 @@ def _flag_or(word: str) -> Rule:
 
 
 def _verbose(owner: str, argument: str, value: Any) -> int | str:
+    if type(value) is int and 0 <= value <= 2:
+        return value
     if isinstance(value, str) and value == "auto":
         return value
     expected = "0, 1, 2 or 'auto'"

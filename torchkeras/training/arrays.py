@@ -242,7 +242,7 @@ def check_lengths(caller: str, arrays: Batch) -> None:
     Raises:
         ValueError: with the length of each.
     """
-    counts = {len(t) if t.ndim else 0 for t in present(*arrays)}
+    counts = {t.shape[0] if t.ndim else 0 for t in present(*arrays)}
     if len(counts) <= 1:
         return
     names = ("x", "y", "sample_weight")

@@ -128,7 +128,7 @@ class ArrayBatches(Batches):
         self.batch_size = batch_size
         self.shuffle = shuffle
         self.device = device
-        self.num_samples = len(self._tensors[0])
+        self.num_samples = self._tensors[0].shape[0]
         self.num_batches: int | None = math.ceil(self.num_samples / batch_size)
         #: The number of the first sample in the data that these are a part of.
         self.begin = 0

@@ -315,9 +315,10 @@ class Trainer(Layer):
         return self._kept_function("predict", force)
 
     def _kept_function(self, mode: str, force: bool) -> Step:
-        if force or getattr(self, f"{mode}_function") is None:
-            setattr(self, f"{mode}_function", getattr(self, f"_{mode}_on"))
-        return getattr(self, f"{mode}_function")
+        kept = f"{mode}_function"
+        if force or getattr(self, kept) is None:
+            setattr(self, kept, getattr(self, f"_{mode}_on"))
+        return getattr(self, kept)
 
     def _train_on(self, data: list[Any]) -> Any:
         return self.train_step(data[0])
@@ -961,19 +962,9 @@ class Trainer(Layer):
         seen.outputs = tree.map_structure(_without_values, outputs)
         return seen
 
-    @contextlib.contextmanager
-    def _mode(self, training: bool) -> Generator[None]:
+    def _mode(self, training: bool) -> _Mode:
         """Set training or inference mode for a while."""
-        before, told = self.training, context.training
-        context.training = training
-        if before != training:
-            turn_to_mode(self, training)
-        try:
-            yield
-        finally:
-            context.training = told
-            if before != training:
-                turn_to_mode(self, before)
+        return _Mode(self, training)
 
     def _callback_list(
         self,
@@ -1003,6 +994,29 @@ class Trainer(Layer):
                 wanted and not self._has_own_step
             )
         return made
+
+
+class _Mode:
+    """What sets a model to training or inference mode for a while.
+
+    A prediction of one sample would spend more on a generator than on a layer.
+    """
+
+    __slots__ = ("before", "mode", "model", "told")
+
+    def __init__(self, model: Trainer, mode: bool) -> None:
+        self.model, self.mode = model, mode
+        self.before, self.told = model.training, context.training
+
+    def __enter__(self) -> None:
+        context.training = self.mode
+        if self.before != self.mode:
+            turn_to_mode(self.model, self.mode)
+
+    def __exit__(self, *_: object) -> None:
+        context.training = self.told
+        if self.before != self.mode:
+            turn_to_mode(self.model, self.before)
 
 
 def _without_values(output: Any) -> Any:
