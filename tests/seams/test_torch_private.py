@@ -1,5 +1,6 @@
 """Each name that torch does not promise to keep does what it is used for."""
 
+import multiprocessing
 import sys
 import threading
 
@@ -333,3 +334,18 @@ def test_jit_compile_with_and_without_the_setting(name, monkeypatch):
         losses.append(model.fit(x, y, verbose=0, epochs=2).history["loss"])
         assert settings.trace_autograd_ops is before
     np.testing.assert_allclose(*losses, rtol=1e-5)
+
+
+@pytest.mark.parametrize("persistent", [False, True])
+def test_processes_of_a_loader_are_ended_unless_they_persist(persistent):
+    loader = torch.utils.data.DataLoader(
+        range(8), num_workers=1, persistent_workers=persistent
+    )
+    iterator = iter(loader)
+    next(iterator)
+    before = multiprocessing.active_children()
+    assert before
+    torch_private.shut_down_workers(iterator)
+    assert bool(multiprocessing.active_children()) == persistent
+    iterator._shutdown_workers()
+    torch_private.shut_down_workers(iter([1]))  # has none

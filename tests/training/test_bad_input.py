@@ -3,6 +3,9 @@
 import contextlib
 import dataclasses
 import functools
+import itertools
+import multiprocessing
+import signal
 import warnings
 from collections.abc import Callable
 from typing import Any, cast
@@ -499,6 +502,64 @@ def test_an_error_of_the_generator_comes_out_as_it_is() -> None:  # A24
     assert model.training is False
     assert model.history is not None
     assert len(model.history.history["loss"]) == 1
+
+
+class FailsAtSeven(torch.utils.data.Dataset):
+    def __len__(self):
+        return 10
+
+    def __getitem__(self, index):
+        if index == 7:
+            raise KeyError("seven")
+        return X[index], Y[index]
+
+
+def test_no_process_outlives_an_error_in_a_worker() -> None:  # A25
+    model = regressor()
+    loader = DataLoader(FailsAtSeven(), 2, num_workers=2)
+    with pytest.raises(KeyError, match=r"(.|\n)*in DataLoader worker(.|\n)*getitem"):
+        model.fit(loader, verbose=0)
+    assert multiprocessing.active_children() == []
+    assert model.training is False
+    assert len(model.fit(X, Y, verbose=0).history["loss"]) == 1
+
+
+class Endless(torch.utils.data.Dataset):
+    def __len__(self):
+        return 10**6
+
+    def __getitem__(self, index):
+        return X[index % 10], Y[index % 10]
+
+
+def test_no_process_outlives_an_interrupt() -> None:  # A27
+    model = regressor()
+
+    def interrupt(batch, logs=None):
+        if batch == 2:
+            signal.raise_signal(signal.SIGINT)
+
+    stop = LambdaCallback(on_train_batch_end=interrupt)
+    loader = DataLoader(Endless(), 2, num_workers=2)
+    with pytest.raises(KeyboardInterrupt) as kept:
+        model.fit(loader, callbacks=[stop], verbose=0)
+    assert kept.value.__traceback__ is not None
+    assert multiprocessing.active_children() == []
+    assert model.training is False
+    assert len(model.fit(X, Y, verbose=0).history["loss"]) == 1
+
+
+def test_a_generator_is_the_users_to_end() -> None:
+    model = regressor()
+    endless = ((X[:2], Y[:2]) for _ in itertools.count())
+    for _ in range(2):
+        model.fit(endless, steps_per_epoch=3, verbose=0)
+        model.evaluate(endless, steps=2, verbose=0)
+    stop = LambdaCallback(
+        on_train_batch_end=lambda batch, logs: setattr(model, "stop_training", True)
+    )
+    model.fit(endless, steps_per_epoch=9, callbacks=[stop], verbose=0)
+    assert next(endless) is not None
 
 
 def test_a_short_generator_warns_and_ends() -> None:  # A26

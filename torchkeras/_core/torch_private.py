@@ -24,6 +24,7 @@ from torch.optim.optimizer import (
     _global_optimizer_post_hooks,
     _global_optimizer_pre_hooks,
 )
+from torch.utils.data import dataloader
 
 _torch: Any = torch
 _aten: Any = torch.ops.aten
@@ -183,3 +184,16 @@ def backward_in_graph() -> Generator[None]:
             _users -= 1
             if not _users:
                 setattr(settings, _FLAG, _before)
+
+
+# Data
+
+
+def shut_down_workers(iterator: Any) -> None:
+    """End the processes that an iterator over a `DataLoader` began, if it began any.
+
+    Those that are to persist are the loader's to end.
+    """
+    has_own = isinstance(iterator, dataloader._MultiProcessingDataLoaderIter)
+    if has_own and not iterator._persistent_workers:
+        iterator._shutdown_workers()

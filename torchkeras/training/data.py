@@ -11,7 +11,7 @@ import abc
 import collections
 import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -28,6 +28,7 @@ from torch.utils.data import (
 
 from torchkeras._core import tree
 from torchkeras._core.errors import describe
+from torchkeras._core.torch_private import shut_down_workers
 from torchkeras.training.arrays import (
     Batch,
     ClassWeights,
@@ -70,7 +71,7 @@ class Batches(abc.ABC):
     name: str = "the data"
 
     @abc.abstractmethod
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Generator[Any]:
         """Yield what a step takes: ``x``, ``(x, y)`` or ``(x, y, sample_weight)``."""
 
     @abc.abstractmethod
@@ -145,7 +146,7 @@ class ArrayBatches(Batches):
             self.arrays = to_device(self.arrays, self.device)
             self._tensors = present(*self.arrays)
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Generator[Any]:
         if not self._is_placed:
             self._place()
         if self.num_samples <= self.batch_size and not self.shuffle:
@@ -295,7 +296,7 @@ class IterableBatches(Batches):
             self._peeked = [next(self._iterator, None)]
         return None if self._peeked[0] is None else self._prepare(self._peeked[0])
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Generator[Any]:
         peeked, iterator = self._peeked, self._iterator
         self._peeked, self._iterator = [], None
         if iterator is None:
@@ -304,7 +305,7 @@ class IterableBatches(Batches):
             if data is not None:
                 yield self._next(data, None if self._is_first_checked else self._check)
         self._is_first_checked = False
-        for data in iterator:
+        for data in shut_down_after_failing(iterator):
             yield self._next(data, self._check)
 
     def _next(self, data: Any, check: Check | None) -> Any:
@@ -443,6 +444,20 @@ class IndexedBatches:
                 yield waiting.popleft().result()
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
+
+
+def shut_down_after_failing(iterator: Iterator[Any]) -> Generator[Any]:
+    """Yield what an iterator gives; where it fails, end the processes that it began.
+
+    The error holds the iterator, and may be kept for long. A generator of the user's is
+    left as it is, which `yield from` would end.
+    """
+    try:
+        for data in iterator:  # noqa: UP028
+            yield data
+    except BaseException:
+        shut_down_workers(iterator)
+        raise
 
 
 def as_batches(

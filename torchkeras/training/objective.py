@@ -186,13 +186,21 @@ class CompiledLoss:
             and type(y_true) is Tensor
             and (sample_weight is None or type(sample_weight) is Tensor)
         ):
-            return self._single(y_true, y_pred, sample_weight)
+            try:
+                return self._single(y_true, y_pred, sample_weight)
+            except ValueError as error:
+                error.add_note(f"Raised by the loss of '{self.outputs.names[0]}'.")
+                raise
         targets, outputs, weights = self.outputs.flat(y_true, y_pred, sample_weight)
         if self._terms is None:
             self.bind(targets, outputs)
         total: Any = 0.0
         for position, (index, loss, weight) in enumerate(self._terms or ()):
-            value = loss(targets[index], outputs[index], weights[index])
+            try:
+                value = loss(targets[index], outputs[index], weights[index])
+            except ValueError as error:
+                error.add_note(f"Raised by the loss of '{self.outputs.names[index]}'.")
+                raise
             if self.trackers:
                 self.trackers[position].update_state(value, len(outputs[index]))
             total = total + value * weight
@@ -330,9 +338,14 @@ class CompiledMetrics:
     def _update_all(
         self, targets: list[Any], outputs: list[Any], weights: list[Any]
     ) -> None:
-        for index, _, metric, weighted in self._bound or ():
+        for index, name, metric, weighted in self._bound or ():
             weight = weights[index] if weighted else None
-            update_metric(metric, targets[index], outputs[index], weight)
+            try:
+                update_metric(metric, targets[index], outputs[index], weight)
+            except ValueError as error:
+                output = self.outputs.names[index]
+                error.add_note(f"Raised by the metric '{name}' of '{output}'.")
+                raise
 
     def result(self) -> dict[str, Any]:
         """Return the value of each metric by name."""

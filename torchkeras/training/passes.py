@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 from torchkeras._core import config
@@ -61,10 +61,10 @@ class Pass:
         """Whether a pass is all of the data, so that nothing need be counted."""
         return self.steps is None and self.batches.restarts
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Generator[Any]:
         return iter(self.batches) if self._is_plain else self._counted()
 
-    def _counted(self) -> Iterator[Any]:
+    def _counted(self) -> Generator[Any]:
         self.given = 0
         source = self._unfinished if self._goes_on else None
         is_new, source = source is None, source or iter(self.batches)

@@ -28,6 +28,7 @@ from torchkeras.training.arrays import (
     as_tensors,
     num_samples,
     pack_x_y_sample_weight,
+    present,
     split_samples,
     to_device,
     unpack_x_y_sample_weight,
@@ -47,8 +48,8 @@ from torchkeras.training.validation import (
     check_alike,
     check_indices,
     check_keys,
-    labels_of,
     may_take_labels,
+    targets_of,
     unpack_validation_data,
     watched,
 )
@@ -496,7 +497,7 @@ class Trainer(Layer):
                 events.on_epoch_begin(epoch)
                 self.train()
                 trained = self._run_epoch("train", data, events)
-                if data.ended_early(_BEGIN_AGAIN):
+                if not self.stop_training and data.ended_early(_BEGIN_AGAIN):
                     self.stop_training = True
                     if not trained:
                         break  # a used-up generator gives no epoch to record
@@ -560,14 +561,15 @@ class Trainer(Layer):
         begin, end = events.batch_hooks(mode)
         logs: Any = {}
         data.batches.begin_epoch()
-        for index, batch in enumerate(data):
-            for hook in begin:
-                hook(index, {})
-            logs = step([batch])
-            for hook in end:
-                hook(index, logs)
-            if self.stop_training and mode == "train":
-                break
+        with contextlib.closing(iter(data)) as batches:  # after an error too
+            for index, batch in enumerate(batches):
+                for hook in begin:
+                    hook(index, {})
+                logs = step([batch])
+                for hook in end:
+                    hook(index, logs)
+                if self.stop_training and mode == "train":
+                    break
         data.batches.end_epoch()
         if mode == "train" and not self._has_own_step:
             self._require_compiled("fit").bind_what_came(self)
@@ -837,16 +839,19 @@ class Trainer(Layer):
             return compiled.checks
         batch = batches.first()
         x, y, _ = batch or (None, None, None)
-        outputs = symbolic_leaves(getattr(self, "outputs", None))
+        inputs, outputs = (
+            symbolic_leaves(getattr(self, name, None)) for name in ("inputs", "outputs")
+        )
         if not outputs:
+            inputs = present(x)
             if compiled.seen is None and self._needs_look(compiled):
                 compiled.seen = self._run_on(x)
             if compiled.seen is not None:
                 compiled.loss.outputs.bind(compiled.seen.outputs)
                 outputs = tree.flatten(compiled.seen.outputs)
         own = self._has_own_step and not isinstance(y, Tensor)  # is its own affair
-        labels = None if own else labels_of(compiled.loss, y, outputs)
-        checks = HostChecks(compiled.loss.outputs, labels)
+        targets = None if own else targets_of(compiled.loss, y, outputs)
+        checks = HostChecks(compiled.loss.outputs, targets, inputs)
         if y is not None:
             compiled.checks = checks
         return checks

@@ -4,22 +4,31 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import inspect
 import math
 import warnings
+from collections import Counter
 from collections.abc import Callable, Generator, Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from torchkeras import losses
 from torchkeras._core import tree
 from torchkeras._core.indices import inner_position
 from torchkeras.layers.core import Embedding
+from torchkeras.losses.shapes import telling_once
 from torchkeras.losses.traits import traits_of
 from torchkeras.training.arguments import leaves_of
-from torchkeras.training.arrays import Batch, unpack_x_y_sample_weight
+from torchkeras.training.arrays import (
+    Batch,
+    present,
+    unpack_x_y_sample_weight,
+)
+from torchkeras.training.conventions import unwrapped
 from torchkeras.training.objective import CompiledLoss, TorchLoss, by_shape, get_loss
-from torchkeras.training.outputs import LOSS, TARGETS, Outputs
+from torchkeras.training.outputs import LOSS, SAMPLE_WEIGHT, TARGETS, Outputs
 
 
 def check_keys(owner: str, expected: list[str], x: Any) -> None:
@@ -76,63 +85,112 @@ def check_alike(first: Batch, held_out: Batch) -> None:
         )
 
 
+#: A loss is tried on at most so many rows.
+_TRIED = 32
 #: Says where the row of a number is in the data.
 Place = Callable[[int], str]
 
 
-@dataclasses.dataclass(frozen=True)
-class Labels:
-    """What the labels of an output must be.
+class Target:
+    """What the target of an output must be.
 
     Args:
         output: the name of the output.
-        loss: the name of the loss that takes them.
-        shape: the shape of the output, its batch axis first.
-        axis: the axis of the classes.
-        ignored: a label that stands for no class.
-        or_scores: whether targets of the output's shape are no labels.
+        shape: its shape, the batch axis first.
+        loss: its loss.
+        told: the shapes that were told of.
     """
 
-    output: str
-    loss: str
-    shape: tuple[int | None, ...]
-    axis: int
-    ignored: int | None
-    or_scores: bool
+    def __init__(
+        self,
+        output: str,
+        shape: tuple[int | None, ...],
+        loss: losses.Loss,
+        told: set[Any],
+    ) -> None:
+        self.output = output
+        self.shape = shape
+        self.loss = loss
+        self.told = told
+        self._labels = _labels_of(loss)
+        self._tried: set[Any] = set()
 
-    def check(self, target: Any, place: Place) -> None:
+    def is_new(self, target: Tensor, sample_weight: Any) -> bool:
+        """Say whether a target's shape is not among those that were tried."""
+        return _shapes(target, sample_weight) not in self._tried
+
+    def check(self, target: Tensor, place: Place) -> None:
         """Refuse labels that are no classes.
 
         Raises:
-            ValueError: naming the loss, the output, the value and its row.
+            ValueError: naming the value and its row.
         """
-        classes = self.shape[self.axis]
-        if not _is_on_host(target) or classes is None:
+        if self._labels is not None and _is_on_host(target):
+            self._check_labels(target, place)
+
+    def try_shapes(self, target: Tensor, sample_weight: Any) -> None:
+        """Compute the loss of zeros: whether shapes fit is known before any step.
+
+        Raises:
+            ValueError: naming the output and the shapes, where they do not.
+        """
+        self._tried.add(_shapes(target, sample_weight))
+        sizes = self.shape[1:]
+        if not (target.ndim and _is_known(self.loss)) or None in sizes:
             return
-        if self.or_scores and target.shape[1:] == self.shape[1:]:
-            return
-        losses.check_labels(
-            self.loss, target, classes, self.ignored, self.output, place
-        )
+        rows = min(len(target), _TRIED)
+        y_true = torch.zeros_like(target[:rows])
+        y_pred = torch.zeros(rows, *sizes, device=target.device)  # type: ignore[arg-type]
+        weights = None if sample_weight is None else sample_weight[:rows]
+        try:
+            with torch.no_grad(), telling_once(self.told):
+                self.loss(y_true, y_pred, weights)
+        except ValueError as error:
+            raise ValueError(f"{error} The output is '{self.output}'.") from None
+        except (RuntimeError, IndexError) as error:
+            raise ValueError(
+                f"{self.loss.name}: targets of shape {tuple(y_true.shape)} do not fit "
+                f"the output '{self.output}' of shape {tuple(y_pred.shape)}: {error}."
+            ) from error
+
+    def _check_labels(self, target: Tensor, place: Place) -> None:
+        axis, ignored = self._labels or (-1, None)
+        classes = self.shape[0 if len(self.shape) == 1 else axis]
+        scores = isinstance(self.loss, TorchLoss) and target.shape[1:] == self.shape[1:]
+        if classes is not None and not scores:
+            losses.check_labels(
+                self.loss.name, target, classes, ignored, self.output, place
+            )
+
+
+def _shapes(target: Tensor, sample_weight: Any) -> tuple[Any, Any]:
+    return target.shape[1:], getattr(sample_weight, "shape", ())[1:]
 
 
 class HostChecks:
-    """What can be wrong with the values of data, found on the host before a step.
+    """What can be wrong with data, found on the host before a step.
 
     Values that live on an accelerator are not looked at: that would wait for it.
 
     Args:
         outputs: the outputs of the model.
-        labels: what the labels of outputs must be, by the number of the output; None
+        targets: what the targets of outputs must be, by the number of the output; None
             where targets are not to be looked at.
+        inputs: the inputs for which the outputs have the shapes that are known.
     """
 
-    def __init__(self, outputs: Outputs, labels: Mapping[int, Labels] | None) -> None:
+    def __init__(
+        self,
+        outputs: Outputs,
+        targets: Mapping[int, Target] | None,
+        inputs: list[Any],
+    ) -> None:
         self.outputs = outputs
-        self.labels = labels
+        self.targets = targets
+        self.input_shapes = _shapes_of_rows(inputs)
 
     def __call__(self, model: Any, batch: Batch, place: Place) -> None:
-        """Refuse wrong indices, labels and weights.
+        """Refuse wrong indices, weights and targets.
 
         Args:
             model: the model.
@@ -144,14 +202,33 @@ class HostChecks:
         """
         x, y, sample_weight = batch
         check_indices(model, x, place)
-        if self.labels is not None and y is not None:
-            single = isinstance(y, Tensor) and len(self.outputs.names) == 1
-            targets = [y] if single else self.outputs.share(TARGETS, y)
-            for number, labels in self.labels.items():
-                labels.check(targets[number], place)
         if sample_weight is not None:
             for name, weights in leaves_of("sample_weight", sample_weight):
                 _check_weights(name, weights, place)
+        if self.targets is not None and y is not None:
+            self._check_targets(batch, place)
+
+    def _check_targets(self, batch: Batch, place: Place) -> None:
+        x, y, sample_weight = batch
+        targets, weights = [y], [sample_weight]
+        single = isinstance(y, Tensor) and len(self.outputs.names) == 1
+        if not single or isinstance(sample_weight, (list, tuple, dict)):
+            targets = self.outputs.share(TARGETS, y)
+            weights = self.outputs.share(SAMPLE_WEIGHT, sample_weight)
+        for number, known in (self.targets or {}).items():
+            target, weight = targets[number], weights[number]
+            if target is None:
+                continue
+            # A stack that was built for other sizes may give other sizes too.
+            if known.is_new(target, weight) and (
+                _shapes_of_rows(present(x)) == self.input_shapes
+            ):
+                known.try_shapes(target, weight)
+            known.check(target, place)
+
+
+def _shapes_of_rows(inputs: list[Any]) -> Counter[Any]:
+    return Counter(tuple(each.shape[1:]) for each in inputs)
 
 
 def check_indices(model: Any, x: Any, place: Place) -> None:
@@ -181,10 +258,10 @@ def _is_on_host(value: Any) -> bool:
     return isinstance(value, Tensor) and value.device.type == "cpu"
 
 
-def labels_of(
+def targets_of(
     compiled: CompiledLoss, y: Any, outputs: list[Any]
-) -> Mapping[int, Labels] | None:
-    """Return what the labels of outputs must be, by the number of the output.
+) -> Mapping[int, Target] | None:
+    """Return what the targets of outputs must be, by the number of the output.
 
     None where targets cannot be told apart yet.
 
@@ -201,25 +278,21 @@ def labels_of(
     for number, (target, spec) in enumerate(zip(targets, specs, strict=True)):
         output = outputs[number]
         loss = None if target is None else get_loss(spec, target, output)
-        taken = _classes_of(loss)
-        if loss is not None and taken is not None:
-            shape = tuple(output.shape)
-            axis, ignored = taken
-            axis = 0 if len(shape) == 1 else axis
-            name, is_torchs = shared.names[number], isinstance(loss, TorchLoss)
-            found[number] = Labels(name, loss.name, shape, axis, ignored, is_torchs)
+        if loss is not None:
+            name, shape = shared.names[number], tuple(output.shape)
+            found[number] = Target(name, shape, loss, compiled.told)
     return found
 
 
 def may_take_labels(spec: Any) -> bool:
     """Say whether a loss of `compile` may take numbers of classes."""
     return any(
-        by_shape(one) or _classes_of(get_loss(one, None, None)) is not None
+        by_shape(one) or _labels_of(get_loss(one, None, None)) is not None
         for one in tree.flatten(spec)
     )
 
 
-def _classes_of(loss: Any) -> tuple[int, int | None] | None:
+def _labels_of(loss: Any) -> tuple[int, int | None] | None:
     """Return the axis of the classes and the label that stands for none.
 
     None of a loss that takes no numbers of classes, or computes in a way of its own.
@@ -233,6 +306,15 @@ def _classes_of(loss: Any) -> tuple[int, int | None] | None:
         return None
     options = {**getattr(loss.fn, "keywords", {}), **loss.get_config()}
     return options.get("axis", -1), options.get("ignore_class")
+
+
+def _is_known(loss: losses.Loss) -> bool:
+    """Say whether a loss is one of ours or of torch, which computes and no more."""
+    wrapped = getattr(loss, "wrapped", None) or getattr(loss, "fn", None)
+    function = unwrapped(wrapped)
+    home = function if inspect.isfunction(function) else type(function)
+    homes = (type(loss).__module__, str(home.__module__))
+    return all(name.split(".")[0] in ("torch", "torchkeras") for name in homes)
 
 
 @dataclasses.dataclass
