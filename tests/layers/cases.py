@@ -136,6 +136,7 @@ RENORM = (*MOVING, "moving_stddev", "renorm_mean", "renorm_stddev")
 IMAGE = (2, 8, 8, 3)
 STEPS = (2, 8, 3)
 SHORT = (2, 3, 3)
+FILM = (2, 3, 6, 5, 3)
 VOLUME = (2, 6, 6, 6, 2)
 #: Numbers of bins and classes are integers whatever the policy.
 INTEGERS = ("converted", "policy")
@@ -454,6 +455,22 @@ CASES = [
     Case(layers.GRU, {"units": 4}, SHORT, (2, 4), RECURRENT, takes_masks=True),
     Case(layers.GRU, {"units": 4, "reset_after": False, "return_state": True}, SHORT,
          [(2, 4), (2, 4)], RECURRENT, takes_masks=True),
+    Case(layers.ConvLSTM1D, {"filters": 2, "kernel_size": 3}, (2, 4, 6, 3), (2, 4, 2),
+         RECURRENT, takes_masks=True),
+    Case(layers.ConvLSTM2D, {"filters": 2, "kernel_size": 3, "padding": "same",
+                             "return_sequences": True, "return_state": True},
+         FILM, [(2, 3, 6, 5, 2), (2, 6, 5, 2), (2, 6, 5, 2)], RECURRENT, masks=True),
+    Case(layers.ConvLSTM2D, {"filters": 2, "kernel_size": (2, 3), "strides": (1, 2),
+                             "data_format": "channels_first", "activation": "relu",
+                             "recurrent_activation": "hard_sigmoid", "use_bias": False,
+                             "go_backwards": True},
+         (2, 3, 3, 6, 5), (2, 2, 5, 2), RECURRENT[:2], takes_masks=True),
+    Case(layers.ConvLSTM2D, {"filters": 2, "kernel_size": 2, "dropout": 0.3,
+                             "recurrent_dropout": 0.3, "padding": "same"}, FILM,
+         (2, 6, 5, 2), RECURRENT, takes_masks=True, random=True, skip=("hooks",)),
+    Case(layers.ConvLSTM3D, {"filters": 2, "kernel_size": 2, "dilation_rate": 2,
+                             "unit_forget_bias": False}, (2, 3, 4, 4, 4, 1),
+         (2, 2, 2, 2, 2), RECURRENT, takes_masks=True),
     Case(layers.RNN, {"cell": layers.SimpleRNNCell(4)}, SHORT, (2, 4), RECURRENT,
          takes_masks=True, skip=INNER_POLICY),
     Case(layers.RNN, {"cell": [layers.LSTMCell(4), layers.GRUCell(3)]}, SHORT, (2, 3),

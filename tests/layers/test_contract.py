@@ -14,6 +14,7 @@ from tests.layers.cases import CASES, Case
 from torchkeras import layers
 from torchkeras._core import tree
 from torchkeras._core.tracking import ContainedModules
+from torchkeras.layers.recurrent.convolutional import ConvLSTMCell
 from torchkeras.layers.shapes import symbolic_tensors
 
 #: Exported names that are no layers to be called; cells are called by others.
@@ -303,6 +304,7 @@ def check_autocast(case: Case) -> None:
 #: Modules whose weights are used without a call: in kernels for whole sequences, and
 #: for attention with dropout.
 UNCALLED = (
+    ConvLSTMCell,
     ContainedModules,
     layers.Dropout,
     layers.GRUCell,
@@ -404,6 +406,8 @@ ROWS = [
 # Torch says so of `F.rms_norm` under autocast, of its own module too.
 @pytest.mark.filterwarnings("ignore:Mismatch dtype between input and weight")
 @pytest.mark.filterwarnings("ignore:.*was never adapted")
+# Of a convolution of first states, which have no gradients.
+@pytest.mark.filterwarnings("ignore:Full backward hook is firing")
 @pytest.mark.parametrize(("case", "check"), ROWS)
 def test_layer_contract(case: Case, check: Callable[[Case], None]) -> None:
     check(case)

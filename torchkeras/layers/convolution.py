@@ -61,7 +61,7 @@ class _Conv1d(nn.Conv1d):
         )
 
 
-class _SamePadding(torch_private.ConvNd):
+class SamePadding(torch_private.ConvNd):
     """Padding "same" that depends on the size of the inputs, or is asymmetric."""
 
     convolve: ClassVar[Callable[..., Tensor]]
@@ -79,21 +79,41 @@ class _SamePadding(torch_private.ConvNd):
         )
 
 
-class _Conv1dSame(_SamePadding, nn.Conv1d):
+class _Conv1dSame(SamePadding, nn.Conv1d):
     convolve = staticmethod(_convolve_1d)
 
 
-class _Conv2dSame(_SamePadding, nn.Conv2d):
+class _Conv2dSame(SamePadding, nn.Conv2d):
     convolve = staticmethod(F.conv2d)
 
 
-class _Conv3dSame(_SamePadding, nn.Conv3d):
+class _Conv3dSame(SamePadding, nn.Conv3d):
     convolve = staticmethod(F.conv3d)
 
 
 _MODULES = {1: _Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 _SAME_MODULES = {1: _Conv1dSame, 2: _Conv2dSame, 3: _Conv3dSame}
 FRESH_OUTPUT.update((*_MODULES.values(), *_SAME_MODULES.values()))
+
+
+def module_for(
+    rank: int, padding: str, strides: Sequence[int], extents: Sequence[int]
+) -> tuple[Callable[..., nn.Module], tuple[int, ...]]:
+    """Return the class of a torch module, and the padding that is its own.
+
+    Args:
+        rank: the number of spatial axes.
+        padding: ``"same"``, or none.
+        strides: the distance between windows.
+        extents: the size of the window on each axis, with gaps.
+    """
+    none = (0,) * rank
+    if padding != "same":
+        return _MODULES[rank], none
+    totals = [extent - 1 for extent in extents]
+    if max(strides) > 1 or any(total % 2 for total in totals):
+        return _SAME_MODULES[rank], none
+    return _MODULES[rank], tuple(total // 2 for total in totals)
 
 
 class ConvolutionLayer(WindowLayer):
@@ -169,7 +189,8 @@ class ConvolutionLayer(WindowLayer):
     def _make_module(
         self, channels: int, filters: int, groups: int, use_bias: bool
     ) -> nn.Conv1d | nn.Conv2d | nn.Conv3d:
-        factory, padding = self._module()
+        extents = self._window()[2]
+        factory, padding = module_for(self.rank, self.padding, self.strides, extents)
         module = empty_module(
             self,
             factory,
@@ -195,16 +216,6 @@ class ConvolutionLayer(WindowLayer):
         if self._channels_last:
             keep_channels_last(module.weight)
         return module
-
-    def _module(self) -> tuple[Callable[..., nn.Module], tuple[int, ...]]:
-        """Return the class of the torch module and its own padding."""
-        none = (0,) * self.rank
-        if self.padding != "same":
-            return _MODULES[self.rank], none
-        totals = [extent - 1 for extent in self._window()[2]]
-        if max(self.strides) > 1 or any(total % 2 for total in totals):
-            return _SAME_MODULES[self.rank], none
-        return _MODULES[self.rank], tuple(total // 2 for total in totals)
 
     def _show_bias(self, module: nn.Module) -> None:
         if self.use_bias:

@@ -6,6 +6,7 @@ from torchkeras.layers.recurrent.cells import (
     SimpleRNNCell,
     StackedRNNCells,
 )
+from torchkeras.layers.recurrent.convolutional import ConvLSTM1D, ConvLSTM2D, ConvLSTM3D
 from torchkeras.layers.recurrent.layers import GRU, LSTM, SimpleRNN
 from torchkeras.layers.recurrent.rnn import RNN
 
@@ -13,6 +14,9 @@ __all__ = [
     "GRU",
     "LSTM",
     "RNN",
+    "ConvLSTM1D",
+    "ConvLSTM2D",
+    "ConvLSTM3D",
     "GRUCell",
     "LSTMCell",
     "SimpleRNN",

@@ -15,17 +15,17 @@ from torchkeras._core.typing import (
     InitializerLike,
     RegularizerLike,
 )
-from torchkeras.layers.layer import layers
-from torchkeras.layers.recurrent.cells import Cell, GRUCell, LSTMCell, SimpleRNNCell
+from torchkeras.layers.layer import Layer, layers
+from torchkeras.layers.recurrent.cells import GRUCell, LSTMCell, SimpleRNNCell
 from torchkeras.layers.recurrent.rnn import RNN
 
 
-class _CellLayer(RNN):
+class CellLayer(RNN):
     """A layer that makes its own cell and passes its attributes on."""
 
     use_cudnn: bool | str
 
-    def __init__(self, cell_class: Callable[..., Cell], arguments: dict[str, Any]):
+    def __init__(self, cell_class: Callable[..., Layer], arguments: dict[str, Any]):
         """Share the arguments of the constructor below out: to the cell, to `RNN`.
 
         Args:
@@ -68,7 +68,7 @@ class _CellLayer(RNN):
 
 
 @layers.register()
-class SimpleRNN(_CellLayer):
+class SimpleRNN(CellLayer):
     """A fully connected layer that also reads its last output.
 
     Source: Elman 1990, "Finding structure in time".
@@ -142,7 +142,7 @@ class SimpleRNN(_CellLayer):
 
 
 @layers.register()
-class LSTM(_CellLayer):
+class LSTM(CellLayer):
     """Long short-term memory (Hochreiter and Schmidhuber 1997).
 
     Args:
@@ -222,7 +222,7 @@ class LSTM(_CellLayer):
 
 
 @layers.register()
-class GRU(_CellLayer):
+class GRU(CellLayer):
     """The gated recurrent unit (Cho et al. 2014).
 
     Args:
