@@ -173,6 +173,12 @@ def spend(what: str, shape: Iterable[int], dtype: torch.dtype) -> None:
         context.budget.spend(what, math.prod(shape) * dtype.itemsize)
 
 
+def spend_symbols(count: int) -> None:
+    """Charge symbolic tensors that are about to be made, which are Python objects."""
+    if context.budget is not None:
+        context.budget.spend(f"a list of {count:,} tensors", 1_000 * count)
+
+
 @contextlib.contextmanager
 def budget(stored: int | None = None) -> Generator[None]:
     """Let one budget bound all that is read and made within this context.

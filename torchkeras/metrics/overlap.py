@@ -206,6 +206,7 @@ class IoU(Metric):
         super().__init__(name=name, dtype=dtype or "int")
         owner = type(self).__name__
         self.num_classes = positive_integer(owner, "num_classes", num_classes)
+        self.add_zeros("total_cm", shape=(num_classes, num_classes))
         if not all(0 <= c < num_classes for c in target_class_ids):
             expected = f"classes from 0 to {num_classes - 1}"
             raise ValueError(
@@ -216,7 +217,6 @@ class IoU(Metric):
         self.sparse_y_true = sparse_y_true
         self.sparse_y_pred = sparse_y_pred
         self.axis = axis
-        self.add_zeros("total_cm", shape=(num_classes, num_classes))
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Add a batch."""

@@ -26,6 +26,7 @@ from torchkeras._core.symbolic import (
     Node,
     call_symbolic,
     infer_outputs,
+    symbolic_leaves,
 )
 from torchkeras._core.variable import WeightView
 from torchkeras.layers.layer import Layer, layers
@@ -318,6 +319,11 @@ class _Reader:
 
     def _call(self, name: str, op: Any, options: dict[str, Any], call: Any) -> None:
         args, kwargs = self._arguments(call)
+        if not symbolic_leaves((args, kwargs)):
+            raise ValueError(
+                f"The config of a model calls {name!r} on no tensor of the model. What "
+                "it gives would be computed now, and be of any size."
+            )
         if isinstance(op, Layer):
             outputs = op(*args, **_without_empty(kwargs))
         elif isinstance(op, nn.Module):

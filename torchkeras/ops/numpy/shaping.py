@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from torchkeras._core import limits
 from torchkeras._core.convert import as_tensor
 from torchkeras._core.errors import (
     counted_axis,
@@ -292,6 +293,7 @@ def _infer_parts(owner: str, x: KerasTensor, where: Any, axis: int) -> Any:
         return infer_outputs(_split, (owner, x, where, axis), {})
     if not isinstance(where, list):
         count = positive_integer(owner, "indices_or_sections", where)
+        limits.spend_symbols(count)
         return [_resized(x, {axis: None}) for _ in range(count)]
     sizes: list[int | None] = [
         end - start if 0 <= start <= end else None
@@ -327,6 +329,9 @@ def split(x: Array, indices_or_sections: Cuts, axis: int = 0) -> list[Tensor]:
 def _infer_array_split(x: Any, indices_or_sections: int, axis: int = 0) -> Any:
     axis = counted_axis("array_split", axis, x.ndim)
     if x.static_shape[axis] is not None:
+        where = indices_or_sections
+        count = positive_integer("array_split", "indices_or_sections", where)
+        limits.spend_symbols(count)
         return _on_meta(array_split, x, indices_or_sections, axis)
     return _infer_parts("array_split", x, indices_or_sections, axis)
 
