@@ -156,14 +156,27 @@ MODELS = ("model.keras", "model.h5", "model.safetensors")
 STORES = ("model.keras", "model.h5", "model.weights.h5")
 
 
+#: The ways into a file, by their public names.
+READERS = {
+    "saving.load_model": saving.load_model,
+    "Model.load_weights": lambda path: make_model().load_weights(path),
+    "saving.load_weights": lambda path: saving.load_weights(make_model(), path),
+}
+
+
 def entry_points(names):
     """Return the ways into the files: whole models and weights."""
-    both = [(n, "load_model") for n in names if n != "model.weights.h5"]
-    return both + [(n, "load_weights") for n in names]
+    return [
+        (name, how)
+        for how in READERS
+        for name in names
+        if name != "model.weights.h5" or how != "saving.load_model"
+    ]
 
 
 def enter(how):
-    return saving.load_model if how == "load_model" else None
+    # Of the method it is looked at whether the model stays as it was.
+    return None if how == "Model.load_weights" else READERS[how]
 
 
 # Code by name or bytecode
@@ -479,7 +492,7 @@ ZIP = {
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name:UserWarning")
-@pytest.mark.parametrize("how", ["load_model", "load_weights"])
+@pytest.mark.parametrize("how", READERS)
 @pytest.mark.parametrize("recipe", ZIP)
 def test_zip(recipe, how, here):
     ZIP[recipe](here / "model.keras")
@@ -716,7 +729,7 @@ SAFETENSORS = {
 }
 
 
-@pytest.mark.parametrize("how", ["load_model", "load_weights"])
+@pytest.mark.parametrize("how", READERS)
 @pytest.mark.parametrize("recipe", SAFETENSORS)
 def test_safetensors(recipe, how, here):
     (here / "model.safetensors").write_bytes(SAFETENSORS[recipe])

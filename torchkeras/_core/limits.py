@@ -173,10 +173,16 @@ def spend(what: str, shape: Iterable[int], dtype: torch.dtype) -> None:
         context.budget.spend(what, math.prod(shape) * dtype.itemsize)
 
 
-def spend_symbols(count: int) -> None:
-    """Charge symbolic tensors that are about to be made, which are Python objects."""
+def spend_list(what: str, count: int, size: int = 8) -> None:
+    """Charge a list that is about to be made.
+
+    Args:
+        what: what is in it, for messages.
+        count: how long it is.
+        size: the bytes that one item takes.
+    """
     if context.budget is not None:
-        context.budget.spend(f"a list of {count:,} tensors", 1_000 * count)
+        context.budget.spend(f"a list of {count:,} {what}", size * count)
 
 
 @contextlib.contextmanager

@@ -36,7 +36,7 @@ def _thresholds(owner: str, thresholds: Thresholds, default: float) -> list[floa
 
 
 def _even_thresholds(count: int) -> list[float]:
-    limits.spend("the thresholds of a metric", (count, 8), torch.float64)
+    limits.spend_list("thresholds", count, 64)
     return [i / (count - 1) for i in range(count)]
 
 

@@ -17,7 +17,7 @@ from torchkeras._core.config import default_device
 from torchkeras._core.convert import as_tensor
 from torchkeras._core.dtypes import standardize_dtype, to_torch_dtype
 from torchkeras._core.errors import invalid_argument, one_of, positive_integer
-from torchkeras._core.limits import spend_symbols
+from torchkeras._core.limits import spend_list
 from torchkeras._core.operation import Array, Arrays, Operand, operation
 from torchkeras._core.symbolic import (
     KerasTensor,
@@ -257,7 +257,7 @@ def _infer_unstack(x: Any, num: int | None = None, axis: int = 0) -> Any:
     if num is None:
         expected = f"given where the size of axis {axis} is unknown"
         raise ValueError(invalid_argument("unstack", "num", expected, num))
-    spend_symbols(num)
+    spend_list("tensors", num, 1_000)
     return [infer_outputs(torch.select, (x, axis, 0), {}) for _ in range(num)]
 
 

@@ -23,6 +23,7 @@ from torchkeras._core.errors import (
     invalid_argument,
     one_of,
 )
+from torchkeras._core.limits import spend_list
 from torchkeras._core.strings import as_strings, is_strings, list_of_text
 from torchkeras._core.typing import PathLike
 from torchkeras._core.variable import IDENTITY, WeightView
@@ -149,6 +150,7 @@ class IndexLookup(HostLayer):
 
     @property
     def _special(self) -> list[Any]:
+        spend_list("tokens", self.num_oov_indices)
         return [self.mask_token] * self._oov_start + [
             self.oov_token
         ] * self.num_oov_indices

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from torchkeras._core.errors import count, describe, invalid_argument, one_of
+from torchkeras._core.limits import spend_list
 from torchkeras._core.strings import as_strings, is_strings, list_of_text
 from torchkeras.layers.layer import layers
 from torchkeras.layers.preprocessing._adapting import batches_of, is_one_array
@@ -371,6 +372,7 @@ def _widths(owner: str, ngrams: Any) -> tuple[int, ...] | None:
     if ngrams is None:
         return None
     if isinstance(ngrams, int) and ngrams > 0:
+        spend_list("n-grams", ngrams, 32)
         return tuple(range(1, ngrams + 1))
     sizes = ngrams if isinstance(ngrams, (list, tuple)) else ()
     if not sizes or not all(isinstance(size, int) and size > 0 for size in sizes):

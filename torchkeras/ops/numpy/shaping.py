@@ -293,7 +293,7 @@ def _infer_parts(owner: str, x: KerasTensor, where: Any, axis: int) -> Any:
         return infer_outputs(_split, (owner, x, where, axis), {})
     if not isinstance(where, list):
         count = positive_integer(owner, "indices_or_sections", where)
-        limits.spend_symbols(count)
+        limits.spend_list("tensors", count, 1_000)
         return [_resized(x, {axis: None}) for _ in range(count)]
     sizes: list[int | None] = [
         end - start if 0 <= start <= end else None
@@ -331,7 +331,7 @@ def _infer_array_split(x: Any, indices_or_sections: int, axis: int = 0) -> Any:
     if x.static_shape[axis] is not None:
         where = indices_or_sections
         count = positive_integer("array_split", "indices_or_sections", where)
-        limits.spend_symbols(count)
+        limits.spend_list("tensors", count, 1_000)
         return _on_meta(array_split, x, indices_or_sections, axis)
     return _infer_parts("array_split", x, indices_or_sections, axis)
 
