@@ -154,7 +154,6 @@ def test_steps_as_a_torch_data_set(name):
 def test_endless_data():
     dataset = numbers(3).repeat()
     assert int(dataset.cardinality()) == int(dataset.map(square).cardinality()) == -1
-    assert not dataset.is_finite
     with pytest.raises(TypeError, match="length of this Dataset has no end"):
         len(dataset)
     with pytest.raises(TypeError, match="length of this Dataset is not known"):

@@ -41,6 +41,12 @@ from torchkeras.training.arrays import (
     to_device,
     unpack_x_y_sample_weight,
 )
+from torchkeras.training.tables import (
+    is_table,
+    read_columns,
+    refuse_splits,
+    rows_of,
+)
 
 #: A permuted copy of the data is made in blocks of at most this many bytes.
 _BLOCK_BYTES = 64 * 2**20
@@ -258,7 +264,7 @@ class IterableBatches(Batches):
         self._class_weights: ClassWeights | None = None
         self.restarts = not isinstance(source, Iterator)
         self.num_batches = _length(source)
-        self.is_endless = not getattr(source, "is_finite", True)
+        self.is_endless = _is_endless(source)
         self._next_pass = epoch
         self._told_to_begin = False
         self._peeked: list[Any] = []
@@ -474,7 +480,8 @@ def as_batches(
     """Make batches of arrays, tensors, a dataset, a `DataLoader` or a generator.
 
     Args:
-        x: the inputs, or what yields batches.
+        x: the inputs, or what yields batches, such as a data set of ``tf.data``; or a
+            table of Hugging Face's ``datasets``, whose column ``label`` is `y`.
         y: the targets, for arrays.
         sample_weight: a weight for each sample, for arrays.
         device: where batches are wanted.
@@ -488,6 +495,12 @@ def as_batches(
     Raises:
         ValueError: for data that cannot be used, naming the argument.
     """
+    if not hasattr(x, "__array__"):
+        refuse_splits(caller, x)
+        x, y = read_columns(x, y)
+    if not hasattr(x, "__array__") and is_table(x):
+        _refuse_extra(caller, x, y, sample_weight)
+        x, batch_size = rows_of(x), batch_size or 32
     if isinstance(x, TensorDataset):
         _refuse_extra(caller, x, y, sample_weight)
         x, y, sample_weight = unpack_x_y_sample_weight(x.tensors)
@@ -547,6 +560,12 @@ def _samplers(source: Any) -> list[Any]:
         getattr(batch_sampler, "sampler", None),
     )
     return list({id(s): s for s in found if hasattr(s, "set_epoch")}.values())
+
+
+def _is_endless(source: Any) -> bool:
+    if hasattr(source, "cardinality"):  # as ``tf.data`` has it: -1 for no end
+        return int(source.cardinality()) == -1
+    return not getattr(source, "is_finite", True)
 
 
 def _length(source: Any) -> int | None:

@@ -106,10 +106,15 @@ class Items(Step):
 
     @property
     def length(self) -> Length:
-        return len(self.items)
+        if not hasattr(self.items, "num_batches"):
+            return len(self.items)
+        number = self.items.num_batches  # of a `PyDataset`: None for no end
+        return math.inf if number is None else number
 
     def order(self) -> Iterator[int]:
-        return iter(range(len(self.items)))
+        if self.length == math.inf:
+            return itertools.count()
+        return iter(range(int(self.length or 0)))
 
     def at(self, key: int) -> Any:
         return as_element(self.items[key])

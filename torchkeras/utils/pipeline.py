@@ -50,8 +50,8 @@ class Dataset:
     Each method returns another data set; nothing happens before one is gone through.
 
     Args:
-        source: a sequence, a torch `Dataset`, an iterable, or a function that returns
-            an iterator for each pass.
+        source: a sequence, a torch `Dataset`, a `PyDataset`, an iterable, or a function
+            that returns an iterator for each pass.
 
     Example:
         >>> numbers = Dataset(range(10)).filter(lambda n: n % 2 == 0)
@@ -101,11 +101,6 @@ class Dataset:
     @property
     def _length(self) -> Length:
         return self._step.length
-
-    @property
-    def is_finite(self) -> bool:
-        """Whether a pass comes to an end, as far as is known."""
-        return self._length != math.inf
 
     def __len__(self) -> int:
         if self._length in (None, math.inf):
@@ -381,7 +376,8 @@ def _first_step(source: Any) -> Step:
     if isinstance(source, (Mapping, str, bytes)):
         hint = "Arrays by name are for `Dataset.from_tensor_slices`."
         raise TypeError(invalid_argument("Dataset", "source", expected, source, hint))
-    if hasattr(source, "__getitem__") and hasattr(source, "__len__"):
+    counted = hasattr(source, "__len__") or hasattr(source, "num_batches")
+    if hasattr(source, "__getitem__") and counted:
         return Items(source)
     if isinstance(source, Iterable) or callable(source):
         return Generated(source)
