@@ -40,6 +40,7 @@ from torchkeras.layers.core import (
     InputLayer,
     Masking,
     Rescaling,
+    ReversibleEmbedding,
 )
 from torchkeras.layers.einsum import EinsumDense
 from torchkeras.layers.function import Lambda
@@ -165,7 +166,12 @@ from torchkeras.layers.sample_normalization import (
     UnitNormalization,
 )
 from torchkeras.layers.torch_module import TorchModuleWrapper
-from torchkeras.layers.wrappers import Bidirectional, TimeDistributed, Wrapper
+from torchkeras.layers.wrappers import (
+    Bidirectional,
+    SpectralNormalization,
+    TimeDistributed,
+    Wrapper,
+)
 
 Convolution1DTranspose = Conv1DTranspose
 Convolution2DTranspose = Conv2DTranspose
@@ -290,6 +296,7 @@ __all__ = [
     "Rescaling",
     "Reshape",
     "Resizing",
+    "ReversibleEmbedding",
     "STFTSpectrogram",
     "SeparableConv1D",
     "SeparableConv2D",
@@ -301,6 +308,7 @@ __all__ = [
     "SpatialDropout1D",
     "SpatialDropout2D",
     "SpatialDropout3D",
+    "SpectralNormalization",
     "StackedRNNCells",
     "StringLookup",
     "Subtract",

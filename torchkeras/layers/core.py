@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from torchkeras import activations
 from torchkeras._core import config
-from torchkeras._core.dtypes import DTYPES, dtype_of_data
+from torchkeras._core.dtypes import DTYPES, dtype_of_data, to_torch_dtype
 from torchkeras._core.errors import invalid_argument, positive_integer
 from torchkeras._core.indices import first_outside, inner_position
 from torchkeras._core.input_spec import InputSpec
@@ -237,8 +237,88 @@ class Embedding(Layer):
 
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()
-        del config["weights"]  # the values are saved as weights, not as an argument
+        config.pop("weights", None)  # values are saved as weights, not as an argument
         return config
+
+
+@layers.register()
+class ReversibleEmbedding(Embedding):
+    """A table of vectors, looked up by integer, which also scores vectors by integer.
+
+    Args:
+        input_dim: the number of vectors: the largest index plus one.
+        output_dim: the size of a vector.
+        tie_weights: whether the same table serves both ways.
+        embeddings_initializer: gives the first table, or both.
+        embeddings_regularizer: the regularizer of the table, a penalty.
+        embeddings_constraint: the constraint on the table after each update.
+        mask_zero: whether index 0 is padding, which later layers then skip.
+        reverse_dtype: the dtype in which vectors are scored.
+        logit_soft_cap: scores stay between this number and its negative, by `tanh`.
+
+    Shape:
+        ``(batch, ...)`` to ``(batch, ..., output_dim)``; with ``reverse=True`` in the
+        call ``(batch, ..., output_dim)`` to ``(batch, ..., input_dim)``.
+
+    Raises:
+        ValueError: when a size is not positive, or an index is outside the table.
+
+    Example:
+        >>> layer = ReversibleEmbedding(100, 8)
+        >>> vectors = layer(torch.tensor([[1, 2, 3]]))
+        >>> vectors.shape, layer(vectors, reverse=True).shape
+        (torch.Size([1, 3, 8]), torch.Size([1, 3, 100]))
+    """
+
+    def __init__(
+        self,
+        input_dim: int,
+        output_dim: int,
+        tie_weights: bool = True,
+        embeddings_initializer: InitializerLike = "uniform",
+        embeddings_regularizer: RegularizerLike = None,
+        embeddings_constraint: ConstraintLike = None,
+        mask_zero: bool = False,
+        reverse_dtype: DType = None,
+        logit_soft_cap: float | None = None,
+        **kwargs: Any,
+    ) -> None:
+        self.tie_weights = tie_weights
+        self.reverse_dtype = reverse_dtype
+        self.logit_soft_cap = logit_soft_cap
+        super().__init__(
+            input_dim, output_dim, embeddings_initializer, embeddings_regularizer,
+            embeddings_constraint, mask_zero, **kwargs,
+        )  # fmt: skip
+
+    def build(self, input_shape: Any) -> None:
+        if self.built:
+            return
+        super().build(input_shape)
+        if not self.tie_weights:
+            shape = (self.output_dim, self.input_dim)
+            self.reverse_embeddings = self.add_weight(
+                shape, self.embeddings_initializer, name="reverse_embeddings"
+            )
+
+    def call(self, inputs: Tensor, reverse: bool = False) -> Tensor:
+        if not reverse:
+            outputs = super().call(inputs)
+            if self.mask_zero:
+                outputs._keras_mask = inputs.ne(0)  # type: ignore[attr-defined]
+            return outputs
+        tied = self.tie_weights
+        kernel = self.embedding.weight.t() if tied else self.reverse_embeddings.value
+        dtype = kernel.dtype
+        if self.reverse_dtype is not None:
+            dtype = to_torch_dtype(self.reverse_dtype)
+        scores = torch.matmul(inputs.to(dtype), kernel.to(dtype))
+        if self.logit_soft_cap is not None:
+            scores = torch.tanh(scores / self.logit_soft_cap) * self.logit_soft_cap
+        return scores
+
+    def compute_mask(self, inputs: Any, mask: Mask = None) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return None  # `call` knows which way it goes
 
 
 @layers.register()

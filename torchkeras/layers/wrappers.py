@@ -11,14 +11,18 @@ import torch
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from torchkeras import ops
 from torchkeras._core import tree
-from torchkeras._core.errors import invalid_argument, one_of
+from torchkeras._core.errors import invalid_argument, one_of, positive_integer
 from torchkeras._core.input_spec import InputSpec
 from torchkeras._core.registry import serialize_object
 from torchkeras._core.typing import Mask
+from torchkeras._core.variable import WeightView
+from torchkeras.initializers import TruncatedNormal
 from torchkeras.layers.layer import Layer, layers
 from torchkeras.layers.recurrent.cells import Outer
 from torchkeras.layers.recurrent.rnn import RNN, OverSequences
+from torchkeras.layers.shapes import Sizes
 
 _MERGE_MODES = ("sum", "mul", "concat", "ave", None)
 
@@ -399,3 +403,90 @@ def _without_steps(shape: Any) -> Any:
 def _map_tensors(function: Callable[..., Any], structure: Any) -> Any:
     """Apply a function to the tensors of a structure, not to what stands for none."""
     return tree.map_structure(lambda x: None if x is None else function(x), structure)
+
+
+@layers.register()
+class SpectralNormalization(Wrapper):
+    """Keeps the largest singular value of a layer's kernel at 1, in training.
+
+    At each call in training the kernel is divided by that value, which is found by
+    power iteration from where the last call left it.
+
+    Source: Miyato et al. 2018, https://arxiv.org/abs/1802.05957.
+
+    Args:
+        layer: the layer, which has a `kernel` or `embeddings`.
+        power_iterations: how many iterations are made at a call.
+
+    Shape:
+        As `layer` has it. The axes of the kernel but the last are taken as one.
+
+    Raises:
+        ValueError: for a layer without such a weight, or no iterations.
+
+    Example:
+        >>> from torchkeras.layers.core import Dense
+        >>> layer = SpectralNormalization(Dense(3), power_iterations=50)
+        >>> _ = layer(torch.ones(2, 4), training=True)
+        >>> values = torch.linalg.svdvals(layer.kernel.value.detach())
+        >>> round(float(values[0]), 2)
+        1.0
+    """
+
+    kernel: WeightView
+    vector_u: Any
+
+    def __init__(self, layer: Layer, power_iterations: int = 1, **kwargs: Any) -> None:
+        super().__init__(layer, **kwargs)
+        self.power_iterations = positive_integer(
+            "SpectralNormalization", "power_iterations", power_iterations
+        )
+        self.supports_masking = layer.supports_masking
+
+    def build(self, input_shape: Any = None) -> None:
+        super().build(input_shape)
+        known = (getattr(self.layer, name, None) for name in ("kernel", "embeddings"))
+        weight = next((w for w in known if isinstance(w, WeightView)), None)
+        if weight is None:
+            raise ValueError(
+                f"Layer '{self.name}' (SpectralNormalization): "
+                f"{type(self.layer).__name__} has neither a `kernel` nor `embeddings`."
+            )
+        self._views["kernel"] = WeightView(
+            weight.module, weight.names, weight.layout, weight.name
+        )
+        self._views["kernel"].declared_trainable = weight.declared_trainable
+        self.vector_u = self.add_weight(
+            (1, weight.shape[-1]),
+            TruncatedNormal(stddev=0.02),
+            trainable=False,
+            name="vector_u",
+        )
+        self.input_spec = InputSpec(min_ndim=1, axes={-1: input_shape[-1]})
+
+    def _output_sizes(self, sizes: Sizes) -> Sizes | None:
+        rule = self.layer._output_sizes
+        alike = self.layer.dtype_policy == self.dtype_policy
+        return rule(sizes) if rule is not None and alike else None
+
+    def call(self, inputs: Tensor, training: bool = False) -> Tensor:
+        if training:
+            self._normalize()
+        return self.layer(inputs)
+
+    @torch.no_grad()
+    def _normalize(self) -> None:
+        kernel, start = self.kernel.value, self.vector_u.value
+        matrix = kernel.reshape(-1, kernel.shape[-1])
+        u = v = start
+        for _ in range(self.power_iterations):
+            v = ops.normalize(u @ matrix.T, axis=None)
+            u = ops.normalize(v @ matrix, axis=None)
+        sigma = v @ matrix @ u.T
+        is_zero = (kernel == 0).all()
+        self.vector_u.assign(torch.where(is_zero, start, u))
+        self.kernel.assign(torch.where(is_zero, kernel, kernel / sigma.squeeze()))
+
+    def named_variables(self) -> dict[int, Any]:
+        """Return what Keras's files have of this layer itself: the kernel once more."""
+        return {0: self.kernel, 1: self.vector_u} if self._built else {}
