@@ -54,7 +54,7 @@ VALUES: dict[str, tuple[tuple[Any, ...], tuple[Any, ...]]] = {
         (None, 1, 0.5, [2.0], {"d1": 1.0}, np.float32(2), torch.tensor(2.0)),
     ),
     "metrics": METRICS,
-    "optimizer": ((5, "adamm"), ("sgd", "adam", torch.optim.SGD)),
+    "optimizer": ((5, "adamm"), ("sgd", "adam", torch.optim.SGD, None)),
     "return_dict": FLAG,
     "run_eagerly": FLAG,
     "shuffle": (("yes", 7, 0.5), (*FLAG[1], "batch")),
@@ -65,7 +65,7 @@ VALUES: dict[str, tuple[tuple[Any, ...], tuple[Any, ...]]] = {
     "validation_freq": ((0, -1, "2", None, [0], [1, "2"]), (1, 2, [1], (2,), {1, 2})),
     "validation_split": ((-0.2, 1.0, NAN, "0.2"), (0, None, 0.2, np.float32(0.2))),
     "validation_steps": WHOLE_OR_NONE,
-    "verbose": ((7, -1, "loud", None, 0.5), (0, np.int64(0), False)),
+    "verbose": ((7, -1, "loud", 0.5), (0, np.int64(0), False, None)),
     "weighted_metrics": METRICS,
 }  # fmt: skip
 
@@ -256,3 +256,36 @@ def test_training_a_batch_does_not_speak_of_fit() -> None:
     model.trainable = False
     with pytest.warns(UserWarning, match="no trainable weights: training changes"):
         model.train_on_batch(X, Y)
+
+
+def test_without_an_optimizer_a_model_is_evaluated() -> None:
+    model = model_of()
+    expected = model.evaluate(X, Y, verbose=0)
+    model.compile(optimizer=None, loss="mse")
+    assert model.evaluate(X, Y, verbose=0) == expected
+    assert model.test_on_batch(X, Y) == pytest.approx(expected)
+    for method in ("fit", "train_on_batch"):
+        with pytest.raises(ValueError, match=f"^{method}: .* with optimizer=None"):
+            getattr(model, method)(X, Y)
+
+
+def test_without_a_loss_metrics_are_evaluated() -> None:
+    model = model_of()
+    model.compile("sgd", metrics=["mae"])
+    loss, mae = model.evaluate(X, Y, verbose=0)
+    assert loss == 0
+    assert mae == pytest.approx(np.abs(model.predict(X, verbose=0) - Y).mean())
+    with pytest.raises(ValueError, match="has no loss to compute"):
+        model.fit(X, Y, verbose=0)
+
+
+def test_a_stop_within_an_epoch_is_no_end_of_the_data() -> None:
+    model = model_of()
+    stop = callbacks.LambdaCallback(
+        on_train_batch_end=lambda batch, logs: setattr(model, "stop_training", True)
+    )
+    data: tuple[Any, ...]
+    for data in ((X, Y), (iter([(X, Y)] * 9),)):
+        model.fit(*data, steps_per_epoch=5, callbacks=[stop], verbose=0)
+        assert model.history is not None
+        assert len(model.history.epoch) == 1

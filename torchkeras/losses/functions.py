@@ -533,6 +533,8 @@ def check_labels(
 def _labels(loss: str, y_true: Any, y_pred: Tensor, axis: int) -> Tensor:
     """Return labels of the shape of the outputs without their class axis."""
     labels = as_target(y_true, y_pred)
+    if labels.ndim == y_pred.ndim + 1 and labels.shape[-1] == 1:
+        labels = labels.squeeze(-1)
     if labels.ndim == y_pred.ndim and labels.shape[axis] == 1:
         labels = labels.squeeze(axis)
     expected = list(y_pred.shape)

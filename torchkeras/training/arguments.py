@@ -89,6 +89,8 @@ def _flag_or(word: str) -> Rule:
 def _verbose(owner: str, argument: str, value: Any) -> int | str:
     if type(value) is int and 0 <= value <= 2:
         return value
+    if value is None:
+        return 0
     if isinstance(value, str) and value == "auto":
         return value
     expected = "0, 1, 2 or 'auto'"

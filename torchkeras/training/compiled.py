@@ -226,7 +226,7 @@ class Compiled:
         trained = [id(tensor) for tensor in parameters]
         if self._trained == trained:
             return  # layers of another model were frozen
-        if weights:
+        if weights and model.optimizer is not None:
             model.optimizer.bind(weights)
         self._trained, self._free = trained, _free_parameters(model)
         self.trains = bool(weights)

@@ -220,6 +220,15 @@ class Trainer(Layer):
             )
         return self._compiled
 
+    def _require_optimizer(self, caller: str) -> Compiled:
+        compiled = self._require_compiled(caller)
+        if self.optimizer is None:
+            raise ValueError(
+                f"{caller}: the model '{self.name}' was compiled with optimizer=None, "
+                "with which it can only be evaluated. Give `compile` an optimizer."
+            )
+        return compiled
+
     def trained_weights(self) -> list[Any]:
         """Return what the optimizer trains, in the order of its state in files."""
         return trained_weights(self)
@@ -362,19 +371,19 @@ class Trainer(Layer):
             training: whether this is a training step.
 
         Raises:
-            ValueError: when there is nothing to compute.
+            ValueError: when there is nothing to train by; outside of training it is 0.
         """
         compiled = self._compiled or self._require_compiled("compute_loss")
         extra = self.losses if self._has_losses or compiled.has_penalties else ()
         if extra:
             extra = [term.sum() if getattr(term, "ndim", 0) else term for term in extra]
         if compiled.loss.spec is None or (y is None and extra):
-            if not extra:
+            if not extra and training:
                 raise ValueError(
                     f"The model '{self.name}' has no loss to compute: give `loss` to "
                     "`compile`, or call `add_loss` in a layer."
                 )
-            return sum(extra)  # type: ignore[return-value]
+            return sum(extra, torch.zeros((), device=self._device()))
         if y is None:
             raise ValueError(
                 "The loss needs targets, got y=None. Pass `y`, or batches of (x, y)."
@@ -474,7 +483,7 @@ class Trainer(Layer):
             ValueError: for an argument out of its range, or data that cannot be used;
                 nothing was changed then.
         """
-        compiled = self._require_compiled("fit")
+        compiled = self._require_optimizer("fit")
         given = checked("fit", locals())
         planned = _planned_epochs(given.initial_epoch, given.epochs)
         is_due = _due(given.validation_freq)
@@ -718,7 +727,7 @@ class Trainer(Layer):
             class_weight: a weight for each class.
             return_dict: return a dict rather than a list.
         """
-        compiled = self._require_compiled("train_on_batch")
+        compiled = self._require_optimizer("train_on_batch")
         given = checked("train_on_batch", locals())
         if given.class_weight is not None:
             sample_weight = ClassWeights("train_on_batch", given.class_weight)(
