@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import re
+from typing import Any
 
 import numpy as np
 import pytest
@@ -161,7 +162,7 @@ def halved(x):
     ids=lambda layer: type(layer).__name__,
 )
 def test_an_unknown_axis_stays_the_same_through_layers(layer):
-    x = halved(torchkeras.Input((None, 8)))
+    x: Any = halved(torchkeras.Input((None, 8)))
     merged = layers.Concatenate()([x + layer(x), layers.Add()([x, x]) * x])
     model = torchkeras.Model(x.history.inputs, merged)
     assert model.output_shape == (None, None, 16)

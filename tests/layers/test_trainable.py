@@ -99,8 +99,7 @@ def test_fit_trains_the_rest(way: str, jit_compile: bool) -> None:
     x, y = random.random((8, 4), "float32"), random.random((8, 2), "float32")
     stack = [layers.Input((4,)), layers.Dense(3), layers.Dense(2)]
     model = models.Sequential(stack)
-    backend = {"jit_compile": True} if jit_compile else {}
-    model.compile("adam", "mse", **backend)
+    model.compile("adam", "mse", jit_compile=jit_compile or "auto")
 
     def changed() -> list[bool]:
         before = model.get_weights()

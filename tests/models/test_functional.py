@@ -446,7 +446,7 @@ def test_clones_on_other_inputs_and_of_other_layers():
 
 def test_clone_model_refuses_what_it_cannot_clone():
     with pytest.raises(ValueError, match="must be a model"):
-        clone_model(Dense(2))
+        clone_model(Dense(2))  # pyright: ignore
     with pytest.raises(ValueError, match="must return a layer, got 3"):
         clone_model(small(), clone_function=lambda layer: 3)
     with pytest.raises(ValueError, match="1 symbolic tensor"):

@@ -58,6 +58,7 @@ def test_add_and_pop() -> None:
     model.add(layers.Dense(2))
     assert model.output_shape == (None, 2)
     popped = model.pop()
+    assert isinstance(popped, layers.Dense)
     assert popped.units == 2
     assert model.output_shape == (None, 8)
     model.add(layers.Dense(5))

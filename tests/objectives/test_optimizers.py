@@ -492,7 +492,7 @@ def test_get_takes_whatever_stands_for_an_optimizer():
     with pytest.raises(ValueError, match="Did you mean 'adam'"):
         optimizers.get("adamm")
     with pytest.raises(TypeError, match="must be a name, a config"):
-        optimizers.get(3)
+        optimizers.get(3)  # pyright: ignore
 
 
 def test_a_torch_instance_is_taken_as_it_is():
@@ -638,7 +638,9 @@ def test_an_optimizer_of_ones_own_trains_as_in_keras():
     torch.testing.assert_close(linear.bias, twin.bias)
     assert [v.shape for v in ours.variables[2:]] == [(3, 2), (2,)]
     config = optimizers.serialize(Plain(momentum=0.5))
-    assert optimizers.deserialize(config).momentum == 0.5
+    made = optimizers.deserialize(config)
+    assert isinstance(made, Plain)
+    assert made.momentum == 0.5
 
 
 def test_an_optimizer_of_ones_own_is_copied_whole():

@@ -666,7 +666,7 @@ def test_metric_that_asks_for_memory(metric, name, here):
     metric = {"module": "keras.metrics", **metric}
     if name == "model.h5":
         with h5py.File(here / name, "r+") as file:
-            config = json.loads(file.attrs["training_config"])
+            config = json.loads(str(file.attrs["training_config"]))
             config["metrics"] = [metric]
             file.attrs["training_config"] = json.dumps(config)
             del file.attrs["training_config_crc32"]

@@ -3,6 +3,7 @@
 import multiprocessing
 import sys
 import threading
+from typing import Any
 
 import numpy as np
 import pytest
@@ -338,10 +339,11 @@ def test_jit_compile_with_and_without_the_setting(name, monkeypatch):
 
 @pytest.mark.parametrize("persistent", [False, True])
 def test_processes_of_a_loader_are_ended_unless_they_persist(persistent):
+    data: Any = range(8)
     loader = torch.utils.data.DataLoader(
-        range(8), num_workers=1, persistent_workers=persistent
+        data, num_workers=1, persistent_workers=persistent
     )
-    iterator = iter(loader)
+    iterator: Any = iter(loader)
     next(iterator)
     before = multiprocessing.active_children()
     assert before

@@ -78,4 +78,8 @@ ConstraintLike: TypeAlias = str | Callable[..., Any] | Config | None
 Mask: TypeAlias = Tensor | np.ndarray | Sequence[Any] | Config | None
 #: Numbers: a tensor, an array, a nested list of numbers, or one number.
 Value: TypeAlias = Tensor | np.ndarray | Sequence[Any] | float
+#: Losses, metrics and factors: one, or several in a structure like that of the outputs.
+LossLike: TypeAlias = str | Callable[..., Any] | Sequence[Any] | Config | None
+MetricsLike: TypeAlias = Sequence[Any] | Config | None
+FactorsLike: TypeAlias = float | Tensor | Sequence[Any] | Config | None
 PathLike: TypeAlias = str | os.PathLike[str]

@@ -13,7 +13,7 @@ import dataclasses
 import functools
 import math
 from collections.abc import Callable, Generator
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 import torch
@@ -502,3 +502,7 @@ for _name in (
     "matmul rmatmul neg abs lt le gt ge float int bool"
 ).split():
     setattr(WeightView, f"__{_name}__", _operator(f"__{_name}__"))
+
+
+#: A weight of a layer, as it is shown.
+LayerWeight: TypeAlias = Variable | WeightView

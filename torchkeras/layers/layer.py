@@ -25,7 +25,19 @@ from torchkeras._core.symbolic import (
     is_symbolic,
     outside_of_probes,
 )
-from torchkeras._core.variable import IDENTITY, Layout, Variable, WeightView
+from torchkeras._core.typing import (
+    ConstraintLike,
+    DType,
+    InitializerLike,
+    RegularizerLike,
+)
+from torchkeras._core.variable import (
+    IDENTITY,
+    LayerWeight,
+    Layout,
+    Variable,
+    WeightView,
+)
 from torchkeras.layers._calling import (
     attach_masks,
     autocast_dtype,
@@ -128,9 +140,9 @@ class Layer(LayerState):
     def __init__(
         self,
         *,
-        activity_regularizer: Any = None,
+        activity_regularizer: RegularizerLike = None,
         trainable: bool = True,
-        dtype: Any = None,
+        dtype: DType = None,
         autocast: bool = True,
         name: str | None = None,
         **kwargs: Any,
@@ -372,12 +384,12 @@ class Layer(LayerState):
     def add_weight(
         self,
         shape: tuple[int, ...] | None = None,
-        initializer: Any = None,
-        dtype: Any = None,
+        initializer: InitializerLike = None,
+        dtype: DType = None,
         trainable: bool = True,
         autocast: bool = True,
-        regularizer: Any = None,
-        constraint: Any = None,
+        regularizer: RegularizerLike = None,
+        constraint: ConstraintLike = None,
         aggregation: str = "none",
         overwrite_with_gradient: bool = False,
         name: str | None = None,
@@ -453,32 +465,32 @@ class Layer(LayerState):
         self.__dict__.update(dict.fromkeys(names))
 
     @property
-    def weights(self) -> list[Any]:
+    def weights(self) -> list[LayerWeight]:
         """All weights in Keras's order and layout: its own, then those inside."""
         return all_weights(self)
 
     @property
-    def variables(self) -> list[Any]:
+    def variables(self) -> list[LayerWeight]:
         """All weights."""
         return self.weights
 
     @property
-    def trainable_weights(self) -> list[Any]:
+    def trainable_weights(self) -> list[LayerWeight]:
         """The weights that are trained."""
         return trained(self, self.weights)
 
     @property
-    def trainable_variables(self) -> list[Any]:
+    def trainable_variables(self) -> list[LayerWeight]:
         """The weights that are trained."""
         return self.trainable_weights
 
     @property
-    def non_trainable_weights(self) -> list[Any]:
+    def non_trainable_weights(self) -> list[LayerWeight]:
         """The weights that are not trained."""
         return without(self.weights, self.trainable_weights)
 
     @property
-    def non_trainable_variables(self) -> list[Any]:
+    def non_trainable_variables(self) -> list[LayerWeight]:
         """The weights that are not trained."""
         return self.non_trainable_weights
 
@@ -634,7 +646,7 @@ class Layer(LayerState):
         penalties = [
             weight.regularizer(weight.value)
             for weight in self.trainable_weights
-            if getattr(weight, "regularizer", None) is not None
+            if weight.regularizer is not None
         ]
         return [*terms, *penalties]
 
@@ -701,7 +713,7 @@ class Layer(LayerState):
     @classmethod
     @gate.takes_config
     @sharing.reading()
-    def from_config(cls, config: dict[str, Any]) -> Any:
+    def from_config(cls, config: dict[str, Any]) -> Self:
         """Make a layer from what `get_config` returned."""
         values = {k: deserialize_object(v) for k, v in config.items()}
         if values.get("quantization_config", ...) is None:
@@ -765,7 +777,7 @@ def serialize(layer: Layer) -> dict[str, Any]:
     return layers.serialize(layer)
 
 
-def deserialize(config: Any, custom_objects: Mapping[str, Any] | None = None) -> Any:
+def deserialize(config: Any, custom_objects: Mapping[str, Any] | None = None) -> Layer:
     """Make a layer from what `serialize` returned.
 
     Args:

@@ -487,7 +487,7 @@ def _integer(owner: str, argument: str, value: Any) -> int:
     return int(value)
 
 
-def add(inputs: Sequence[Any], **kwargs: Any) -> Any:
+def add(inputs: Sequence[Any], **kwargs: Any) -> Tensor:
     """Return the sum of the inputs.
 
     The keyword arguments are those of the layer, `Add`.
@@ -499,7 +499,7 @@ def add(inputs: Sequence[Any], **kwargs: Any) -> Any:
     return Add(**kwargs)(inputs)
 
 
-def subtract(inputs: Sequence[Any], **kwargs: Any) -> Any:
+def subtract(inputs: Sequence[Any], **kwargs: Any) -> Tensor:
     """Return the first input minus the second.
 
     The keyword arguments are those of the layer, `Subtract`.
@@ -511,7 +511,7 @@ def subtract(inputs: Sequence[Any], **kwargs: Any) -> Any:
     return Subtract(**kwargs)(inputs)
 
 
-def multiply(inputs: Sequence[Any], **kwargs: Any) -> Any:
+def multiply(inputs: Sequence[Any], **kwargs: Any) -> Tensor:
     """Return the product of the inputs.
 
     The keyword arguments are those of the layer, `Multiply`.
@@ -523,7 +523,7 @@ def multiply(inputs: Sequence[Any], **kwargs: Any) -> Any:
     return Multiply(**kwargs)(inputs)
 
 
-def average(inputs: Sequence[Any], **kwargs: Any) -> Any:
+def average(inputs: Sequence[Any], **kwargs: Any) -> Tensor:
     """Return the mean of the inputs.
 
     The keyword arguments are those of the layer, `Average`.
@@ -535,7 +535,7 @@ def average(inputs: Sequence[Any], **kwargs: Any) -> Any:
     return Average(**kwargs)(inputs)
 
 
-def maximum(inputs: Sequence[Any], **kwargs: Any) -> Any:
+def maximum(inputs: Sequence[Any], **kwargs: Any) -> Tensor:
     """Return the largest of the inputs, element by element.
 
     The keyword arguments are those of the layer, `Maximum`.
@@ -547,7 +547,7 @@ def maximum(inputs: Sequence[Any], **kwargs: Any) -> Any:
     return Maximum(**kwargs)(inputs)
 
 
-def minimum(inputs: Sequence[Any], **kwargs: Any) -> Any:
+def minimum(inputs: Sequence[Any], **kwargs: Any) -> Tensor:
     """Return the smallest of the inputs, element by element.
 
     The keyword arguments are those of the layer, `Minimum`.
@@ -559,7 +559,7 @@ def minimum(inputs: Sequence[Any], **kwargs: Any) -> Any:
     return Minimum(**kwargs)(inputs)
 
 
-def concatenate(inputs: Sequence[Any], axis: int = -1, **kwargs: Any) -> Any:
+def concatenate(inputs: Sequence[Any], axis: int = -1, **kwargs: Any) -> Tensor:
     """Return the inputs put one after another.
 
     Args:
@@ -574,7 +574,7 @@ def concatenate(inputs: Sequence[Any], axis: int = -1, **kwargs: Any) -> Any:
     return Concatenate(axis=axis, **kwargs)(inputs)
 
 
-def dot(inputs: Sequence[Any], axes: int | Sequence[int] = -1, **kwargs: Any) -> Any:
+def dot(inputs: Sequence[Any], axes: int | Sequence[int] = -1, **kwargs: Any) -> Tensor:
     """Return products of two inputs, summed over an axis of each, for each sample.
 
     Args:

@@ -14,7 +14,13 @@ from torchkeras import constraints, initializers, regularizers
 from torchkeras._core import dtypes, torch_private
 from torchkeras._core.context import context
 from torchkeras._core.tracking import ContainedModules
-from torchkeras._core.variable import IDENTITY, Layout, Variable, WeightView
+from torchkeras._core.variable import (
+    IDENTITY,
+    LayerWeight,
+    Layout,
+    Variable,
+    WeightView,
+)
 from torchkeras.layers._state import LayerState, layers_in
 
 #: What can be said of a weight, and how what is given becomes a function.
@@ -119,7 +125,7 @@ def view_of(
     return view
 
 
-def weights_of(module: nn.Module, covered: set[int]) -> Iterator[Any]:
+def weights_of(module: nn.Module, covered: set[int]) -> Iterator[LayerWeight]:
     """Yield a module's weights: views and Variables, then those of the modules inside.
 
     Tensors of a torch module that no view covers are shown as they are.
@@ -145,9 +151,9 @@ def weights_of(module: nn.Module, covered: set[int]) -> Iterator[Any]:
             yield from weights_of(child, covered)
 
 
-def own_weights(layer: LayerState) -> list[Any]:
+def own_weights(layer: LayerState) -> list[LayerWeight]:
     """Return the weights that no layer inside has, those that are trained first."""
-    own: list[Any] = list(layer._views.values())
+    own: list[LayerWeight] = list(layer._views.values())
     for holder in _holders(layer):
         hidden = torch_private.unsaved_buffers(holder)
         for name, tensor in {**holder._parameters, **holder._buffers}.items():
@@ -176,12 +182,12 @@ def _view_of_plain(layer: LayerState, holder: nn.Module, name: str) -> WeightVie
     return view
 
 
-def all_weights(layer: LayerState) -> list[Any]:
+def all_weights(layer: LayerState) -> list[LayerWeight]:
     """Return all weights, each once: the layer's own, then those inside."""
     return list({_identity(w): w for w in weights_of(layer, set())}.values())
 
 
-def trained(layer: LayerState, weights: Iterable[Any]) -> list[Any]:
+def trained(layer: LayerState, weights: Iterable[LayerWeight]) -> list[LayerWeight]:
     """Return those of a layer's weights that are trained."""
     trained = [weight for weight in weights if weight.trainable]
     if layer._trainable:
@@ -197,7 +203,9 @@ def trained(layer: LayerState, weights: Iterable[Any]) -> list[Any]:
     return [w for w in trained if _identity(w) not in thawed]
 
 
-def without(weights: Iterable[Any], others: Iterable[Any]) -> list[Any]:
+def without(
+    weights: Iterable[LayerWeight], others: Iterable[LayerWeight]
+) -> list[LayerWeight]:
     """Return the weights that are not among others."""
     left_out = {_identity(weight) for weight in others}
     return [weight for weight in weights if _identity(weight) not in left_out]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import Tensor, nn
 
@@ -20,15 +20,17 @@ from torchkeras.models.functional import Functional
 from torchkeras.models.model import Model, name_is_given, name_of
 from torchkeras.models.sequential import Sequential
 
+M = TypeVar("M", bound=Model)
+
 
 def clone_model(
-    model: Any,
+    model: M,
     input_tensors: Any = None,
     clone_function: Callable[[Any], Any] | None = None,
     call_function: Callable[..., Any] | None = None,
     recursive: bool = False,
     **kwargs: Any,
-) -> Any:
+) -> M:
     """Make a model of the same layers, with new weights.
 
     Args:

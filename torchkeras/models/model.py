@@ -365,7 +365,9 @@ class Model(Trainer):
     @classmethod
     @gate.takes_config
     @sharing.reading()
-    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Any:
+    def from_config(
+        cls, config: dict[str, Any], custom_objects: Mapping[str, Any] | None = None
+    ) -> Self:
         """Make a model from what `get_config` returned."""
         if schema.is_graph(config) and is_made_of_graph(cls):
             with gate.explaining(f"the config of a {cls.__name__}"):
@@ -374,7 +376,7 @@ class Model(Trainer):
         return cls._from_arguments(values)
 
     @classmethod
-    def _from_graph(cls, config: dict[str, Any], custom_objects: Any) -> Any:
+    def _from_graph(cls, config: dict[str, Any], custom_objects: Any) -> Self:
         inputs, outputs, terms = schema.deserialize_graph(config, custom_objects)
         model = cls(inputs=inputs, outputs=outputs, name=config.get("name"))
         if terms:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Self
 
 import numpy as np
 from torch import Tensor, nn
@@ -118,7 +118,7 @@ class Sequential(Model):
         if isinstance(layer, Layer):
             names.add(layer._name)
 
-    def pop(self, rebuild: bool = True) -> Any:
+    def pop(self, rebuild: bool = True) -> Layer | None:
         """Take the topmost layer off and return it.
 
         Args:
@@ -384,7 +384,9 @@ class Sequential(Model):
     @classmethod
     @gate.takes_whole_config
     @sharing.reading()
-    def from_config(cls, config: Any, custom_objects: Any = None) -> Any:
+    def from_config(
+        cls, config: Any, custom_objects: Mapping[str, Any] | None = None
+    ) -> Self:
         """Make a stack from what `get_config` returned."""
         if isinstance(config, list):  # Keras 1 stored the list of layers alone
             config = {"layers": config}

@@ -25,7 +25,7 @@ def _infer_rearrange(tensor: Any, pattern: str, **axes_lengths: int) -> KerasTen
     runs = [_plan(sizes, known, pattern, axes_lengths)[-1] for sizes in tensor.sizes]
     shape = [a if a == b else None for a, b in zip(*runs, strict=True)]
     outputs = KerasTensor(shape, tensor.dtype)
-    outputs.sizes = tuple(map(tuple, runs))
+    outputs.sizes = tuple(runs[0]), tuple(runs[1])
     return outputs
 
 

@@ -6,7 +6,7 @@ import functools
 import inspect
 import warnings
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Self
+from typing import Any, Self, TypeAlias, TypeGuard
 
 import torch
 from torch import Tensor
@@ -18,6 +18,15 @@ from torchkeras.optimizers.optimizer import Optimizer, optimizers
 from torchkeras.optimizers.weights import Weight, ids_of, tensors_of
 
 Factory = Callable[..., torch.optim.Optimizer]
+#: What `get` takes for an optimizer: a name, an object, a class, a partial or a config.
+OptimizerLike: TypeAlias = (
+    str
+    | Optimizer
+    | torch.optim.Optimizer
+    | Callable[..., Any]
+    | Mapping[str, Any]
+    | None
+)
 
 
 @optimizers.register()
@@ -203,7 +212,7 @@ def _initial_rate(optimizer: Any) -> float:
         return 0.0
 
 
-def is_torch_optimizer(value: Any) -> bool:
+def is_torch_optimizer(value: Any) -> TypeGuard[torch.optim.Optimizer | Factory]:
     """Say whether a value is a torch optimizer, its class or a partial of it."""
     if isinstance(value, functools.partial):
         value = value.func
@@ -211,7 +220,7 @@ def is_torch_optimizer(value: Any) -> bool:
     return issubclass(kind, torch.optim.Optimizer)
 
 
-def get(identifier: Any) -> Any:
+def get(identifier: OptimizerLike) -> Any:
     """Return the optimizer that a name, a config or an object stands for.
 
     Args:
@@ -255,7 +264,7 @@ def serialize(optimizer: Optimizer) -> dict[str, Any]:
 
 def deserialize(
     config: Mapping[str, Any] | str, custom_objects: Mapping[str, Any] | None = None
-) -> Any:
+) -> Optimizer:
     """Return the optimizer that a config stands for.
 
     Args:

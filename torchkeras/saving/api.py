@@ -8,7 +8,7 @@ import warnings
 import zipfile
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import h5py
 from torch import Tensor
@@ -38,6 +38,9 @@ from torchkeras.saving.model_file import (
     open_model_file,
 )
 from torchkeras.saving.writing import check_target, may_replace, replacing
+
+if TYPE_CHECKING:  # what is returned, of a floor above
+    from torchkeras.models.model import Model
 from torchkeras.version import __version__
 
 #: The version of Keras whose formats we write.
@@ -114,7 +117,7 @@ def load_model(
     safe_mode: bool = True,
     *,
     check_finite: bool = False,
-) -> Any:
+) -> Model:
     """Load a model that `save_model` or Keras (1, 2 or 3) wrote.
 
     Nothing that the file contains is run, and no other file is read.

@@ -6,7 +6,7 @@ import contextlib
 import functools
 import math
 import warnings
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,10 +18,12 @@ from torchkeras._core import config, gate, tree
 from torchkeras._core.context import context
 from torchkeras._core.registry import deserialize_object, serialize_object
 from torchkeras._core.symbolic import symbolic_leaves
-from torchkeras.callbacks import CallbackList, History
+from torchkeras._core.typing import FactorsLike, LossLike, MetricsLike
+from torchkeras.callbacks import Callback, CallbackList, History
 from torchkeras.layers._state import first_parameter, layers_in, turn_to_mode
 from torchkeras.layers.core import Embedding
 from torchkeras.layers.layer import Layer
+from torchkeras.optimizers.wrapped import OptimizerLike
 from torchkeras.training.arguments import checked
 from torchkeras.training.arrays import (
     ClassWeights,
@@ -110,11 +112,11 @@ class Trainer(Layer):
 
     def compile(
         self,
-        optimizer: Any = "rmsprop",
-        loss: Any = None,
-        loss_weights: Any = None,
-        metrics: Any = None,
-        weighted_metrics: Any = None,
+        optimizer: OptimizerLike = "rmsprop",
+        loss: LossLike = None,
+        loss_weights: FactorsLike = None,
+        metrics: MetricsLike = None,
+        weighted_metrics: MetricsLike = None,
         run_eagerly: bool = False,
         steps_per_execution: int = 1,
         jit_compile: bool | str = "auto",
@@ -439,7 +441,7 @@ class Trainer(Layer):
         batch_size: int | None = None,
         epochs: int = 1,
         verbose: int | str = "auto",
-        callbacks: Any = None,
+        callbacks: Callback | Sequence[Callback] | CallbackList | None = None,
         validation_split: float = 0.0,
         validation_data: Any = None,
         shuffle: bool | str = True,
@@ -592,7 +594,7 @@ class Trainer(Layer):
         verbose: int | str = "auto",
         sample_weight: Any = None,
         steps: int | None = None,
-        callbacks: Any = None,
+        callbacks: Callback | Sequence[Callback] | CallbackList | None = None,
         return_dict: bool = False,
         **kwargs: Any,
     ) -> Any:
@@ -645,7 +647,7 @@ class Trainer(Layer):
         batch_size: int | None = None,
         verbose: int | str = "auto",
         steps: int | None = None,
-        callbacks: Any = None,
+        callbacks: Callback | Sequence[Callback] | CallbackList | None = None,
     ) -> np.ndarray:
         """Return the outputs for a data set as NumPy arrays.
 

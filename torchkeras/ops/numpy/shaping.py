@@ -111,10 +111,11 @@ def _resized(x: KerasTensor, sizes: Mapping[int, int | None]) -> KerasTensor:
     """Return a symbolic tensor with other sizes along some axes."""
     shape = [sizes.get(axis, size) for axis, size in enumerate(x.static_shape)]
     result = KerasTensor(shape, x.static_dtype)
-    result.sizes = tuple(
+    first, second = (
         tuple(new if axis in sizes else old for axis, (new, old) in enumerate(pairs))
         for pairs in map(zip, result.sizes, x.sizes)
     )
+    result.sizes = first, second
     return result
 
 
@@ -140,13 +141,14 @@ def _aligned(xs: Iterable[Any], axis: int | None = None) -> list[Any]:
         if isinstance(x, KerasTensor):
             unknown = [i for i in known if x.static_shape[i] is None]
             twin = _resized(x, {i: known[i] for i in unknown})
-            twin.sizes = tuple(
+            one, other = (
                 tuple(
                     shared[i] if i in unknown and known[i] is None else size
                     for i, size in enumerate(own)
                 )
                 for own, shared in zip(twin.sizes, first.sizes, strict=True)
             )
+            twin.sizes = one, other
             arrays[place] = twin
     return arrays
 
