@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Unpack
 
 import torch
@@ -17,6 +17,7 @@ from torchkeras.optimizers.hyperparameters import Options, Rate, SharedOptions
 from torchkeras.optimizers.keras_state import Moment, StateVariable, moment_of
 from torchkeras.optimizers.kernels import Group, fastest
 from torchkeras.optimizers.optimizer import Optimizer, optimizers
+from torchkeras.optimizers.stages import TorchState
 from torchkeras.optimizers.weights import Weight, ids_of, tensors_of, variable_name
 
 Groups = list[Group]
@@ -87,31 +88,43 @@ class SGD(Optimizer):
     def _before_update(self) -> None:
         # Keras's momentum holds steps, torch's holds gradients: after a change of the
         # learning rate, the steps already in it keep the rate they were made with.
-        if not self.momentum:
-            return
-        rate = self.torch.param_groups[0]["lr"]
-        if rate != self._buffer_rate:
-            self._rescale(self._buffer_rate, rate)
-            self._buffer_rate = rate
+        if self.momentum:
+            rate = self.torch.param_groups[0]["lr"]
+            if rate != self._buffer_rate:
+                self._bring_to(rate)
 
-    def _rescale(self, old: float | None, new: float) -> None:
+    def _bring_to(self, rate: float) -> None:
+        """Make the momentum the one of a learning rate."""
+        old, self._buffer_rate = self._buffer_rate, rate
+        if old is None or not rate or rate == old:
+            return
         states = self.torch.state.values()
         buffers = [b for s in states if (b := s.get("momentum_buffer")) is not None]
-        if buffers and old is not None and new:
-            foreach.mul_(buffers, old / new)
+        if buffers:
+            foreach.mul_(buffers, old / rate)
 
-    def _after_load(self) -> None:
-        self._buffer_rate = self._loaded_rate()
+    def _settle(self) -> float:
+        rate = super()._settle()
+        if self.built and self.momentum:
+            self._bring_to(_rate_of_buffer(rate))
+        return rate
+
+    def _after_load(self, rate: float) -> None:
+        self._buffer_rate = _rate_of_buffer(rate)
 
     def _steps_of(self, gradients: Tensor) -> Tensor:
         return gradients * -(self._buffer_rate or 0.0)
 
     def _gradients_of(self, steps: Tensor) -> Tensor:
-        return steps / -self._loaded_rate()
+        return steps / -_rate_of_buffer(self._next_rate())
 
-    def _loaded_rate(self) -> float:
-        # Any rate serves to turn steps into gradients and back, except none.
-        return self.torch.param_groups[0]["lr"] or 1.0
+
+def _rate_of_buffer(rate: float) -> float:
+    """Return the rate at which SGD's momentum is kept, before an update at this one.
+
+    Any serves to turn steps into gradients and back, except none.
+    """
+    return rate or 1.0
 
 
 @optimizers.register()
@@ -475,8 +488,8 @@ class Nadam(_TwoMoments):
         state = super()._new_state(parameter, group)
         return {**state, "mu_product": torch.ones(())}
 
-    def _moment_variables(self) -> list[StateVariable]:
-        products = [state["mu_product"] for state in self.torch.state.values()]
+    def _moment_variables(self, state: TorchState) -> list[StateVariable]:
+        products = [values["mu_product"] for values in state.values()]
 
         def read() -> Tensor:
             return products[0] if products else torch.ones(())
@@ -485,7 +498,10 @@ class Nadam(_TwoMoments):
             for product in products:
                 product.copy_(value)
 
-        return [*super()._moment_variables(), StateVariable("u_product", read, write)]
+        return [
+            *super()._moment_variables(state),
+            StateVariable("u_product", read, write),
+        ]
 
 
 @optimizers.register()
@@ -714,12 +730,20 @@ class Adafactor(Optimizer):
             moments["velocity"] = empty
         return {"axes": axes, **moments}
 
-    def _moment_variables(self) -> list[StateVariable]:
-        return [v for w in self._weights for v in self._variables_of(w)]
+    def _after_load(self, rate: float) -> None:
+        for weight in self._weights:
+            for tensor in tensors_of(weight):
+                if tensor in self.torch.state:  # a file says nothing of our layout
+                    self.torch.state[tensor]["axes"] = _keras_axes(weight, tensor)
 
-    def _variables_of(self, weight: Weight) -> list[StateVariable]:
+    def _moment_variables(self, state: TorchState) -> list[StateVariable]:
         # Of a weight that torch keeps as several tensors, the first stands for all.
-        state = self.torch.state[tensors_of(weight)[0]]
+        firsts = [(weight, state[tensors_of(weight)[0]]) for weight in self._weights]
+        return [v for weight, kept in firsts for v in self._variables_of(weight, kept)]
+
+    def _variables_of(
+        self, weight: Weight, state: Mapping[str, Any]
+    ) -> list[StateVariable]:
         rows, columns = state["rows"], state["columns"]
 
         def read() -> Tensor:
@@ -965,10 +989,10 @@ class Muon(Optimizer):
     def _new_state(self, parameter: Tensor, group: Group) -> dict[str, Any]:
         return {key: torch.zeros_like(parameter) for key in rules.Muon.keys(group)}
 
-    def _moment_variables(self) -> list[StateVariable]:
+    def _moment_variables(self, state: TorchState) -> list[StateVariable]:
         return [
-            moment_of(weight, Moment(key, key), self.torch.state)
+            moment_of(weight, Moment(key, key), state)
             for weight in self._weights
             for key in ("momentum", "velocity")
-            if key in self.torch.state[tensors_of(weight)[0]]
+            if key in state[tensors_of(weight)[0]]
         ]

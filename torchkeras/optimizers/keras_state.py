@@ -6,13 +6,12 @@ import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
-import numpy as np
 import torch
 from torch import Tensor, no_grad, optim
 
-from torchkeras._core.variable import Variable, as_array, check_assigned
+from torchkeras._core.variable import Variable, check_assigned
 from torchkeras.optimizers.hyperparameters import Rate, checked_rate
-from torchkeras.optimizers.stages import Accumulation, Averages
+from torchkeras.optimizers.stages import TorchState
 from torchkeras.optimizers.weights import (
     Weight,
     tensors_of,
@@ -21,8 +20,8 @@ from torchkeras.optimizers.weights import (
     variable_name,
 )
 
-#: What torch keeps for each parameter, by names.
-TorchState = Mapping[Tensor, Mapping[str, Any]]
+#: What Keras calls the count of steps.
+_COUNT = "iteration"
 
 
 def _as_it_is(value: Tensor) -> Tensor:
@@ -37,7 +36,8 @@ class Moment(NamedTuple):
         key: what the torch optimizer's state calls it.
         initial: the first value, in torch.
         to_keras: makes Keras's values of torch's, which are those of the gradients
-            where Keras's are those of the steps, and the like.
+            where Keras's are those of the steps, and the like; both in float64, in
+            which nothing is lost on the way to Keras and back.
         to_torch: the inverse.
 
     Example:
@@ -60,12 +60,14 @@ class StateVariable(NamedTuple):
         read: returns its value, in Keras's layout.
         write: takes a value, in Keras's layout.
         check: refuses a value that `write` could not take.
+        dtype: what Keras keeps it in, where `read` returns more digits than that.
     """
 
     name: str
     read: Callable[[], Tensor]
     write: Callable[[Tensor], object]
     check: Callable[[Tensor], object] = _as_it_is
+    dtype: torch.dtype | None = None
 
 
 def beside(weight: Weight, name: str, values: Mapping[int, Tensor]) -> StateVariable:
@@ -75,7 +77,8 @@ def beside(weight: Weight, name: str, values: Mapping[int, Tensor]) -> StateVari
         parts = to_torch_layout(weight, value)
         for tensor, part in zip(tensors_of(weight), parts, strict=True):
             if id(tensor) in values:
-                values[id(tensor)].copy_(part)
+                own = values[id(tensor)]
+                own.copy_(part.to(own.dtype))  # first: some devices have no float64
 
     read = functools.partial(to_keras_layout, weight, values)
     return StateVariable(variable_name(weight, name), read, write)
@@ -85,9 +88,12 @@ def moment_of(weight: Weight, moment: Moment, state: TorchState) -> StateVariabl
     """Return the variable that is a moment of a weight."""
     values = {id(t): state[t][moment.key] for t in tensors_of(weight) if t in state}
     kept = beside(weight, moment.name, values)
+    if moment.to_keras is _as_it_is:
+        return kept
     return kept._replace(
-        read=lambda: moment.to_keras(kept.read()),
-        write=lambda value: kept.write(moment.to_torch(value)),
+        read=lambda: moment.to_keras(kept.read().cpu().double()),
+        write=lambda value: kept.write(moment.to_torch(value.cpu().double())),
+        dtype=tensors_of(weight)[0].dtype,
     )
 
 
@@ -101,9 +107,6 @@ class Shown(Protocol):
     _rate: Rate
     _iterations: int
     _weights: list[Weight]
-    _optimized: list[Tensor]
-    _averages: Averages | None
-    _accumulation: Accumulation | None
     _own_variables: list[Variable]
 
     def _build_or_check(self, variables: Sequence[Weight]) -> None: ...
@@ -114,11 +117,21 @@ class Shown(Protocol):
 
     def _count_from(self, iterations: int) -> None: ...
 
+    def _steps(self) -> int: ...
+
+    def _settle(self) -> float: ...
+
+    def _next_rate(self) -> float: ...
+
     def _ensure_state(self) -> None: ...
 
-    def _moment_variables(self) -> list[StateVariable]: ...
+    def _kept_by_stages(self) -> tuple[str, ...]: ...
 
-    def _after_load(self) -> None: ...
+    def _moment_variables(self, state: TorchState) -> list[StateVariable]: ...
+
+    def _whole_state(self) -> TorchState: ...
+
+    def _after_load(self, rate: float) -> None: ...
 
     def refresh(self) -> None:
         """Look at the torch optimizer again, after its state changed."""
@@ -146,20 +159,30 @@ class KerasState:
 
     def listed(self) -> list[StateVariable]:
         """Return Keras's variables, in its order."""
-        optimizer = self.optimizer
-        found = [StateVariable("iteration", self._read_count, self._write_count)]
-        if not callable(optimizer._rate):
+        if not self.optimizer.built:
+            return self.before_build()
+        self.optimizer._ensure_state()
+        return self.of_state(self.optimizer.torch.state)
+
+    def before_build(self) -> list[StateVariable]:
+        """Return what there is before the optimizer is built."""
+        found = [StateVariable(_COUNT, self._read_count, self._write_count)]
+        if not callable(self.optimizer._rate):
             found.append(self._learning_rate())
-        if not optimizer.built:
-            return found
-        optimizer._ensure_state()
-        if (averages := optimizer._averages) is not None:
-            found += self._beside_all("average", averages.values)
-        if (accumulation := optimizer._accumulation) is not None:
-            sums = accumulation.sums(optimizer._optimized)
-            found += self._beside_all("gradient_accumulator", sums)
+        return found
+
+    def of_state(self, state: TorchState) -> list[StateVariable]:
+        """Return what there is afterwards.
+
+        Args:
+            state: what torch keeps for each parameter.
+        """
+        optimizer, found = self.optimizer, self.before_build()
+        for name in optimizer._kept_by_stages():
+            moment = Moment(name, name)
+            found += [moment_of(weight, moment, state) for weight in optimizer._weights]
         own = optimizer._own_variables
-        found += optimizer._moment_variables()
+        found += optimizer._moment_variables(state)
         return found + [StateVariable(v.name, v.detach, v.assign) for v in own]
 
     def variables(self) -> list[Variable]:
@@ -167,20 +190,24 @@ class KerasState:
         made = []
         for listed in self.listed():
             value = listed.read().detach()
+            value = value.to(listed.dtype or value.dtype)
             variable = Variable(value, trainable=False, name=listed.name)
             variable.path = self._path(listed)
             made.append(variable)
         return made
 
-    def arrays(self, weights: Iterable[Weight] | None = None) -> list[np.ndarray]:
-        """Return the values as a Keras file holds them.
+    def values(
+        self, weights: Iterable[Weight] | None = None
+    ) -> list[tuple[str, Tensor]]:
+        """Return what a Keras file holds: names, and values with all of their digits.
 
         Args:
             weights: the weights, to build over where it was not built yet.
         """
         if weights is not None:
             self.optimizer._build_or_check(list(weights))
-        return [as_array(listed.read()) for listed in self.listed()]
+        self.optimizer._settle()
+        return [(listed.name, listed.read().detach()) for listed in self.listed()]
 
     @no_grad()
     def load(self, weights: Iterable[Weight] | None, arrays: Sequence[Any]) -> None:
@@ -195,30 +222,38 @@ class KerasState:
         """
         if weights is not None:
             self.optimizer._build_or_check(list(weights))
-        variables = self.listed()
-        if len(arrays) != len(variables):
+        values = [torch.as_tensor(array) for array in arrays]
+        variables, state = self.before_build(), self.optimizer.torch.state
+        if not self._begins(variables, values):
+            state = self.optimizer._whole_state()
+            variables = self.of_state(state)
+        if len(values) != len(variables):
             raise ValueError(
                 f"Optimizer '{self.optimizer.name}' has {len(variables)} variables, "
-                f"got {len(arrays)} arrays. Load them into an optimizer of the same "
+                f"got {len(values)} arrays. Load them into an optimizer of the same "
                 "class and arguments, built over the same weights."
             )
-        values = [torch.as_tensor(array) for array in arrays]
         for listed, value in zip(variables, values, strict=True):
             shape = tuple(listed.read().shape)
             check_assigned(self._path(listed), shape, tuple(value.shape))
             listed.check(value)
         for listed, value in zip(variables, values, strict=True):
             listed.write(value)
-        self.optimizer._after_load()
+        self.optimizer.torch.state.update(state)
+        self.optimizer._after_load(self.optimizer._next_rate())
         self.optimizer.refresh()
+
+    def _begins(
+        self, variables: Sequence[StateVariable], values: Sequence[Tensor]
+    ) -> bool:
+        """Say whether values were saved before the first step, and come before it."""
+        if len(values) != len(variables) or self.optimizer._steps():
+            return False
+        pairs = zip(variables, values, strict=True)
+        return not any(int(v) for listed, v in pairs if listed.name == _COUNT)
 
     def _path(self, listed: StateVariable) -> str:
         return f"{self.optimizer.name}/{listed.name}"
-
-    def _beside_all(self, name: str, values: Sequence[Tensor]) -> list[StateVariable]:
-        pairs = zip(self.optimizer._optimized, values, strict=True)
-        found = {id(parameter): value for parameter, value in pairs}
-        return [beside(weight, name, found) for weight in self.optimizer._weights]
 
     def _read_count(self) -> Tensor:
         return torch.tensor(self.optimizer._iterations, dtype=torch.int32)
@@ -231,14 +266,15 @@ class KerasState:
         owner = type(optimizer).__name__
 
         def read() -> Tensor:
-            return torch.tensor(optimizer._current_rate())
+            return torch.tensor(optimizer._current_rate(), dtype=torch.float64)
 
         def write(value: Tensor) -> None:
-            # Files hold float32: a rate equal to that precision keeps its own digits.
-            if np.float32(optimizer._current_rate()) != np.float32(float(value)):
+            # A rate equal to the precision of the value keeps its own digits.
+            own = torch.tensor(optimizer._current_rate(), dtype=value.dtype)
+            if float(own) != float(value):
                 optimizer._set_learning_rate(float(value))
 
         def check(value: Tensor) -> None:
             checked_rate(owner, float(value))
 
-        return StateVariable("learning_rate", read, write, check)
+        return StateVariable("learning_rate", read, write, check, torch.float32)

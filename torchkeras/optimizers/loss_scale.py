@@ -20,7 +20,7 @@ from torchkeras.optimizers.hyperparameters import (
 )
 from torchkeras.optimizers.keras_state import KerasState, StateVariable
 from torchkeras.optimizers.optimizer import Optimizer, optimizers
-from torchkeras.optimizers.stages import Stage
+from torchkeras.optimizers.stages import Stage, TorchState
 from torchkeras.optimizers.weights import Weight
 from torchkeras.optimizers.wrapped import get
 
@@ -166,24 +166,40 @@ class LossScaleOptimizer(Optimizer):
         """How many updates the inner optimizer made."""
         return self.inner_optimizer.iterations
 
-    def state_dict(self) -> dict[str, Any]:
-        """Return the inner optimizer's state, the scale and the count of good steps."""
-        scaling = {"scale": self._scale, "good_steps": self._good_steps}
-        return {**self.inner_optimizer.state_dict(), "loss_scale": scaling}
+    def _steps(self) -> int:
+        return self.inner_optimizer._steps()
 
-    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        state = dict(state_dict)
-        scaling = state.pop("loss_scale", {})
-        self.inner_optimizer.load_state_dict(state)
-        self._scale = scaling.get("scale", self._scale)
-        self._good_steps = scaling.get("good_steps", self._good_steps)
+    def _ensure_state(self) -> None:
+        self.inner_optimizer._ensure_state()
+
+    def _whole_state(self) -> TorchState:
+        return self.inner_optimizer._whole_state()
+
+    def _beside_torch(self) -> dict[str, Any]:
+        scaling = {"scale": self._scale, "good_steps": self._good_steps}
+        return {**self.inner_optimizer._beside_torch(), "loss_scale": scaling}
+
+    def _beside_of_torch(self, state: Mapping[str, Any]) -> dict[str, Any]:
+        inner = self.inner_optimizer._beside_of_torch(state)
+        return {**inner, "loss_scale": self._beside_torch()["loss_scale"]}
+
+    def _take_beside(self, kept: Mapping[str, Any]) -> None:
+        self.inner_optimizer._take_beside(kept)
+        self._scale = float(kept["loss_scale"]["scale"])
+        self._good_steps = int(kept["loss_scale"]["good_steps"])
         self.refresh()
 
     def _keras_state(self) -> KerasState:
         return _LossScaleState(self)
 
-    def _after_load(self) -> None:
-        self.inner_optimizer._after_load()
+    def _settle(self) -> float:
+        return self.inner_optimizer._settle()
+
+    def _next_rate(self) -> float:
+        return self.inner_optimizer._next_rate()
+
+    def _after_load(self, rate: float) -> None:
+        self.inner_optimizer._after_load(rate)
 
     def get_config(self) -> dict[str, Any]:
         return {
@@ -213,14 +229,21 @@ class _LossScaleState(KerasState):
         super().__init__(optimizer)
         self.scaling = optimizer
 
-    def listed(self) -> list[StateVariable]:
-        own = [_unused("iteration", 0), _unused("learning_rate", 0.0)]
-        if self.scaling.built:
-            own += [
-                StateVariable("step_counter", self._read_steps, self._write_steps),
-                StateVariable("dynamic_scale", self._read_scale, self._write_scale),
-            ]
-        return own + self.scaling.inner_optimizer._keras_state().listed()
+    def before_build(self) -> list[StateVariable]:
+        inner = self.scaling.inner_optimizer._keras_state()
+        return [*self._never_used(), *inner.before_build()]
+
+    def of_state(self, state: TorchState) -> list[StateVariable]:
+        inner = self.scaling.inner_optimizer._keras_state()
+        return [
+            *self._never_used(),
+            StateVariable("step_counter", self._read_steps, self._write_steps),
+            StateVariable("dynamic_scale", self._read_scale, self._write_scale),
+            *inner.of_state(state),
+        ]
+
+    def _never_used(self) -> list[StateVariable]:
+        return [_unused("iteration", 0), _unused("learning_rate", 0.0)]
 
     def _read_steps(self) -> Tensor:
         return torch.tensor(self.scaling._good_steps, dtype=torch.int32)

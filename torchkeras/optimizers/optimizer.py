@@ -2,8 +2,9 @@
 
 `Optimizer` keeps hyperparameters and the order of a step; the files below it know one
 thing each: `hyperparameters` what it is made with, `stages` what is done to gradients
-and weights around an update, `updater` how the torch optimizer is called, `keras_state`
-how Keras lists the state, `user` what classes of the user's own stand on.
+and weights around an update, `updater` how the torch optimizer is called, `torch_state`
+and `keras_state` how the state is stored and restored, `user` what classes of the
+user's own stand on.
 """
 
 from __future__ import annotations
@@ -14,15 +15,15 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
-from torch import Tensor, no_grad, optim
+from torch import Tensor, optim
 
 from torchkeras._core import gate
 from torchkeras._core.errors import invalid_argument, number_in, positive_integer
 from torchkeras._core.naming import auto_name, to_snake_case
 from torchkeras._core.registry import Registry, deserialize_object, serialize_object
 from torchkeras._core.torch_private import set_grad_enabled
-from torchkeras._core.variable import Variable
-from torchkeras.optimizers import foreach
+from torchkeras._core.variable import Variable, as_array
+from torchkeras.optimizers import foreach, torch_state
 from torchkeras.optimizers.gradients import check_gradients, in_torch_layout
 from torchkeras.optimizers.hyperparameters import (
     OPTIONS,
@@ -46,9 +47,12 @@ from torchkeras.optimizers.kernels import Group
 from torchkeras.optimizers.rules import ForeachOptimizer
 from torchkeras.optimizers.schedules import LearningRateSchedule
 from torchkeras.optimizers.stages import (
+    AVERAGE,
+    SUM,
     Accumulation,
     Averages,
     Stage,
+    TorchState,
     clipping,
     run_stages,
     unscaling,
@@ -248,14 +252,19 @@ class Optimizer(AddedVariables):
         """
         return ()
 
-    def _moment_variables(self) -> list[StateVariable]:
-        """Return what is kept for each weight, as Keras lists it."""
+    def _moment_variables(self, state: TorchState) -> list[StateVariable]:
+        """Return what the algorithm keeps for each weight, as Keras lists it."""
         return [
-            moment_of(weight, moment, self.torch.state)
+            moment_of(weight, moment, state)
             for group in self.moments()
             for weight in self._weights
             for moment in group
         ]
+
+    def _kept_by_stages(self) -> tuple[str, ...]:
+        """Return what is kept for each weight by what surrounds an update."""
+        average = (AVERAGE,) if self.use_ema else ()
+        return (*average, *((SUM,) if self._accumulation is not None else ()))
 
     def _new_state(self, parameter: Tensor, group: Group) -> dict[str, Any]:
         """Return the torch state of a parameter before the first step."""
@@ -271,8 +280,16 @@ class Optimizer(AddedVariables):
     def _before_update(self) -> None:
         """Set hyperparameters that change from step to step."""
 
-    def _after_load(self) -> None:
-        """Bring what depends on the loaded state up to date."""
+    def _settle(self) -> float:
+        """Bring the state to the rate of the next update, as that would; return it."""
+        return self._next_rate()
+
+    def _after_load(self, rate: float) -> None:
+        """Bring what depends on the loaded state up to date.
+
+        Args:
+            rate: the rate that the state was brought to.
+        """
 
     # Building
 
@@ -294,7 +311,7 @@ class Optimizer(AddedVariables):
         self._optimized = [t for t in tensors if t.requires_grad]
         self.torch = self.make_torch(self._groups())
         self.built = True
-        if isinstance(self.torch, ForeachOptimizer):
+        if isinstance(self.torch, ForeachOptimizer) or self._kept_by_stages():
             self._ensure_state()
         self._stages = self._make_stages()
         if self.use_ema:
@@ -312,9 +329,13 @@ class Optimizer(AddedVariables):
             ValueError: when steps were made, and some of the weights are new.
         """
         weights = list(variables)
-        if self.built and not self._iterations and self._unknown(weights) is not None:
+        if self.built and not self._steps() and self._unknown(weights) is not None:
             self._unbind()
         self._build_or_check(weights)
+
+    def _steps(self) -> int:
+        """Return how many steps were made."""
+        return self._iterations
 
     def _unbind(self) -> None:
         """Forget the weights and the state that stands beside them."""
@@ -390,11 +411,19 @@ class Optimizer(AddedVariables):
 
     def _ensure_state(self) -> None:
         """Make the state of parameters that had no step yet."""
+        names = self._kept_by_stages()
         for group in self.torch.param_groups:
             for parameter in group["params"]:
-                if not self.torch.state.get(parameter):
-                    state = self._new_state(parameter, group)
-                    self.torch.state[parameter] = state
+                state = self.torch.state[parameter]
+                if not state:
+                    state.update(self._new_state(parameter, group))
+                for name in (name for name in names if name not in state):
+                    state[name] = torch.zeros_like(parameter)
+
+    def _whole_state(self) -> TorchState:
+        """Return a state of the form that this one has after a step."""
+        self._ensure_state()
+        return self.torch.state
 
     def refresh(self) -> None:
         """Look at the torch optimizer again, after its state or groups changed."""
@@ -402,8 +431,9 @@ class Optimizer(AddedVariables):
             return
         self.parameters = [t for t in self._optimized if t.requires_grad]
         self._update = Updater(self.torch, self.parameters)
-        if self._averages is not None:
-            self._averages.follow()
+        for stage in (self._averages, self._accumulation):
+            if stage is not None:
+                stage.follow(self.torch.state)
 
     def exclude_from_weight_decay(
         self,
@@ -439,10 +469,7 @@ class Optimizer(AddedVariables):
             ValueError: before `build`.
         """
         if not self.built:
-            raise ValueError(
-                f"Optimizer '{self.name}' is not built: call "
-                "`optimizer.build(weights)` before the first step."
-            )
+            raise self._not_built("the first step")
         are_recorded = torch.is_grad_enabled()
         set_grad_enabled(False)
         try:
@@ -457,6 +484,12 @@ class Optimizer(AddedVariables):
         finally:
             set_grad_enabled(are_recorded)
         self._iterations += 1
+
+    def _not_built(self, called: str) -> ValueError:
+        return ValueError(
+            f"Optimizer '{self.name}' is not built: call `optimizer.build(weights)` "
+            f"before {called}."
+        )
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Drop the gradients.
@@ -603,6 +636,13 @@ class Optimizer(AddedVariables):
             return float(self.torch.param_groups[0]["lr"])
         return self._rate
 
+    def _next_rate(self) -> float:
+        """Return the learning rate of the next update, as things stand."""
+        if isinstance(self._rate, LearningRateSchedule):
+            steps = (self._updates_made() + 1) * self._accumulated
+            return float(self._rate(steps - 1))
+        return self._current_rate()
+
     @property
     def iterations(self) -> Iterations:
         """How many updates were made."""
@@ -616,16 +656,19 @@ class Optimizer(AddedVariables):
 
     def _count_from(self, iterations: int) -> None:
         """Set the count of steps, and with it torch's own counters."""
+        self._set_count(iterations)
+        for state in self.torch.state.values() if self.built else ():
+            if isinstance(state.get("step"), Tensor):
+                state["step"].fill_(self._updates_made())
+
+    def _set_count(self, iterations: int) -> None:
+        """Set the count of steps of all weights, not of each."""
         self._iterations = iterations
         if self._accumulation is not None:
             self._accumulation.count = iterations % self._accumulation.steps
-        updates = self._updates_made()
-        for state in self.torch.state.values() if self.built else ():
-            if isinstance(state.get("step"), Tensor):
-                state["step"].fill_(updates)
         for group in self.torch.param_groups if self.built else ():
             if "step" in group:
-                group["step"] = updates
+                group["step"] = self._updates_made()
 
     # State, as Keras lists it
 
@@ -645,7 +688,8 @@ class Optimizer(AddedVariables):
         Args:
             weights: the weights, to build over where it was not built yet.
         """
-        return self._keras_state().arrays(weights)
+        values = self._keras_state().values(weights)
+        return [as_array(value) for _, value in values]
 
     def load_state_from_keras(
         self, weights: Iterable[Weight] | None, arrays: Sequence[Any]
@@ -679,7 +723,7 @@ class Optimizer(AddedVariables):
         Args:
             store: a mapping, such as a group of an HDF5 file.
         """
-        arrays = self._keras_state().arrays()
+        arrays = self.state_for_keras()
         store.update({str(number): array for number, array in enumerate(arrays)})
 
     def load_own_variables(self, store: Mapping[str, Any]) -> None:
@@ -696,34 +740,54 @@ class Optimizer(AddedVariables):
     # State, as torch keeps it
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the torch optimizer's state, and what is kept beside it."""
-        extra: dict[str, Any] = {"iterations": self._iterations}
-        if self._averages is not None:
-            extra["averages"] = self._averages.values
-        if self._accumulation is not None:
-            extra["accumulated"] = self._accumulation.sums(self._optimized)
-        return {**self.torch.state_dict(), "keras": extra}
+        """Return the torch optimizer's state, and what is kept beside it.
 
-    @no_grad()
+        Raises:
+            ValueError: before `build`.
+        """
+        if not self.built:
+            raise self._not_built("`state_dict`")
+        return torch_state.dump(self)
+
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Restore what `state_dict`, of this optimizer or its torch one, returned.
 
         Args:
             state_dict: the state.
+
+        Raises:
+            ValueError: before `build`, and for the state of another optimizer;
+                nothing is changed then.
         """
-        state = dict(state_dict)
-        extra = state.pop("keras", None)
-        self.torch.load_state_dict(state)
-        if extra is None:
-            counts = [float(s.get("step", 0)) for s in self.torch.state.values()]
-            extra = {"iterations": int(max(counts, default=0)) * self._accumulated}
-        self._count_from(extra["iterations"])
-        if self._averages is not None and "averages" in extra:
-            foreach.copy_(self._averages.values, extra["averages"])
-        if self._accumulation is not None and "accumulated" in extra:
-            sums = self._accumulation.sums(self._optimized)
-            foreach.copy_(sums, extra["accumulated"])
-        self._after_load()
+        if not self.built:
+            raise self._not_built("`load_state_dict`")
+        torch_state.load(self, state_dict)
+
+    def _beside_torch(self) -> dict[str, Any]:
+        """Return what is kept beside the torch optimizer's state."""
+        kept = {"iterations": self._iterations, "learning_rate": self._settle()}
+        if self._own_variables:
+            kept["variables"] = [variable.detach() for variable in self._own_variables]
+        return kept
+
+    def _beside_of_torch(self, state: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the same for a state that the torch optimizer alone wrote."""
+        counts = [float(values.get("step", 0)) for values in state["state"].values()]
+        steps = int(max(counts, default=0)) * self._accumulated
+        rates = [float(group["lr"]) for group in state["param_groups"][:1]]
+        return {"iterations": steps, "learning_rate": rates[0] if rates else 0.0}
+
+    def _take_beside(self, kept: Mapping[str, Any]) -> None:
+        """Take what `_beside_torch` returned."""
+        self._ensure_state()
+        self._set_count(kept["iterations"])
+        rate = float(kept["learning_rate"])
+        if not callable(self._rate) and rate != self._current_rate():
+            set_rate(self.torch, rate)
+        pairs = zip(self._own_variables, kept.get("variables", ()), strict=True)
+        for variable, value in pairs:
+            variable.assign(value)
+        self._after_load(rate)
         self.refresh()
 
     # Config and copies

@@ -7,7 +7,8 @@ returns False when there is to be no update yet.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,6 +16,13 @@ from torch import Tensor
 from torchkeras.optimizers import foreach
 
 Stage = Callable[[list[Tensor], list[Tensor]], object]
+
+#: What torch keeps for each parameter, by names.
+TorchState = Mapping[Tensor, Mapping[str, Any]]
+
+#: What the stages keep there, under Keras's names.
+AVERAGE = "average"
+SUM = "gradient_accumulator"
 
 
 def run_stages(
@@ -112,37 +120,30 @@ class Accumulation:
 
     steps: int
     count: int
-    _sums: dict[Tensor, Tensor]
+    _state: TorchState
 
     def __init__(self, steps: int) -> None:
         self.steps = steps
         self.count = 0
-        self._sums = {}
+        self._state = {}
 
     def __call__(self, params: list[Tensor], grads: list[Tensor]) -> bool:
         """Add the gradients up; on every last step put their mean in their place."""
-        sums = [self._sum(p) for p in params]
+        sums = [self._state[p][SUM] for p in params]
         self.count += 1
         if self.count < self.steps:
             foreach.add_(sums, grads)
             return False
         foreach.add_(grads, sums)
         foreach.div_(grads, self.steps)
-        for total in self._sums.values():
-            total.zero_()
+        for kept in self._state.values():
+            kept[SUM].zero_()
         self.count = 0
         return True
 
-    def _sum(self, parameter: Tensor) -> Tensor:
-        total = self._sums.get(parameter)
-        if total is None:
-            total = torch.zeros_like(parameter)
-        self._sums[parameter] = total.to(parameter.device)
-        return self._sums[parameter]
-
-    def sums(self, params: Sequence[Tensor]) -> list[Tensor]:
-        """Return what was summed up so far."""
-        return [self._sum(p) for p in params]
+    def follow(self, state: TorchState) -> None:
+        """Keep the sums in this state from now on."""
+        self._state = state
 
 
 class Averages:
@@ -154,10 +155,10 @@ class Averages:
         frequency: replace the weights every so many steps; None leaves them.
     """
 
-    values: list[Tensor]
     params: Sequence[Tensor]
     momentum: float
     frequency: int | None
+    _values: list[Tensor]
 
     def __init__(
         self, params: Sequence[Tensor], momentum: float, frequency: int | None
@@ -165,22 +166,21 @@ class Averages:
         self.params = list(params)
         self.momentum = momentum
         self.frequency = frequency
-        self.values = [torch.zeros_like(p) for p in self.params]
+        self._values = []
 
     def update(self, iterations: int) -> None:
         """Take the weights into the averages, after so many earlier updates."""
         # The first average is the weights themselves, as in Keras.
         momentum = self.momentum if iterations else 0.0
-        foreach.lerp_(self.values, self.params, 1.0 - momentum)
+        foreach.lerp_(self._values, self.params, 1.0 - momentum)
         if self.frequency and (iterations + 1) % self.frequency == 0:
             self.overwrite()
 
-    def follow(self) -> None:
-        """Move the averages to where the weights went."""
-        pairs = zip(self.params, self.values, strict=True)
-        self.values = [value.to(param.device) for param, value in pairs]
+    def follow(self, state: TorchState) -> None:
+        """Keep the averages in this state from now on."""
+        self._values = [state[p][AVERAGE] for p in self.params]
 
     @torch.no_grad()
     def overwrite(self) -> None:
         """Replace the weights by their averages."""
-        foreach.copy_(self.params, self.values)
+        foreach.copy_(self.params, self._values)

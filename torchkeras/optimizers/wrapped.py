@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import collections
+import copy
 import functools
 import inspect
 import warnings
@@ -13,9 +15,11 @@ from torch import Tensor
 
 from torchkeras._core import gate
 from torchkeras._core.errors import unknown_name
+from torchkeras.optimizers.keras_state import StateVariable
 from torchkeras.optimizers.kernels import FUSED, Group, fastest
 from torchkeras.optimizers.optimizer import Optimizer, optimizers
-from torchkeras.optimizers.weights import Weight, ids_of, tensors_of
+from torchkeras.optimizers.stages import TorchState
+from torchkeras.optimizers.weights import Weight, ids_of, tensors_of, variable_name
 
 Factory = Callable[..., torch.optim.Optimizer]
 #: What `get` takes for an optimizer: a name, an object, a class, a partial or a config.
@@ -43,6 +47,7 @@ class TorchOptimizer(Optimizer):
 
     Raises:
         TypeError: for anything else.
+        ValueError: for one whose step needs a closure, such as `torch.optim.LBFGS`.
 
     Example:
         >>> optimizer = TorchOptimizer(functools.partial(torch.optim.SGD, lr=0.1))
@@ -52,6 +57,8 @@ class TorchOptimizer(Optimizer):
     """
 
     _factory: Factory | None
+    #: The groups that a config told of: positions of parameters, and options.
+    _told_groups: list[Group] | None
     #: The parameters that the model had when it got this optimizer, if it says so.
     _present: list[Tensor] | None
 
@@ -64,8 +71,17 @@ class TorchOptimizer(Optimizer):
                 f"class or a `functools.partial` of it, got {optimizer!r}."
             )
         given = isinstance(optimizer, torch.optim.Optimizer)
+        kind: Any = type(optimizer) if given else getattr(optimizer, "func", optimizer)
+        closure = inspect.signature(kind.step).parameters.get("closure")
+        if closure is not None and closure.default is inspect.Parameter.empty:
+            raise ValueError(
+                f"TorchOptimizer: a step of {kind.__name__} computes the loss several "
+                "times, by a `closure`. `fit` computes it once: choose another one, or "
+                "call it in a loop of your own."
+            )
         self._factory = None if given else optimizer
         self._present = None
+        self._told_groups = None
         super().__init__(_initial_rate(optimizer), name=name)
         if given:
             self.torch = optimizer
@@ -75,7 +91,8 @@ class TorchOptimizer(Optimizer):
             self._check_parameters()
             return self.torch
         params = [p for group in groups for p in group["params"]]
-        return self._factory(params or [{"params": []}], **self._speed(params))
+        made = [_placed(group, params) for group in self._told_groups or ({},)]
+        return self._factory(made, **self._speed(params))
 
     def made_beside(self, parameters: Iterable[Tensor]) -> None:
         """Note the parameters that the model has now: later ones cannot be in it.
@@ -139,11 +156,37 @@ class TorchOptimizer(Optimizer):
     def _new_state(self, parameter: Tensor, group: Group) -> dict[str, Any]:
         return {}  # torch's classes make all of it, or none, at the first step
 
+    def _whole_state(self) -> TorchState:
+        state = self.torch.state
+        if all(state.get(p) for p in self._held()):
+            return state
+        made = _state_after_a_step(self.torch)
+        return {p: state.get(p) or values for p, values in made.items()}
+
+    def _held(self) -> list[Tensor]:
+        """Return the parameters of the torch optimizer."""
+        return [p for group in self.torch.param_groups for p in group["params"]]
+
+    def _moment_variables(self, state: TorchState) -> list[StateVariable]:
+        """Return all that torch keeps, in torch's layout: Keras knows nothing of it."""
+        names = {
+            id(tensor): weight
+            for weight in self._weights
+            for tensor in tensors_of(weight)
+        }
+        return [
+            _entry(state[p], key, variable_name(names[id(p)], key))
+            for p in self._optimized
+            for key in sorted(state.get(p, ()))
+            if state[p][key] is not None
+        ]
+
     def get_config(self) -> dict[str, Any]:
-        """Return the name of torch's class and its options.
+        """Return the name of torch's class, its options and its groups.
 
         Raises:
-            ValueError: for a class that is not torch's.
+            ValueError: for a class that is not torch's, and for one that trains what is
+                no weight of the model.
         """
         factory = self._factory
         if "torch" in self.__dict__ or factory is None:
@@ -156,10 +199,36 @@ class TorchOptimizer(Optimizer):
                 f"Cannot save {cls.__name__}: only optimizers of `torch.optim` can be "
                 "named in a file. Save the weights alone, and compile again on loading."
             )
-        options = {**example.defaults, "lr": float(self.learning_rate)}
+        first = next(iter(example.param_groups), {})
+        options = {**example.defaults, **first, "lr": float(self.learning_rate)}
         known = inspect.signature(cls).parameters
-        options = {k: _plain(v) for k, v in options.items() if k in known}
-        return {"name": self.name, "torch_class": cls.__name__, "options": options}
+        options = {
+            k: _plain(v) for k, v in options.items() if k in known and k != "params"
+        }
+        groups = self._told_groups
+        if self.built:
+            groups = self._groups_in_config({**example.defaults, **options})
+        config = {"name": self.name, "torch_class": cls.__name__, "options": options}
+        return {**config, "groups": groups} if groups else config
+
+    def _groups_in_config(self, options: dict[str, Any]) -> list[Group] | None:
+        """Return the groups by positions; None for one of all parameters."""
+        place = {id(p): position for position, p in enumerate(self._optimized)}
+        foreign = [p for p in self._held() if id(p) not in place]
+        if any(self.torch.state.get(p) for p in foreign):
+            raise ValueError(
+                f"Cannot save the {type(self.torch).__name__}: it trains tensors that "
+                "are no trainable weights of the model. Save the weights alone."
+            )
+        groups = []
+        for group in self.torch.param_groups:
+            places = [place[id(p)] for p in group["params"] if id(p) in place]
+            own = {k: _plain(v) for k, v in group.items() if k not in _NO_OPTIONS}
+            own = {k: v for k, v in own.items() if k not in options or v != options[k]}
+            groups.append({"params": places, **own})
+        (plain, *more) = groups or ({"params": []},)
+        whole = sorted(plain["params"]) == list(range(len(place)))
+        return None if whole and not more and len(plain) == 1 else groups
 
     @classmethod
     @gate.takes_config
@@ -186,7 +255,9 @@ class TorchOptimizer(Optimizer):
             key: tuple(value) if isinstance(value, list) else value
             for key, value in config.get("options", {}).items()
         }
-        return cls(functools.partial(factory, **options), config.get("name"))
+        made = cls(functools.partial(factory, **options), config.get("name"))
+        made._told_groups = config.get("groups")
+        return made
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") or "torch" not in self.__dict__:
@@ -195,11 +266,65 @@ class TorchOptimizer(Optimizer):
 
 
 _ALTERNATIVES = {"fused", "foreach", "capturable", "differentiable"}
+_NO_OPTIONS = {"params", "param_names", *_ALTERNATIVES}
 _ANY = torch.nn.Parameter(torch.zeros(1))
 
 
 def _plain(value: Any) -> Any:
     return value.item() if isinstance(value, torch.Tensor) else value
+
+
+def _placed(group: Group, params: list[Tensor]) -> Group:
+    """Return a group of a config with parameters in the place of positions."""
+    places = group.get("params", range(len(params)))
+    if any(not isinstance(i, int) or not 0 <= i < len(params) for i in places):
+        raise ValueError(
+            f"TorchOptimizer: the groups of its config are of more weights than the "
+            f"{len(params)} that the model trains. Make a new optimizer for it."
+        )
+    options = {k: tuple(v) if isinstance(v, list) else v for k, v in group.items()}
+    return {**options, "params": [params[place] for place in places]}
+
+
+def _entry(state: Any, key: str, name: str) -> StateVariable:
+    """Return the variable that is an entry of torch's state."""
+
+    def write(value: Tensor) -> None:
+        if isinstance(state[key], Tensor):
+            state[key].copy_(value.to(state[key].dtype))
+        else:
+            state[key] = type(state[key])(value)
+
+    return StateVariable(name, lambda: torch.as_tensor(state[key]), write)
+
+
+def _state_after_a_step(
+    optimizer: torch.optim.Optimizer,
+) -> dict[Tensor, dict[str, Any]]:
+    """Return the form of a torch optimizer's state, which it makes at its first step.
+
+    It makes that here of copies of its parameters.
+    """
+    twin, copies = copy.copy(optimizer), {}  # a copy has no hooks
+    twin.state = collections.defaultdict(dict)
+    sparse = isinstance(optimizer, torch.optim.SparseAdam)
+    for parameter in (p for group in optimizer.param_groups for p in group["params"]):
+        blank = copies[parameter] = torch.zeros_like(parameter, requires_grad=True)
+        blank.grad = torch.zeros_like(parameter)
+        if sparse:
+            blank.grad = blank.grad.to_sparse()
+    twin.param_groups = [
+        {**group, "params": [copies[p] for p in group["params"]]}
+        for group in optimizer.param_groups
+    ]
+    try:
+        twin.step()
+    except gate.FAILURES as error:
+        raise ValueError(
+            f"What {type(optimizer).__name__} keeps is known after its first step "
+            "only: make one before you load"
+        ) from error
+    return {parameter: twin.state[blank] for parameter, blank in copies.items()}
 
 
 def _initial_rate(optimizer: Any) -> float:

@@ -366,22 +366,6 @@ def _compile_config(model: Any) -> dict[str, Any] | None:
     return config
 
 
-def _state(model: Any) -> dict[str, Tensor]:
-    """Return the optimizer's variables in Keras's order, by names of their own."""
-    optimizer = getattr(model, "optimizer", None)
-    if optimizer is None:
-        return {}
-    if not optimizer.built and model.trainable_weights:
-        # Keras expects all variables, also before the first step.
-        optimizer = type(optimizer).from_config(optimizer.get_config())
-        optimizer.build(model.trained_weights())
-    taken: dict[str, int] = {}
-    return {
-        slots.unique_name(variable.name, taken): variable.value.detach()
-        for variable in optimizer.variables
-    }
-
-
 # The writers
 
 
@@ -402,7 +386,7 @@ def _write_archive(
         for name, part in ((METADATA, metadata), (CONFIG, config)):
             text = strict_json.dump(part, f"the model's {name}")
             archive.writestr(zipfile.ZipInfo(name), text)
-        _write_store(weights, model, _state(model) if compile_config else {})
+        _write_store(weights, model, compile_config is not None)
         weights.seek(0)
         member = zipfile.ZipInfo(WEIGHTS)
         with archive.open(member, "w", force_zip64=True) as member:
@@ -413,7 +397,7 @@ def _write_archive(
 def _write_store(
     file: BinaryIO,
     model: Any,
-    state: Mapping[str, Tensor],
+    with_optimizer: bool,
     skipped: Collection[Any] = (),
 ) -> None:
     """Write weights as Keras 3's store has them."""
@@ -424,10 +408,11 @@ def _write_store(
             group.attrs["name"] = place.layer.name
             for slot in place.slots:
                 writer.tensor(group, slot.path.rpartition("/")[2], slot.tensor)
-        if state:
-            group = hdf5.subgroup(root, ["optimizer", "vars"])
-            group.attrs["name"] = model.optimizer.name
-            for number, value in enumerate(state.values()):
+        states = optimizer_state.listed(model) if with_optimizer else ()
+        for path, optimizer, values in states:
+            group = hdf5.subgroup(root, [*path.split("/"), "vars"])
+            group.attrs["name"] = optimizer.name
+            for number, (_, value) in enumerate(values):
                 writer.tensor(group, str(number), value)
 
 
@@ -453,8 +438,10 @@ def _write_legacy(
             hdf5.write_text(file, "training_config", text)
         _write_groups(writer, file.create_group("model_weights"), model)
         if compile_config is not None:
-            group = file.create_group(OPTIMIZER_GROUP)
-            _write_group(writer, group, _state(model))
+            group, taken = file.create_group(OPTIMIZER_GROUP), {}
+            _, _, values = next(optimizer_state.listed(model), ("", None, []))
+            named = {slots.unique_name(name, taken): value for name, value in values}
+            _write_group(writer, group, named)
 
 
 def _write_groups(writer: hdf5.Writer, root: h5py.Group, model: Any) -> None:
@@ -497,9 +484,8 @@ def _write_tensors(
 
 def _write_store_file(path: Path, model: Any, skipped: Collection[Any]) -> None:
     optimizer = getattr(model, "optimizer", None)
-    state = _state(model) if optimizer is not None and optimizer.built else {}
     with open(path, "wb+") as file:
-        _write_store(file, model, state, skipped)
+        _write_store(file, model, getattr(optimizer, "built", False), skipped)
 
 
 def _write_tensor_file(path: Path, model: Any, skipped: Collection[Any]) -> None:

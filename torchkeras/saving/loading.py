@@ -291,16 +291,8 @@ def _restore_optimizer(file: ModelFile, model: Any, state: Any, found: Match) ->
     if not state:
         return
     try:
-        if file.layout == "torch":
-            names = {slot.path: entry.name for slot, entry in found.pairs}
-            optimizer_state.restore(model, state, names)
-            return
-        weights = model.trained_weights()
-        if len(state) <= 2:
-            # Saved before the first step: the count and the rate, nothing for weights.
-            weights = None
-            state += [v.value for v in model.optimizer.variables[len(state) :]]
-        model.optimizer.load_state_from_keras(weights, state)
+        names = {slot.path: entry.name for slot, entry in found.pairs}
+        optimizer_state.restore(model, state, names)
     except gate.FAILURES as error:
         warnings.warn(
             f"{file.path}: the state of the optimizer was not restored, it begins "

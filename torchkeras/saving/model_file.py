@@ -11,6 +11,7 @@ import dataclasses
 import functools
 import io
 import os
+import re
 import warnings
 from collections.abc import Callable, Generator
 from pathlib import Path
@@ -47,6 +48,9 @@ _KERAS_OPTIMIZER_GROUP = "optimizer_weights"
 
 #: What Keras's store keeps beside weights.
 _OPTIMIZER = "optimizer/vars/"
+#: The same of models inside, compiled by themselves, and of an optimizer inside
+#: another, among whose variables its own are too.
+_OPTIMIZER_INSIDE = re.compile(r"(^|/)optimizer/(inner_optimizer/)*vars/")
 _FIRST_KERAS_3_STORE = "_layer_checkpoint_dependencies"
 
 
@@ -235,7 +239,7 @@ def _read_store(path: Path, store: hdf5.Store) -> ModelFile:
         number = name.removeprefix(_OPTIMIZER)
         if number != name and number.isdecimal():
             optimizer[int(number)] = entry
-        elif f"/{_OPTIMIZER}" not in name:  # of a model inside, compiled by itself
+        elif not _OPTIMIZER_INSIDE.search(name):
             entries[name] = dataclasses.replace(entry, name=name)
     ordered = [optimizer[number] for number in sorted(optimizer)]
     return ModelFile(path, "keras", entries=entries, optimizer=ordered)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -14,6 +14,31 @@ from torchkeras.saving import slots
 _TENSOR = "__tensor__"
 #: Where the class of torch's optimizer is named.
 _KIND = "torch"
+#: The parts of a state that are torch's.
+_TORCH = ("state", "param_groups")
+
+
+# In Keras's formats
+
+
+def listed(model: Any) -> Iterator[tuple[str, Any, list[tuple[str, Tensor]]]]:
+    """Yield what Keras keeps of a model's optimizer, and of one inside it once more.
+
+    Each time the path, the optimizer, and the variables in Keras's order, by names.
+    """
+    optimizer, path = getattr(model, "optimizer", None), "optimizer"
+    if optimizer is not None and not optimizer.built and model.trainable_weights:
+        # Keras expects all variables, also before the first step.
+        twin = type(optimizer).from_config(optimizer.get_config())
+        twin.load_state_from_keras(model.trained_weights(), optimizer.state_for_keras())
+        optimizer = twin
+    while optimizer is not None:
+        yield path, optimizer, optimizer._keras_state().values()
+        optimizer = getattr(optimizer, "inner_optimizer", None)
+        path = f"{path}/inner_optimizer"
+
+
+# In ours
 
 
 def pack(model: Any, prefix: str) -> tuple[Any, dict[str, Tensor]]:
@@ -83,69 +108,35 @@ def unpack(packed: Any, read: Callable[[str], Tensor]) -> Any:
 
 
 def restore(model: Any, state: Any, names: Mapping[str, str]) -> None:
-    """Put an unpacked state into the optimizer of a model, built over its weights.
+    """Put what a file holds into the optimizer of a model, built over its weights.
 
     Args:
         model: the model.
-        state: the state.
-        names: what the state calls the model's weights.
+        state: an unpacked state, or a list of tensors in Keras's order.
+        names: what an unpacked state calls the model's weights.
 
     Raises:
         ValueError: when it does not fit; nothing is changed then.
     """
-    optimizer = model.optimizer
-    optimizer.build(model.trained_weights())
+    optimizer, weights = model.optimizer, model.trained_weights()
+    if isinstance(state, list):
+        optimizer.load_state_from_keras(weights, state)
+        return
+    optimizer.bind(weights)
     kind = type(optimizer.torch).__name__
     if not isinstance(state, dict) or not isinstance(state.get("state"), dict):
         raise ValueError("it is of another form")
     if state.get(_KIND) != kind:
         raise ValueError(f"it is of the optimizer {state.get(_KIND)}, this is {kind}")
-    _ = optimizer.variables  # which makes the state that a first step would make
-    own = optimizer.state_dict()
-    keys = _names_of_parameters(model)
-    by_index = {}
-    for index, parameter in enumerate(_parameters(optimizer)):
-        name = names.get(keys[id(parameter)], "")
-        if name in state["state"]:
-            by_index[index] = state["state"][name]
-            _check_beside(name, parameter, by_index[index], own["state"].get(index))
-    if len(by_index) < len(state["state"]):
+    keys, kept = _names_of_parameters(model), state["state"]
+    found = [names.get(keys[id(p)], "") for p in _parameters(optimizer)]
+    by_index = {index: kept[name] for index, name in enumerate(found) if name in kept}
+    if len(by_index) < len(kept):
         raise ValueError("it belongs to weights that the model does not train")
-    rest = {key: state.get(key) for key in own if key not in ("state", "param_groups")}
-    for key, value in rest.items():
-        _check_alike(key, own[key], value)
-    optimizer.load_state_dict({**own, **rest, "state": by_index})
-
-
-def _check_beside(name: str, parameter: Tensor, values: Any, own: Any) -> None:
-    """Check what is kept beside a parameter: kernels trust its shape."""
-    if own and values.keys() != own.keys():
-        raise ValueError(f"it keeps {sorted(values)} beside {name}, not {sorted(own)}")
-    for key, value in values.items():
-        if isinstance(value, Tensor) and value.ndim and value.shape != parameter.shape:
-            raise ValueError(
-                f"'{key}' of {name} has shape {tuple(value.shape)}, expected "
-                f"{tuple(parameter.shape)}"
-            )
-
-
-def _check_alike(name: str, own: Any, value: Any) -> None:
-    """Check that a value is of the form of another."""
-    if isinstance(own, dict) and isinstance(value, dict) and own.keys() == value.keys():
-        for key in own:
-            _check_alike(f"{name}.{key}", own[key], value[key])
-    elif isinstance(own, list) and isinstance(value, list) and len(own) == len(value):
-        for index, pair in enumerate(zip(own, value, strict=True)):
-            _check_alike(f"{name}.{index}", *pair)
-    elif isinstance(own, Tensor) and isinstance(value, Tensor):
-        if own.shape != value.shape:
-            raise ValueError(f"'{name}' has shape {tuple(value.shape)}")
-    elif not (_is_number(own) and _is_number(value)):
-        raise ValueError(f"'{name}' is of another form")
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float))
+    own = optimizer.state_dict()
+    beside = {key: state.get(key) for key in own if key not in _TORCH}
+    groups = own["param_groups"]
+    optimizer.load_state_dict({**beside, "state": by_index, "param_groups": groups})
 
 
 def _parameters(optimizer: Any) -> list[Tensor]:
