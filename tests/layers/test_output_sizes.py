@@ -52,7 +52,9 @@ ROWS = [
 @pytest.mark.parametrize("policy", ["float32", "float16", "mixed_bfloat16"])
 @pytest.mark.parametrize("case", ROWS, ids=str)
 def test_rules_give_what_a_run_gives(case, policy):
-    layer = case.build(dtype=policy)
+    if "policy" in case.skip and policy != "float32":
+        return
+    layer = case.build(**({} if "policy" in case.skip else {"dtype": policy}))
     for number, x in enumerate(unknown_axes(case)):
         ruled = ruled_outputs(layer, (x,), {})
         if ruled is None:

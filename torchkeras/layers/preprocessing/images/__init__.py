@@ -1,7 +1,21 @@
 """Layers that prepare and vary images, with their labels, boxes and masks."""
 
 from torchkeras.layers.preprocessing.images.color import (
+    AutoContrast,
+    ContrastLimitedAdaptiveHistogramEqualization,
+    Equalization,
     RandomBrightness,
+    RandomColorDegeneration,
+    RandomColorJitter,
+    RandomContrast,
+    RandomGaussianBlur,
+    RandomGrayscale,
+    RandomHue,
+    RandomInvert,
+    RandomPosterization,
+    RandomSaturation,
+    RandomSharpness,
+    Solarization,
 )
 from torchkeras.layers.preprocessing.images.geometry import (
     RandomElasticTransform,
@@ -12,6 +26,15 @@ from torchkeras.layers.preprocessing.images.geometry import (
     RandomTranslation,
     RandomZoom,
 )
+from torchkeras.layers.preprocessing.images.mixing import (
+    CutMix,
+    MixUp,
+    RandomErasing,
+)
+from torchkeras.layers.preprocessing.images.policies import (
+    AugMix,
+    RandAugment,
+)
 from torchkeras.layers.preprocessing.images.sizes import (
     CenterCrop,
     MaxNumBoundingBoxes,
@@ -20,16 +43,35 @@ from torchkeras.layers.preprocessing.images.sizes import (
 )
 
 __all__ = [
+    "AugMix",
+    "AutoContrast",
     "CenterCrop",
+    "ContrastLimitedAdaptiveHistogramEqualization",
+    "CutMix",
+    "Equalization",
     "MaxNumBoundingBoxes",
+    "MixUp",
+    "RandAugment",
     "RandomBrightness",
+    "RandomColorDegeneration",
+    "RandomColorJitter",
+    "RandomContrast",
     "RandomCrop",
     "RandomElasticTransform",
+    "RandomErasing",
     "RandomFlip",
+    "RandomGaussianBlur",
+    "RandomGrayscale",
+    "RandomHue",
+    "RandomInvert",
     "RandomPerspective",
+    "RandomPosterization",
     "RandomRotation",
+    "RandomSaturation",
+    "RandomSharpness",
     "RandomShear",
     "RandomTranslation",
     "RandomZoom",
     "Resizing",
+    "Solarization",
 ]

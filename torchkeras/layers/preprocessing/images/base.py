@@ -17,6 +17,8 @@ from torchkeras._core.errors import describe, invalid_argument, one_of
 from torchkeras.layers.regularization import RandomLayer
 from torchkeras.random import Seed, checked_seed, generator_of
 
+#: Where numbers are drawn that Python needs.
+HERE = torch.empty(0, device="cpu")
 #: What is drawn for a batch: Keras's names, and tensors with a row for each image.
 Transformation = Any
 
@@ -53,7 +55,7 @@ class ImageLayer(RandomLayer):
     data_format: str
     bounding_box_format: Any
     #: The bounds between which something is drawn, of layers that have one.
-    factor: tuple[float, float]
+    factor: Any
     #: Whether somebody said, since the layer was made, which mode it is in.
     _mode_is_said: bool
 
@@ -222,6 +224,17 @@ class ImageLayer(RandomLayer):
     def _cast(self, images: Tensor) -> Tensor:
         return images.to(DTYPES[self.compute_dtype])
 
+    def _convert(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Turn what is transformed into tensors; what goes along stays what it is."""
+        data = args[0] if args else None
+        if not isinstance(data, Mapping):
+            return super()._convert(args, kwargs)
+        own = {key: data[key] for key in ("images", *_PARTS) if key in data}
+        (made, *more), kwargs = super()._convert((own, *args[1:]), kwargs)
+        return ({**data, **made}, *more), kwargs
+
     # The mode
 
     def train(self, mode: bool = True) -> Self:
@@ -288,6 +301,12 @@ class ImageLayer(RandomLayer):
     ) -> Tensor:
         """Draw numbers from a normal distribution, where the images are."""
         return self._drawn(data, shape, seed, torch.Tensor.normal_, mean, stddev)
+
+    def _seed_of(self, seed: Seed) -> Seed:
+        """Return a seed for what draws by itself: the one given, or of one's own."""
+        if seed is not None or self.seed is None:
+            return seed
+        return int(self._drawn(HERE, (1,), None, torch.Tensor.random_, 0, 2**24))
 
     def _drawn(
         self,

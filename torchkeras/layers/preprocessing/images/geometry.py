@@ -12,6 +12,7 @@ from torchkeras._core import boxes
 from torchkeras._core.errors import number_in, one_of
 from torchkeras.layers.layer import layers
 from torchkeras.layers.preprocessing.images.base import (
+    HERE,
     ImageLayer,
     Transformation,
     checked_range,
@@ -808,9 +809,8 @@ class RandomElasticTransform(_Moving):
     ) -> Transformation:
         if not training or self.scale[1] == 0 or self.factor[1] == 0:
             return None
-        here = torch.empty(0, device="cpu")  # numbers that Python needs
-        strength = self._uniform(here, (), *self.scale, seed=seed)
-        drawn = self._drawn(here, (1,), seed, torch.Tensor.random_, 0, 2**24)
+        strength = self._uniform(HERE, (), *self.scale, seed=seed)
+        drawn = self._drawn(HERE, (1,), seed, torch.Tensor.random_, 0, 2**24)
         return {
             "apply_transform": self._applied(data, seed),
             "distortion_factor": strength,

@@ -377,8 +377,8 @@ class MaxNumBoundingBoxes(ImageLayer):
         >>> layer = MaxNumBoundingBoxes(2, bounding_box_format="xyxy")
         >>> objects = {"boxes": [[[0, 0, 1, 1]]], "labels": [[5]]}
         >>> data = {"images": torch.ones(1, 4, 4, 3), "bounding_boxes": objects}
-        >>> layer(data)["bounding_boxes"]["labels"]
-        tensor([[ 5, -1]], dtype=torch.int32)
+        >>> layer(data)["bounding_boxes"]["labels"].tolist()
+        [[5, -1]]
     """
 
     def __init__(self, max_number: int, fill_value: int = -1, **kwargs: Any) -> None:
