@@ -560,8 +560,33 @@ def test_indices_outside_the_table(name: str, value: int) -> None:  # A11
         model.evaluate(structure(ids), y, verbose=0)
     with refused(model, found.format(WHOLE)):
         model.predict(structure(ids), batch_size=3, verbose=0)
+    with refused(model, found.format(WHOLE)):
+        model.predict_on_batch(structure(ids))
     model.fit(structure(IDS), y, verbose=0)
     model.predict(structure(IDS), verbose=0)
+    model.predict_on_batch(structure(IDS))
+
+
+def test_indices_of_a_model_with_a_loss_of_its_own() -> None:
+    class Own(Sequential):
+        def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None,
+                         training=True):  # fmt: skip
+            return y_pred.square().mean()
+
+    model = Own([layers.Embedding(5, 3, name="table"), layers.Flatten()])
+    model.compile("sgd", SPARSE)
+    model.fit(IDS, np.full(ROWS, 99), verbose=0)
+    with refused_later(f"'table'.* got 7 in {WHOLE}"):
+        model.fit(with_wrong(IDS, 7), np.full(ROWS, 99), verbose=0)
+
+
+def test_an_output_that_had_no_target_at_first() -> None:
+    model = two()
+    model.compile("sgd", {"a": SPARSE, "b": SPARSE})
+    with pytest.raises(ValueError, match="'b' has a loss and no target"):
+        model.fit(X, {"a": LABELS}, verbose=0)
+    with refused(model, message("5", WHOLE, "b")):
+        model.fit(X, {"a": LABELS, "b": with_wrong(LABELS, 5)}, verbose=0)
 
 
 # Shapes of targets

@@ -769,7 +769,9 @@ class Trainer(Layer):
         Args:
             x: the inputs.
         """
-        x = to_device(as_tensors("x", x), self._device())
+        x = as_tensors("x", x)
+        check_indices(self, x, "row {} of the data".format)
+        x = to_device(x, self._device())
         with self._mode(False), torch.no_grad():
             outputs = self._function_of("predict")([(x,)])
         return tree.map_structure(lambda t: t.cpu().numpy(), outputs)
@@ -838,11 +840,10 @@ class Trainer(Layer):
             compiled.forget_weights()
             compiled.seen = seen
         compiled.bind(self, look_again=True)
-        if not self._overrides("compute_loss"):
-            check = functools.partial(self._checks(compiled, batches), self)
-            for part in (data, validation):
-                if part is not None:
-                    part.batches.check_with(check)
+        check = functools.partial(self._checks(compiled, batches), self)
+        for part in (data, validation):
+            if part is not None:
+                part.batches.check_with(check)
 
     def _checks(self, compiled: Compiled, batches: Batches) -> HostChecks:
         """Return what data is looked at for on the host, which the model decides."""
@@ -860,7 +861,10 @@ class Trainer(Layer):
             if compiled.seen is not None:
                 compiled.loss.outputs.bind(compiled.seen.outputs)
                 outputs = tree.flatten(compiled.seen.outputs)
-        own = self._has_own_step and not isinstance(y, Tensor)  # is its own affair
+        # What is made of targets by a loss or a step of one's own is its own affair.
+        own = self._overrides("compute_loss") or (
+            self._has_own_step and not isinstance(y, Tensor)
+        )
         targets = None if own else targets_of(compiled.loss, y, outputs)
         checks = HostChecks(compiled.loss.outputs, targets, inputs)
         if y is not None:
@@ -869,7 +873,10 @@ class Trainer(Layer):
 
     def _needs_look(self, compiled: Compiled) -> bool:
         """Say whether only a run tells what labels and indices must be."""
-        own = ("train_step", "test_step", "make_train_function", "make_test_function")
+        own = (
+            "train_step", "test_step", "make_train_function", "make_test_function",
+            "compute_loss",
+        )  # fmt: skip
         modules = list(self.modules())
         return (
             not self._overrides(*own)

@@ -277,7 +277,8 @@ def targets_of(
     found = {}
     for number, (target, spec) in enumerate(zip(targets, specs, strict=True)):
         output = outputs[number]
-        loss = None if target is None else get_loss(spec, target, output)
+        is_open = target is None and by_shape(spec)
+        loss = None if is_open else get_loss(spec, target, output)
         if loss is not None:
             name, shape = shared.names[number], tuple(output.shape)
             found[number] = Target(name, shape, loss, compiled.told)
