@@ -121,6 +121,16 @@ def transformer(keras: ModuleType) -> Any:
     return Classifier()
 
 
+def convlstm(keras: ModuleType) -> list[Any]:
+    """A convolutional LSTM over films, and one probability."""
+    return [
+        keras.Input((10, 16, 16, 1)),
+        keras.layers.ConvLSTM2D(16, kernel_size=3, padding="same"),
+        keras.layers.GlobalAveragePooling2D(),
+        keras.layers.Dense(1, activation="sigmoid"),
+    ]
+
+
 MODELS: dict[str, Callable[[ModuleType], Any]] = {
     "mlp_tiny": mlp_tiny,
     "mlp_mnist": mlp_mnist,
@@ -128,6 +138,7 @@ MODELS: dict[str, Callable[[ModuleType], Any]] = {
     "resnet": resnet,
     "transformer": transformer,
     "lstm": lstm,
+    "convlstm": convlstm,
     "lstm_masked": lambda keras: lstm(keras, mask_zero=True),
 }
 
@@ -186,6 +197,37 @@ class DeepModel:
     def load(self) -> None:
         """Read the file."""
         self.keras.models.load_model(self.path)
+
+
+def vectorization(keras: ModuleType) -> Any:
+    """The layer that makes indices of texts."""
+    return keras.layers.TextVectorization(VOCABULARY, output_sequence_length=20)
+
+
+PREPARING: dict[str, Callable[[ModuleType], Any]] = {
+    "text": vectorization,
+    "lookup": lambda keras: keras.layers.StringLookup(max_tokens=VOCABULARY),
+}
+
+
+class PreparingLayer:
+    """A layer that prepares data, which is adapted to it and called on it."""
+
+    def __init__(self, workload: Workload, library: str) -> None:
+        """Make one, and adapt it."""
+        self.keras: Any = importlib.import_module(library)
+        self.make = functools.partial(PREPARING[workload.net], self.keras)
+        self.data, _ = workload.data(workload.samples)
+        self.layer = self.make()
+        self.layer.adapt(self.data)
+
+    def adapt(self) -> None:
+        """Adapt another one."""
+        self.make().adapt(self.data)
+
+    def transform(self) -> None:
+        """Call it."""
+        self.layer(self.data)
 
 
 class KerasModel:

@@ -4,15 +4,18 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
 from benchmarks.workloads import (
+    CONVLSTM,
     CONVNET,
     DEEP_BLOCKS,
     DEEP_CHAIN,
     DEEP_STACK,
+    LOOKUP,
     LSTM,
     LSTM_MASKED,
     MLP_MNIST,
     MLP_TINY,
     RESNET,
+    TEXT,
     TRANSFORMER,
     Workload,
 )
@@ -23,6 +26,8 @@ ON_TORCH = ("tuned", "torchkeras", "keras-torch")
 
 #: What is done with a model of many layers.
 DEEP_TASKS = ("build", "clone", "load")
+#: What is done with a layer that prepares data.
+LAYER_TASKS = ("adapt", "transform")
 
 # Where to find each contender, by the name it has in the table.
 CONTENDERS = {
@@ -91,6 +96,29 @@ ROWS = (
     fit_row(TRANSFORMER, tuned=1.05, usual=1.05),
     fit_row(LSTM, tuned=1.05),
     fit_row(LSTM_MASKED, tuned=0.5),
+    Row(
+        "convlstm",
+        "fit",
+        CONVLSTM,
+        ("torchkeras", *KERAS),
+        bounds=dict.fromkeys(KERAS, 1),
+    ),
+    *(
+        Row(
+            f"{task}_{workload.net}",
+            task,
+            workload,
+            ("torchkeras", "keras-torch", "keras-tensorflow"),
+            bounds={"keras-torch": 1, "keras-tensorflow": 1},
+            repeats=1,
+            note="Keras's layers of strings need tensorflow on every backend",
+        )
+        for task, workload in (
+            ("adapt", TEXT),
+            ("transform", TEXT),
+            ("transform", LOOKUP),
+        )
+    ),
     Row("predict_mlp", "predict", MLP_MNIST, bounds={"tuned": 1}),
     Row(
         "predict_convnet",

@@ -13,7 +13,7 @@ from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any, NamedTuple
 
-from benchmarks.rows import CONTENDERS, DEEP_TASKS, Row
+from benchmarks.rows import CONTENDERS, DEEP_TASKS, LAYER_TASKS, Row
 
 
 class Figures(NamedTuple):
@@ -34,6 +34,10 @@ def prepare(contender: str, row: Row) -> dict[str, Callable[[], Any]]:
         library = packages.get(contender, "keras")
         deep = importlib.import_module("benchmarks.keras_api").DeepModel
         return {contender: getattr(deep(row.workload, library), row.task)}
+    if row.task in LAYER_TASKS:
+        library = packages.get(contender, "keras")
+        layer = importlib.import_module("benchmarks.keras_api").PreparingLayer
+        return {contender: getattr(layer(row.workload, library), row.task)}
     module, name = CONTENDERS[contender].split(":")
     model = getattr(importlib.import_module(module), name)(row.workload)
     if row.task == "bar":

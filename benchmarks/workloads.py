@@ -90,6 +90,30 @@ def padded_sentences(samples: int) -> Arrays:
     return np.where(np.arange(LENGTH) < lengths, x, 0), y
 
 
+def words(samples: int) -> Arrays:
+    """Words of which there are few or many."""
+    rng = np.random.default_rng(0)
+    numbers = rng.zipf(1.3, samples) % (2 * VOCABULARY)
+    return np.array([f"word{number}" for number in numbers]), numbers
+
+
+def texts(samples: int) -> Arrays:
+    """Texts of about twenty words, with capitals and punctuation."""
+    chosen, _ = words(20 * samples)
+    rows = chosen.reshape(samples, 20).tolist()
+    joined = [f"{', '.join(row[:9])}. {' '.join(row[9:]).title()}!" for row in rows]
+    return np.array(joined), np.zeros(samples)
+
+
+def films(samples: int) -> Arrays:
+    """Ten 16x16 pictures each; in one class they are brighter at the end."""
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 2, (samples, 1))
+    x = rng.standard_normal((samples, 10, 16, 16, 1), dtype="float32")
+    x[:, 5:] += y[:, :, None, None, None] / 2
+    return x, y.astype("float32")
+
+
 MLP_TINY = Workload("mlp_tiny", features, samples=10_000, batch_size=32, epochs=4)
 MLP_MNIST = Workload(
     "mlp_mnist", flat_images, samples=6_400, batch_size=128, classes=10
@@ -102,4 +126,7 @@ LSTM = Workload("lstm", sentences, samples=640, batch_size=32)
 DEEP_STACK = Workload("stack", features, samples=400, batch_size=1)
 DEEP_CHAIN = Workload("chain", features, samples=400, batch_size=1)
 DEEP_BLOCKS = Workload("blocks", features, samples=150, batch_size=1)
+CONVLSTM = Workload("convlstm", films, samples=64, batch_size=16)
+TEXT = Workload("text", texts, samples=10_000, batch_size=2_500)
+LOOKUP = Workload("lookup", words, samples=1_000_000, batch_size=250_000)
 LSTM_MASKED = Workload("lstm_masked", padded_sentences, samples=640, batch_size=32)

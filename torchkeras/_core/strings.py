@@ -158,8 +158,7 @@ def list_of_text(owner: str, array: np.ndarray, encoding: str = "utf-8") -> list
         ValueError: for what is no string, and for bytes that are no text.
     """
     flat = array.ravel().tolist()
-    kinds = set(map(type, flat))
-    if kinds <= {str}:
+    if array.dtype.kind == "U" or set(map(type, flat)) <= {str}:
         return flat
     for index, value in enumerate(flat):
         if isinstance(value, bytes):
