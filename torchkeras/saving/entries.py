@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import mmap
 import zlib
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from torchkeras._core.errors import CorruptFileError
 from torchkeras._core.limits import spend
+
+_LARGE = 2**20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,6 +60,28 @@ class Entry:
         return value
 
 
+def scratch(size: int) -> np.ndarray:
+    """Return memory that goes back to the system as soon as it is let go.
+
+    What lies in between in the memory of C would keep large parts of that.
+
+    Args:
+        size: its bytes.
+    """
+    if size < _LARGE:
+        return np.empty(size, np.uint8)
+    return np.frombuffer(mmap.mmap(-1, size), np.uint8)
+
+
+def contiguous(value: Tensor) -> Tensor:
+    """Return the values of a tensor in one piece, on the CPU."""
+    value = value.detach().cpu()
+    if value.is_contiguous() or value.nbytes < _LARGE:
+        return value.contiguous()
+    copy = torch.from_numpy(scratch(value.nbytes)).view(value.dtype)
+    return copy.view(value.shape).copy_(value)
+
+
 def checksum(value: Tensor | bytes) -> int:
     """Return the CRC-32 of the bytes of a tensor, or of bytes.
 
@@ -67,5 +93,4 @@ def checksum(value: Tensor | bytes) -> int:
         return zlib.crc32(value)
     if not value.numel():
         return 0
-    flat = value.detach().cpu().contiguous().reshape(-1)
-    return zlib.crc32(flat.view(torch.uint8).numpy().data)
+    return zlib.crc32(contiguous(value).reshape(-1).view(torch.uint8).numpy().data)

@@ -29,7 +29,7 @@ from torchkeras._core.errors import CorruptFileError, UnsafeFileError
 from torchkeras._core.hdf5_reader import Service
 from torchkeras._core.helper import Helper, helper
 from torchkeras._core.limits import active, check, how_to_raise
-from torchkeras.saving.entries import Entry, checksum
+from torchkeras.saving.entries import Entry, checksum, contiguous, scratch
 from torchkeras.saving.writing import interrupts_waiting
 
 MAGIC = b"\x89HDF\r\n\x1a\n"
@@ -100,8 +100,15 @@ class Store:
 
 
 @contextlib.contextmanager
-def open_to_read(file: BinaryIO, source: str) -> Generator[Store]:
+def open_to_read(
+    file: BinaryIO, source: str, is_checked: bool = False
+) -> Generator[Store]:
     """Open an HDF5 file for reading, and list it.
+
+    Args:
+        file: the file.
+        source: its path, for messages.
+        is_checked: whether a checksum of the whole file was found right already.
 
     Raises:
         UnsafeFileError: for what leads out of the file, or costs too much.
@@ -115,7 +122,13 @@ def open_to_read(file: BinaryIO, source: str) -> Generator[Store]:
             path: _entry(path, about, file, size, reader, source)
             for path, about in listing["datasets"].items()
         }
-        _check_listing(listing, source)
+        if is_checked:
+            entries = {
+                path: dataclasses.replace(entry, checksum=None)
+                for path, entry in entries.items()
+            }
+        else:
+            _check_listing(listing, source)
         total = sum(math.prod(e.shape) * e.dtype.itemsize for e in entries.values())
         check(f"{source}: all data", total)
         yield Store(listing["groups"], entries, source)
@@ -175,8 +188,9 @@ def _torch_dtype(dtype: np.dtype[Any]) -> torch.dtype:
 
 
 def _fetch(shape: tuple[int, ...], dtype: np.dtype[Any], read: Any) -> Tensor:
-    array = np.empty(shape, dtype)
-    read(array.reshape(-1).view(np.uint8).data)
+    memory = scratch(math.prod(shape) * dtype.itemsize)
+    read(memory.data)
+    array = memory.view(dtype).reshape(shape)
     if dtype == _BFLOAT16:
         return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
     return torch.from_numpy(array.astype(dtype.newbyteorder("="), copy=False))
@@ -337,7 +351,7 @@ class Writer:
             ValueError: for a dtype that HDF5 does not have.
         """
         self._pause()
-        value = value.detach().cpu().contiguous()
+        value = contiguous(value)
         try:
             if value.dtype == torch.bfloat16:
                 array = value.view(torch.int16).numpy().view(_BFLOAT16)

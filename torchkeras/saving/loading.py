@@ -7,7 +7,7 @@ import dataclasses
 import itertools
 import math
 import warnings
-from collections.abc import Collection, Generator, Mapping
+from collections.abc import Collection, Generator, Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -242,22 +242,25 @@ class _LegacyMatch:
 
 
 def load_into(
-    file: ModelFile, model: Any, found: Match, check_finite: bool = False
+    file: ModelFile,
+    model: Any,
+    found: Match,
+    check_finite: bool = False,
+    is_new: bool = False,
 ) -> None:
     """Read all tensors that fit, then put them into the model.
 
-    The optimizer's are among them if the model is compiled and every weight fits.
+    The optimizer's are among them if the model is compiled and every weight fits. A new
+    model, which nobody has yet, gets each one as it is read.
 
     Raises:
         CorruptFileError: for NaN or infinite values, if `check_finite`.
     """
-    values = [(slot, entry.read()) for slot, entry in found.fitting]
-    if names := [str(slot) for slot, value in values if not _is_finite(value)]:
-        text = f"{file.path}: there are NaN or infinite values in {_listed(names)}."
-        if check_finite:
-            raise CorruptFileError(f"{text} Nothing was changed; use another copy.")
-        advice = "check_finite=True refuses such files."
-        warnings.warn(f"{text} {advice}", stacklevel=4)
+    not_finite: list[str] = []
+    values: Iterable[tuple[Slot, Tensor]] = _read(found, not_finite)
+    if not is_new:
+        values = list(values)
+        _tell_of(file, not_finite, check_finite)
     whole = not found.complaints() and getattr(model, "optimizer", None) is not None
     state = _read_state(file) if whole else None
     if file.layout == "torch":
@@ -266,7 +269,26 @@ def load_into(
     else:
         for slot, value in values:
             slot.weight.assign(value)
+    if is_new:
+        _tell_of(file, not_finite, check_finite)
     _restore_optimizer(file, model, state, found)
+
+
+def _read(found: Match, not_finite: list[str]) -> Iterator[tuple[Slot, Tensor]]:
+    for slot, entry in found.fitting:
+        value = entry.read()
+        if not _is_finite(value):
+            not_finite.append(str(slot))
+        yield slot, value
+
+
+def _tell_of(file: ModelFile, not_finite: list[str], refuse: bool) -> None:
+    if not not_finite:
+        return
+    text = f"{file.path}: there are NaN or infinite values in {_listed(not_finite)}."
+    if refuse:
+        raise CorruptFileError(f"{text} Nothing was changed; use another copy.")
+    warnings.warn(f"{text} check_finite=True refuses such files.", stacklevel=5)
 
 
 def _is_finite(value: Tensor) -> bool:
@@ -329,7 +351,7 @@ def make_model(
         blank = unfilled() if _is_built_in(config) else contextlib.nullcontext()
         with blank, _no_more_than(file):
             model = _from_config(file, config)
-    load_into(file, model, _checked_match(file, model), check_finite)
+    load_into(file, model, _checked_match(file, model), check_finite, is_new=True)
     return model
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-import io
 import os
 import re
 import warnings
@@ -193,7 +192,8 @@ def _read_archive(path: Path, raw: BinaryIO) -> Generator[ModelFile]:
                 f"{path}: this is a checkpoint of PyTorch. {_NO_PICKLES}"
             )
         source = f"{path}, {WEIGHTS}"
-        with hdf5.open_to_read(io.BytesIO(members.read(WEIGHTS)), source) as store:
+        weights = members.open(WEIGHTS)
+        with hdf5.open_to_read(weights, source, is_checked=True) as store:
             file = _read_store(path, store)
             file.configs = functools.partial(_configs_in_archive, path, members)
             file.members = members
