@@ -16,6 +16,7 @@ SETTINGS = {
     "image_folder": {"epochs": 2, "count": 40},
     "weather_windows": {"epochs": 2},
     "text_classification": {"epochs": 3, "count": 2000},
+    "structured_data": {"epochs": 3, "rows": 1000},
 }
 #: What each example returns, at the least, after that little training.
 LEAST = {
@@ -24,6 +25,7 @@ LEAST = {
     "text_transformer": 0.7,
     "weather_windows": 0.5,
     "text_classification": 0.7,
+    "structured_data": 0.6,
 }
 
 

@@ -16,6 +16,7 @@ from torchkeras._core.registry import (
     register_keras_serializable,
 )
 from torchkeras._core.symbolic import is_keras_tensor
+from torchkeras.models.feature_space import FeatureSpace
 from torchkeras.saving.objects import (
     CustomObjectScope,
     custom_object_scope,
@@ -52,6 +53,7 @@ __all__ = [
     "Config",
     "CustomObjectScope",
     "Dataset",
+    "FeatureSpace",
     "Progbar",
     "PyDataset",
     "Sequence",
