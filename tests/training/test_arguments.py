@@ -150,6 +150,21 @@ def test_validation_data_of_a_wrong_length_is_named(data: Any) -> None:
         model_of().fit(X, Y, validation_data=data, verbose=0)
 
 
+@pytest.mark.parametrize(
+    ("data", "match"),
+    [
+        ((X, Y[:9]), r"but validation_data\[0\] has 10, validation_data\[1\] has 9"),
+        ((X, Y, np.ones(3)), r"validation_data\[2\] has 3"),
+        ((X.astype(object), Y), r"`validation_data\[0\]` must hold numbers"),
+        ((X, {"d1": np.array(["a"])}), r"`validation_data\[1\]\['d1'\]` must hold"),
+        ((None, Y), r"^fit: `validation_data\[0\]` must be given"),
+    ],
+)
+def test_a_part_of_validation_data_is_named(data: Any, match: str) -> None:
+    with pytest.raises(ValueError, match=match):
+        model_of().fit(X, Y, validation_data=data, verbose=0)
+
+
 def test_shuffle_within_batches() -> None:
     seen: list[list[int]] = []
 

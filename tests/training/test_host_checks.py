@@ -157,6 +157,10 @@ DATA: dict[str, tuple[Callable[..., tuple[Any, ...]], str]] = {
         lambda *a: (DataLoader(Rows(a), 5, shuffle=True),),
         r"row \d of batch \d of the data",
     ),
+    "pipeline": (
+        lambda *a: (utils.Dataset.from_tensor_slices(a).batch(5),),
+        OF_BATCH,
+    ),
     "iterable dataset": (lambda *a: (Streamed(*a),), IN_ORDER),
 }
 #: The values that no label and no weight has, and how they are written.

@@ -69,11 +69,15 @@ def _is_array_like(x: Any) -> bool:
     return isinstance(x, (bool, int, float, str, bytes, np.generic))
 
 
-def as_tensors(argument: str, value: Any) -> Any:
+def as_tensors(argument: str, value: Any, takes_strings: bool = False) -> Any:
     """Turn arrays into tensors, floats to ``floatx``; other types stay as they are.
 
-    A list of numbers is one array, a list of arrays stays a list. Strings are inputs
-    only, and become `Strings`.
+    A list of numbers is one array, a list of arrays stays a list.
+
+    Args:
+        argument: the name of the argument, for messages.
+        value: arrays or a structure of them.
+        takes_strings: whether strings may come, as inputs; they become `Strings`.
 
     Raises:
         ValueError: for objects, and strings that are no inputs, naming the argument and
@@ -82,22 +86,30 @@ def as_tensors(argument: str, value: Any) -> Any:
     if value is None or isinstance(value, Tensor):
         return _as_floatx(value)
     if type(value) is np.ndarray:
-        return _from_array(argument, value)
+        return _from_array(argument, value, takes_strings)
     if isinstance(value, Mapping):
-        return {k: as_tensors(f"{argument}[{k!r}]", v) for k, v in value.items()}
+        return {
+            k: as_tensors(f"{argument}[{k!r}]", v, takes_strings)
+            for k, v in value.items()
+        }
     if isinstance(value, (list, tuple)) and not _is_one_array(value):
-        parts = [as_tensors(f"{argument}[{i}]", v) for i, v in enumerate(value)]
+        parts = [
+            as_tensors(f"{argument}[{i}]", v, takes_strings)
+            for i, v in enumerate(value)
+        ]
         return type(value)(parts) if type(value) in (list, tuple) else tuple(parts)
-    if argument.startswith("x"):
+    if takes_strings:
         value = as_strings(value)
     if isinstance(value, (list, tuple)):
         value = _one_array(argument, value)
-    return _from_array(argument, as_array(value, f"`{argument}`"))
+    return _from_array(argument, as_array(value, f"`{argument}`"), takes_strings)
 
 
-def _from_array(argument: str, array: np.ndarray) -> Tensor | Strings | None:
+def _from_array(
+    argument: str, array: np.ndarray, takes_strings: bool
+) -> Tensor | Strings | None:
     if array.dtype.kind not in "biufc":
-        if argument.startswith("x") and is_strings(array):
+        if takes_strings and is_strings(array):
             return Strings(array if array.ndim else array[None])
         raise ValueError(
             f"`{argument}` must hold numbers, got an array of dtype {array.dtype} and "
@@ -236,7 +248,7 @@ def present(*parts: Any) -> list[Tensor]:
     return [t for part in given for t in tree.flatten(part) if t is not None]
 
 
-def check_lengths(caller: str, arrays: Batch) -> None:
+def check_lengths(caller: str, arrays: Batch, names: tuple[str, str, str]) -> None:
     """Refuse arrays of different numbers of samples.
 
     Raises:
@@ -245,7 +257,6 @@ def check_lengths(caller: str, arrays: Batch) -> None:
     counts = {t.shape[0] if t.ndim else 0 for t in present(*arrays)}
     if len(counts) <= 1:
         return
-    names = ("x", "y", "sample_weight")
     lengths = {
         f"{name}{'' if len(leaves) == 1 else f'[{i}]'}": len(leaf) if leaf.ndim else 0
         for name, part in zip(names, arrays, strict=True)

@@ -48,6 +48,9 @@ from torchkeras.training.tables import (
     rows_of,
 )
 
+Names = tuple[str, str, str]
+#: What the parts of the data are called in messages.
+NAMES: Names = ("x", "y", "sample_weight")
 #: A permuted copy of the data is made in blocks of at most this many bytes.
 _BLOCK_BYTES = 64 * 2**20
 #: The share of free accelerator memory that arrays may take to live there.
@@ -290,8 +293,7 @@ class IterableBatches(Batches):
         sampler = getattr(self.source, "sampler", None)
         if isinstance(sampler, Remembered):
             return f"row {sampler.order[sample]} of {self.name}"
-        streams = isinstance(getattr(self.source, "dataset", None), IterableDataset)
-        if streams or sampler is None or isinstance(sampler, SequentialSampler):
+        if _keeps_order(self.source):
             return f"row {sample} of {self.name} (row {row} of batch {batch})"
         return f"row {row} of batch {batch} of {self.name}"
 
@@ -348,7 +350,7 @@ class IterableBatches(Batches):
     def _tensors_of(self, data: Any) -> Batch:
         x, y, sample_weight = unpack_x_y_sample_weight(data)
         return (
-            as_tensors("x", x),
+            as_tensors("x", x, takes_strings=True),
             as_tensors("y", y),
             as_tensors("sample_weight", sample_weight),
         )
@@ -476,6 +478,7 @@ def as_batches(
     shuffle: bool | str = False,
     epoch: int = 0,
     caller: str = "fit",
+    names: Names = NAMES,
 ) -> Batches:
     """Make batches of arrays, tensors, a dataset, a `DataLoader` or a generator.
 
@@ -491,6 +494,7 @@ def as_batches(
             each batch of arrays.
         epoch: the number of the first pass over the data, for samplers.
         caller: the method the user called, for messages.
+        names: what `x`, `y` and `sample_weight` are called in messages.
 
     Raises:
         ValueError: for data that cannot be used, naming the argument.
@@ -515,11 +519,11 @@ def as_batches(
         _refuse_extra(caller, x, y, sample_weight)
         return IterableBatches(_as_iterable(x, bool(shuffle), caller), device, epoch)
     arrays = (
-        as_tensors("x", x),
-        as_tensors("y", y),
-        as_tensors("sample_weight", sample_weight),
+        as_tensors(names[0], x, takes_strings=True),
+        as_tensors(names[1], y),
+        as_tensors(names[2], sample_weight),
     )
-    check_lengths(caller, arrays)
+    check_lengths(caller, arrays, names)
     return ArrayBatches(arrays, batch_size or 32, shuffle, device)
 
 
@@ -560,6 +564,14 @@ def _samplers(source: Any) -> list[Any]:
         getattr(batch_sampler, "sampler", None),
     )
     return list({id(s): s for s in found if hasattr(s, "set_epoch")}.values())
+
+
+def _keeps_order(source: Any) -> bool:
+    """Say whether samples are known to come in the order of the data."""
+    if isinstance(source, DataLoader):
+        in_turn = isinstance(source.dataset, IterableDataset) and not source.num_workers
+        return in_turn or isinstance(source.sampler, SequentialSampler)
+    return isinstance(source, (Iterator, IterableDataset))
 
 
 def _is_endless(source: Any) -> bool:

@@ -36,7 +36,7 @@ from torchkeras.training.arrays import (
     unpack_x_y_sample_weight,
 )
 from torchkeras.training.compiled import Compiled, trained_weights
-from torchkeras.training.data import Batches, as_batches, check_fraction
+from torchkeras.training.data import NAMES, Batches, as_batches, check_fraction
 from torchkeras.training.logs import as_numbers
 from torchkeras.training.objective import (
     CompiledLoss,
@@ -71,6 +71,9 @@ _STEPS = {
     "evaluation": "steps",
     "prediction": "steps",
 }
+
+#: What the parts of `validation_data` are called in messages.
+_VALIDATION_NAMES = ("validation_data[0]", "validation_data[1]", "validation_data[2]")
 
 #: Whom `evaluate` and `predict` tell of their progress when nobody is to hear of it.
 _NOBODY = CallbackList()
@@ -769,7 +772,7 @@ class Trainer(Layer):
         Args:
             x: the inputs.
         """
-        x = as_tensors("x", x)
+        x = as_tensors("x", x, takes_strings=True)
         check_indices(self, x, "row {} of the data".format)
         x = to_device(x, self._device())
         with self._mode(False), torch.no_grad():
@@ -798,8 +801,9 @@ class Trainer(Layer):
         epoch: int = 0,
     ) -> Batches:
         """Return the data as batches, of which there are some, and not without end."""
+        names = _VALIDATION_NAMES if use == "validation" else NAMES
         if x is None:
-            raise ValueError(f"{caller}: `x` must be given, got None.")
+            raise ValueError(f"{caller}: `{names[0]}` must be given, got None.")
         batches = as_batches(
             x,
             y,
@@ -809,6 +813,7 @@ class Trainer(Layer):
             shuffle=shuffle,
             epoch=epoch,
             caller=caller,
+            names=names,
         )
         if steps is None and batches.is_endless:
             raise ValueError(
