@@ -8,11 +8,12 @@ import copy
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from torchkeras import layers, models
+from torchkeras import config, layers, models, ops
 from torchkeras._core.strings import Strings
 from torchkeras.layers.preprocessing._hashes import fingerprint64, siphash64
 
@@ -365,6 +366,7 @@ def test_the_size_of_a_vocabulary_that_a_model_counts_on():
         (layers.StringLookup, {"max_tokens": 1}, "`max_tokens` must be an integer, at"),
         (layers.StringLookup, {"salt": [1]}, "`salt` must be an integer, or two"),
         (layers.StringLookup, {"idf_weights": [1.0]}, "`idf_weights` have a meaning"),
+        (layers.IntegerLookup, {"invert": True, "oov_token": None}, "needs an `oov_to"),
         (layers.IntegerLookup, {"salt": 1}, "`salt` needs oov_method='farmhash'"),
         (layers.IntegerLookup, {"vocabulary_dtype": "int32"}, "must be one of 'int64'"),
         (layers.TextVectorization, {"ngrams": 0}, "`ngrams` must be None, a positive"),
@@ -528,3 +530,60 @@ def test_strings_are_cut_like_tensors():
     chosen = strings.index_select(0, torch.tensor([2, 0]))
     assert np.asarray(chosen).tolist() == [["c"], ["a"]]
     assert strings.new_zeros((1, 1)).shape == (1, 1)
+
+
+def test_columns_of_tables():
+    frame = pd.DataFrame({"word": ["x", "y", "x"], "number": [1, 2, 1]})
+    words, numbers = layers.StringLookup(), layers.IntegerLookup()
+    words.adapt(frame["word"])
+    numbers.adapt(frame["number"])
+    equal(words(frame["word"]), [1, 2, 1])
+    equal(numbers(frame["number"]), [1, 2, 1])
+    with pytest.raises(ValueError, match="expected strings, got nan at number 1"):
+        words(pd.Series(["x", None]))
+
+
+def test_a_model_that_answers_in_words(tmp_path):
+    inputs = layers.Input((3,))
+    scores = layers.Dense(2, activation="softmax")(inputs)
+    names = lookup("cat", "dog", num_oov_indices=0, invert=True)
+    answers = names(ops.argmax(scores, -1))
+    assert (answers.shape, answers.dtype) == ((None,), "string")
+    model = models.Model(inputs, [scores, answers])
+    x = np.random.standard_normal((5, 3)).astype("float32")
+    expected = np.array(["cat", "dog"])[model(x)[0].argmax(-1)].tolist()
+    model.save(tmp_path / "model.keras")
+    for twin in (model, models.load_model(tmp_path / "model.keras")):
+        assert twin(x)[1].tolist() == expected
+        assert twin.predict(x, batch_size=2, verbose=0)[1].tolist() == expected
+        assert twin.predict_on_batch(x)[1].tolist() == expected
+        assert twin.predict(x[:0], verbose=0)[1].tolist() == []
+
+
+class Classifier(models.Model):
+    """A model of one's own that begins with text."""
+
+    def __init__(self, texts):
+        super().__init__()
+        self.vectorize = layers.TextVectorization(output_sequence_length=3)
+        self.vectorize.adapt(texts)
+        self.embedding = layers.Embedding(9, 4)
+        self.dense = layers.Dense(1)
+
+    def call(self, texts):
+        return self.dense(self.embedding(self.vectorize(texts)).mean(1))
+
+
+@pytest.mark.parametrize("policy", ["float32", "float64", "mixed_bfloat16"])
+def test_a_model_of_ones_own_that_begins_with_text(policy):
+    texts = np.array(["good film", "bad film"] * 4)
+    before = config.dtype_policy()
+    config.set_dtype_policy(policy)
+    try:
+        model = Classifier(texts)
+    finally:
+        config.set_dtype_policy(before)
+    model.compile("adam", "mse")
+    model.fit(texts, np.ones(8), validation_data=(texts, np.ones(8)), verbose=0)
+    parts = (texts[i : i + 2] for i in range(0, 8, 2))
+    equal(model.predict(parts, verbose=0), model.predict(texts, verbose=0))

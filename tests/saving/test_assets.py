@@ -64,6 +64,19 @@ def test_lookups_come_back(suffix, tmp_path):
         twin.layers[0].adapt(["c"])
 
 
+@pytest.mark.parametrize("suffix", [".keras", ".safetensors", ".h5"])
+@pytest.mark.parametrize("make", [layers.StringLookup, layers.IntegerLookup])
+def test_a_vocabulary_without_a_token_for_others(make, suffix, tmp_path):
+    layer = make(oov_token=None, output_mode="tf_idf")
+    x = np.array([["a", "b"], ["b", "c"]] if make is layers.StringLookup else [[1, 2]])
+    layer.adapt(x)
+    dtype = "string" if make is layers.StringLookup else "int64"
+    model = models.Sequential([layers.Input((2,), dtype=dtype), layer])
+    model.save(tmp_path / f"model{suffix}")
+    twin = models.load_model(tmp_path / f"model{suffix}")
+    assert torch.equal(twin(x), model(x))
+
+
 def test_archives_have_the_layout_of_keras(tmp_path):
     model, layer = adapted(output_mode="tf_idf")
     file = tmp_path / "model.keras"

@@ -68,7 +68,10 @@ def _from_array(layer: LayerState, leaf: Any) -> Any:
     if is_strings(leaf):
         _check_takes_strings(layer)
         return as_strings(leaf)
-    leaf = torch.as_tensor(_readable(layer.name, leaf))
+    array = _readable(layer.name, leaf)
+    if not array.flags.writeable or min(array.strides, default=0) < 0:
+        array = array.copy()  # as columns of pandas are: torch shares no such memory
+    leaf = torch.as_tensor(array)
     device = next((t.device for t in _tensors(layer)), None)
     return leaf.to(device or config.default_device())
 

@@ -704,7 +704,7 @@ class Trainer(Layer):
         one = tree.map_structure(lambda t: t.new_zeros((1, *t.shape[1:])), x)
         with self._mode(False), torch.no_grad():
             outputs = self._function_of("predict")([(one,)])
-        return tree.map_structure(lambda t: t[:0].cpu().numpy(), outputs)
+        return tree.map_structure(lambda output: _joined(output)[:0], outputs)
 
     def _samples_at_once(self, batches: Batches) -> int | None:
         """Return how many samples keep their activations in the processor's cache.
@@ -777,7 +777,7 @@ class Trainer(Layer):
         x = to_device(x, self._device())
         with self._mode(False), torch.no_grad():
             outputs = self._function_of("predict")([(x,)])
-        return tree.map_structure(lambda t: t.cpu().numpy(), outputs)
+        return tree.map_structure(_joined, outputs)
 
     def _one_batch(
         self, caller: str, use: str, x: Any, y: Any, sample_weight: Any

@@ -450,11 +450,12 @@ class IndexLookup(HostLayer):
         )
         config["salt"] = self.salt
         if self._vocabulary is not None and self._goes_into_config():
-            config["vocabulary"] = self.get_vocabulary()
+            whole = None not in self._special
+            config["vocabulary"] = self.get_vocabulary(whole)
             config["has_input_vocabulary"] = self._is_given
             if self.output_mode == "tf_idf":
-                size = self.vocabulary_size()
-                config["idf_weights"] = self.idf_weights[:size].tolist()
+                first, size = 0 if whole else self._token_start, self.vocabulary_size()
+                config["idf_weights"] = self.idf_weights[first:size].tolist()
         else:
             config.pop("has_input_vocabulary", None)
         return config
@@ -700,6 +701,8 @@ class IntegerLookup(IndexLookup):
         **kwargs: Any,
     ) -> None:
         one_of("IntegerLookup", "vocabulary_dtype", vocabulary_dtype, ("int64",))
+        if invert and oov_token is None:
+            raise ValueError("IntegerLookup: `invert=True` needs an `oov_token`.")
         if salt is not None and oov_method != "farmhash":
             raise ValueError(
                 "IntegerLookup: `salt` needs oov_method='farmhash', got "
@@ -731,9 +734,13 @@ class IntegerLookup(IndexLookup):
         super()._take(tokens, idf_weights)
         keys = torch.tensor(tokens, dtype=torch.int64)
         keys, order = keys.sort()
-        device = config.default_device()
-        for name, tensor in (("_keys", keys), ("_order", order + self._token_start)):
-            self.register_buffer(name, tensor.to(device), persistent=False)
+        tables = {"_keys": keys, "_order": order + self._token_start}
+        if self.invert:
+            numbers = [*self.get_vocabulary(), self.oov_token]
+            tables["_numbers"] = torch.tensor(numbers, dtype=torch.int64)
+        for name, tensor in tables.items():
+            table = tensor.to(config.default_device())
+            self.register_buffer(name, table, persistent=False)
 
     def _array(self, data: Any) -> Tensor:
         if is_strings(as_strings(data)):
@@ -782,10 +789,9 @@ class IntegerLookup(IndexLookup):
         Layer._choose_path_with(self, inner)  # it computes where the inputs are
 
     def _integers_at(self, inputs: Tensor) -> Tensor:
-        numbers = [*self.get_vocabulary(), self.oov_token]
-        table = torch.tensor(numbers, device=inputs.device)
-        inside = (inputs >= 0) & (inputs < len(numbers) - 1)
-        return table[torch.where(inside, inputs, len(numbers) - 1)]
+        last = len(self._numbers) - 1  # that of what no index has
+        inside = (inputs >= 0) & (inputs < last)
+        return self._numbers[torch.where(inside, inputs, last)]
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "vocabulary_dtype": "int64"}
