@@ -750,9 +750,8 @@ def test_very_many_empty_tensors(own, here):
     model = make_model()
     for call in (model.load_weights, saving.load_model)[: 1 + own]:
         start = time.process_time()
-        with pytest.raises(ValueError, match=r".{20}") as caught:
+        with pytest.raises(saving.UnsafeFileError, match=r"100,000 tensors.*tensors="):
             call(path)
-        assert len(str(caught.value)) < 2_000
         assert time.process_time() - start < 2
 
 

@@ -25,6 +25,7 @@ class Limits:
         layers: the layers of a model.
         calls: the calls of one layer in a model.
         members: the members of an archive.
+        tensors: the tensors of a safetensors file.
         objects: the groups and datasets of an HDF5 file.
         expansion: how many times its own size a file may take in memory, of all that is
             read and made together.
@@ -38,6 +39,7 @@ class Limits:
     layers: int = 100_000
     calls: int = 10_000
     members: int = 10_000
+    tensors: int = 50_000
     objects: int = 1_000_000
     expansion: int = 100
     unchecked_bytes: int = 32 * 2**20

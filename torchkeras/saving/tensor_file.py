@@ -14,7 +14,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from torchkeras._core.errors import CorruptFileError
+from torchkeras._core.errors import CorruptFileError, UnsafeFileError
+from torchkeras._core.limits import active, how_to_raise
 from torchkeras.saving import strict_json
 from torchkeras.saving.entries import Entry, checksum
 
@@ -135,13 +136,19 @@ def open_to_read(path: Path, raw: BinaryIO) -> Generator[TensorFile]:
         raw: the open file, which is read whatever is at `path` by now.
 
     Raises:
+        UnsafeFileError: for one of too many tensors.
         CorruptFileError: for what is none.
     """
     with contextlib.ExitStack() as stack:
         with _refusing_damage(str(path)):
             # The library takes the last of two equal keys; here a name is given once.
             length = int.from_bytes(raw.read(8), "little")
-            strict_json.parse(raw.read(length), f"{path}, header")
+            header = raw.read(length)
+            if (count := header.count(b'"data_offsets"')) > active().tensors:
+                raise UnsafeFileError(
+                    f"{path}: the file has {count:,} tensors. {how_to_raise('tensors')}"
+                )
+            strict_json.parse(header, f"{path}, header")
             # The library opens by name: where there is one of the open file, by that.
             # Elsewhere (on Windows) a file that is open cannot be replaced.
             handle = Path(f"/dev/fd/{raw.fileno()}")
