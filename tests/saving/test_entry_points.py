@@ -61,7 +61,8 @@ READ_FILES = {"saving.load_model", "saving.load_weights", "Model.load_weights"}
 ELSEWHERE = {
     "writes": r"\w+\.save_(model|weights)|Model\.save|\w+\.save_assets"
     r"|CSVLogger|ModelCheckpoint|[\w.]+\.(save_img|plot_model)",
-    "tests/utils, tests/datasets": r"utils\.get_file|[\w.]+\.load_img|datasets\..*",
+    "tests/utils, tests/datasets": r"utils\.get_file|[\w.]+\.load_img|datasets\..*"
+    r"|[\w.]+_dataset_from_directory|Dataset\.cache",
     "tests/saving/test_assets.py": r"\w+\.(load_assets|[gs]et_vocabulary)"
     r"|\w*Lookup|TextVectorization",
     "no file": r"DTypePolicy(Map)?\.at|ops\.(nn\.)?ctc_decode",

@@ -326,14 +326,15 @@ def test_dtypes_that_lose_what_a_file_holds(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "dtype", ["bool", "uint64", "complex64", "text", "float16", "int32", "uint8"]
+    "dtype",
+    ["bool", "uint64", "complex64", "text", "enum", "float16", "int32", "uint8"],
 )
 @pytest.mark.parametrize("name", ["model.h5", "w.weights.h5", "w.safetensors"])
 def test_types_that_float_weights_cannot_have(name, dtype, tmp_path):
     model, path = make(seed=0), tmp_path / name
     save(model, path)
     if name == "w.safetensors":
-        if dtype == "text":
+        if dtype in ("text", "enum"):
             pytest.skip("the format has none")
         with open(path, "rb") as raw, tensor_file.open_to_read(path, raw) as file:
             values = {key: entry.read() for key, entry in file.entries.items()}
@@ -346,7 +347,11 @@ def test_types_that_float_weights_cannot_have(name, dtype, tmp_path):
         )
         with h5py.File(path, "r+") as file:
             del file[place], file.attrs["listing_crc32"]
-            file[place] = ["1"] * 5 if dtype == "text" else np.ones(5, dtype)
+            if dtype == "enum":
+                names = h5py.enum_dtype({"a": 0, "b": 1})
+                file.create_dataset(place, data=np.ones(5, np.int8), dtype=names)
+            else:
+                file[place] = ["1"] * 5 if dtype == "text" else np.ones(5, dtype)
     other = make(seed=1)
     before = state_of(other)
     if dtype in ("float16", "int32", "uint8"):

@@ -187,9 +187,10 @@ def _describe(dataset: h5py.Dataset, what: str) -> dict[str, Any]:
     if unknown := sorted(filters.difference(_FILTERS)):
         raise RefusedError(f"{what} is stored through unknown filters {unknown}.")
     dtype = dataset.dtype
-    numeric = dtype.itemsize <= _ITEM_SIZES.get(dtype.kind, 0)
+    held = "names for numbers" if h5py.check_enum_dtype(dtype) else str(dtype)
+    numeric = dtype.itemsize <= _ITEM_SIZES.get(dtype.kind, 0) and held == str(dtype)
     if dataset.shape is None or not (numeric or dtype == _BFLOAT16):
-        raise RefusedError(f"{what} holds {dtype}; only arrays of numbers are read.")
+        raise RefusedError(f"{what} holds {held}; only arrays of numbers are read.")
     # What lies in one piece, as NumPy has it, needs no library to be read.
     as_it_is = h5t.py_create(dtype, logical=True).equal(dataset.id.get_type())
     return {

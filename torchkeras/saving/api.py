@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import h5py
 from torch import Tensor
 
-from torchkeras._core import gate, torch_functions, torch_modules
+from torchkeras._core import gate, strict_json, torch_functions, torch_modules
 from torchkeras._core.errors import invalid_argument
 from torchkeras._core.registry import serialize_object
 from torchkeras._core.typing import PathLike
@@ -26,7 +26,6 @@ from torchkeras.saving import (
     loading,
     optimizer_state,
     slots,
-    strict_json,
     tensor_file,
 )
 from torchkeras.saving.model_file import (

@@ -16,7 +16,7 @@ from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
-from torchkeras._core import gate
+from torchkeras._core import gate, strict_json
 from torchkeras._core.errors import CorruptFileError, UnsafeFileError, did_you_mean
 from torchkeras._core.limits import budget
 from torchkeras._core.typing import PathLike
@@ -25,7 +25,6 @@ from torchkeras.saving import (
     hdf5,
     legacy,
     optimizer_state,
-    strict_json,
     tensor_file,
 )
 from torchkeras.saving.entries import Entry

@@ -14,9 +14,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from torchkeras._core import strict_json
 from torchkeras._core.errors import CorruptFileError, UnsafeFileError
 from torchkeras._core.limits import active, how_to_raise
-from torchkeras.saving import strict_json
 from torchkeras.saving.entries import Entry, checksum
 
 #: The version of what the header holds; readers refuse a later one. Up to version 1

@@ -23,6 +23,7 @@ from torchkeras._core.errors import (
     positive_integer,
 )
 from torchkeras._core.input_spec import InputSpec
+from torchkeras._core.limits import spend
 from torchkeras.layers.layer import Layer, layers
 
 #: The mel scale: what a frequency is divided by, and what its logarithm is scaled by.
@@ -128,6 +129,7 @@ class MelSpectrogram(Spectrogram):
         """
         # In float32, as in Keras: the slopes of narrow bands differ in float64.
         bins = self.fft_length // 2 + 1
+        spend("the bands", (bins + 1, 3 * self.num_mel_bins), torch.float32)
         hertz = torch.linspace(0.0, self.sampling_rate / 2, bins, device="cpu")
         ends = torch.tensor([self.min_freq, self.max_freq], device="cpu")
         mels, (low, high) = (
