@@ -1,6 +1,7 @@
 """Layers for images: when they work, what they take, and what bad input gets."""
 
 import copy
+from typing import Any
 
 import numpy as np
 import pytest
@@ -110,14 +111,14 @@ def test_images_of_a_batch_are_varied_apart():
 def test_what_belongs_to_images_goes_with_them():
     layer = layers.RandomFlip("horizontal", bounding_box_format="xyxy")
     boxes = {"boxes": np.array([[0, 0, 1, 2]] * 2)[:, None], "labels": np.ones((2, 1))}
-    data = {
+    data: Any = {
         "images": IMAGES,
         "labels": torch.tensor([1, 0]),
         "segmentation_masks": IMAGES[..., :1],
         "bounding_boxes": boxes,
         "name": ["a", "b"],
     }
-    made = layer(data)
+    made: Any = layer(data)
     assert made["name"] == ["a", "b"]
     assert made["labels"].tolist() == [1, 0]
     for image, before, mask, box in zip(
@@ -131,7 +132,7 @@ def test_what_belongs_to_images_goes_with_them():
         assert torch.equal(mask, image[..., :1])
         assert box.tolist() == [[3, 0, 4, 2]] if flipped else [[0, 0, 1, 2]]
     assert boxes["boxes"].tolist() == [[[0, 0, 1, 2]]] * 2
-    one = layer({"images": IMAGES[0], "labels": torch.tensor(3)})
+    one: Any = layer({"images": IMAGES[0], "labels": torch.tensor(3)})
     assert one["images"].shape == (4, 4, 3)
     assert one["labels"].shape == ()
 

@@ -1,6 +1,7 @@
 """Bounding boxes: each function against Keras, in every format."""
 
 import itertools
+from typing import Any
 
 import keras
 import numpy as np
@@ -72,7 +73,7 @@ def test_affine_transform():
         for between in ((-90, 90), (-1, 1), (-1, 1), (0.5, 2), (-30, 30), (-30, 30))
     ]
     for center in ((None, None), (0.2, 0.9)):
-        args = (torch.tensor(boxes()), *numbers, 40, 60, *center)
+        args: Any = (torch.tensor(boxes()), *numbers, 40, 60, *center)
         same(bounding_boxes.affine_transform(*args), theirs.affine_transform(*args))
 
 

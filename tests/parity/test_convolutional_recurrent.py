@@ -1,5 +1,7 @@
 """`ConvLSTM2D` and its kin: masks, states and files beside Keras, and bad input."""
 
+from typing import Any
+
 import keras
 import numpy as np
 import pytest
@@ -52,7 +54,7 @@ def test_files_are_exchanged(writer, tmp_path):
     file = tmp_path / "model.keras"
     if writer is None:
         ours.save(file)
-        twin = keras.models.load_model(file)
+        twin: Any = keras.models.load_model(file)
         np.testing.assert_allclose(ours(x).detach(), twin(x).detach().cpu(), atol=1e-5)
         return
     inner = [keras.Input(FILM[1:]), keras.layers.ConvLSTM2D(3, 3)]

@@ -128,7 +128,13 @@ LAYERS = [
     Row("Equalization", {"bins": 32, "value_range": (0, 200)}, atol=0.01),
     # Keras on torch rounds the limit down to an integer, and repeats the last pixels.
     Row(CLAHE, {"tile_grid_size": (3, 4), "clip_limit": 0.0}, (), masks=False),
-    Row(CLAHE, {"tile_grid_size": (3, 4), "clip_limit": 28.446}, (), 0.05, masks=False),
+    Row(
+        CLAHE,
+        {"tile_grid_size": (3, 4), "clip_limit": 28.446},
+        (),
+        atol=0.05,
+        masks=False,
+    ),
     # Keras draws while it transforms.
     Row(
         "RandomColorJitter",
@@ -155,7 +161,7 @@ def images(data_format: str, channels: int = 3) -> np.ndarray:
     return np.moveaxis(batch, -1, 1) if data_format == "channels_first" else batch
 
 
-def objects() -> dict[str, np.ndarray]:
+def objects() -> dict[str, Any]:
     """Return two boxes for each image, as corners in pixels."""
     rng = np.random.default_rng(1)
     first = rng.uniform(0, 6, (4, 2, 2))

@@ -1,5 +1,7 @@
 """`SpectralNormalization` and `ReversibleEmbedding` beside Keras: calls and files."""
 
+from typing import Any
+
 import keras
 import numpy as np
 import pytest
@@ -55,7 +57,7 @@ def test_files_of_normalized_layers_are_exchanged(kind, tmp_path):
         twin = models.load_model(tmp_path / f"ours{suffix}")
         for own, other in zip(twin.get_weights(), ours.get_weights(), strict=True):
             np.testing.assert_array_equal(own, other)
-    twin = keras.models.load_model(tmp_path / "ours.keras")
+    twin: Any = keras.models.load_model(tmp_path / "ours.keras")
     for own, other in zip(twin.get_weights(), ours.get_weights(), strict=True):
         np.testing.assert_array_equal(own, other)
 
@@ -93,7 +95,7 @@ def test_both_ways_of_an_embedding(kwargs, tmp_path):
     assert hasattr(ours(x), "_keras_mask") == bool(kwargs.get("mask_zero"))
     model.save(tmp_path / "model.keras")
     torch.testing.assert_close(models.load_model(tmp_path / "model.keras")(x), model(x))
-    twin = keras.models.load_model(tmp_path / "model.keras")
+    twin: Any = keras.models.load_model(tmp_path / "model.keras")
     torch.testing.assert_close(twin(x), model(x), atol=1e-5, rtol=1e-5)
     half = layers.ReversibleEmbedding(7, 3, reverse_dtype="bfloat16")
     assert half(torch.ones(2, 3), reverse=True).dtype == torch.bfloat16
