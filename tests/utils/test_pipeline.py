@@ -14,6 +14,7 @@ import torchkeras
 from torchkeras import layers, models
 from torchkeras.utils import Dataset, PyDataset
 from torchkeras.utils._elements import StringArray, TensorSpec, as_element
+from torchkeras.utils._steps import Slices
 from torchkeras.utils.pipeline import AUTOTUNE
 
 
@@ -498,3 +499,22 @@ def test_a_chain_is_cheap_to_make():
     for _ in itertools.repeat(None, 50):
         dataset = dataset.map(square)
     assert repr(dataset) == "<Dataset of 1 elements, last step map>"
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda d: d.shuffle(8).batch(3),
+        lambda d: d.take(7).skip(1).repeat(2).batch(3),
+        lambda d: d.zip(d).shuffle(8).batch(3),
+        lambda d: d.enumerate().batch(3),
+    ],
+)
+def test_rows_of_arrays_are_taken_together(build, monkeypatch):
+    dataset = build(Dataset.from_tensor_slices(np.arange(8)))
+
+    def refuse(self, key):
+        raise AssertionError("one by one")
+
+    monkeypatch.setattr(Slices, "at", refuse)
+    assert len(list(dataset)) == len(dataset)

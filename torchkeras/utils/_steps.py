@@ -64,7 +64,7 @@ class Step:
 
     def many(self, keys: Sequence[Any]) -> Any:
         """Make the elements of keys, as a batch."""
-        return collate([self.at(key) for key in keys])
+        return self.up.many(keys)
 
     def without_buffers(self) -> Step:
         """Return a copy that makes nothing before it is asked for."""
@@ -74,6 +74,13 @@ class Step:
 
     def __iter__(self) -> Iterator[Any]:
         return map(self.at, self.order())
+
+
+class Making(Step):
+    """A step that makes elements of its own."""
+
+    def many(self, keys: Sequence[Any]) -> Any:
+        return collate([self.at(key) for key in keys])
 
 
 class Stream(Step):
@@ -93,7 +100,7 @@ class Stream(Step):
         raise NotImplementedError
 
 
-class Items(Step):
+class Items(Making):
     """The items of a sequence, each an element."""
 
     @property
@@ -180,7 +187,7 @@ class Generated(Stream):
         return self
 
 
-class Map(Step):
+class Map(Making):
     """A function of each element."""
 
     def __init__(self, up: Step, function: Callable[..., Any]) -> None:
@@ -212,7 +219,7 @@ class Filter(Stream):
                 yield element
 
 
-class Batch(Step):
+class Batch(Making):
     """Several elements as one."""
 
     def __init__(
@@ -380,6 +387,9 @@ class Concatenate(Several):
     def at(self, key: tuple[int, Any]) -> Any:
         return self.ups[key[0]].at(key[1])
 
+    def many(self, keys: Sequence[tuple[int, Any]]) -> Any:
+        return collate([self.at(key) for key in keys])
+
 
 class Zip(Several):
     """An element of each as a tuple, as far as the shortest goes."""
@@ -412,6 +422,10 @@ class Enumerate(Step):
 
     def at(self, key: tuple[int, Any]) -> tuple[Tensor, Any]:
         return torch.tensor(key[0], device="cpu"), self.up.at(key[1])
+
+    def many(self, keys: Sequence[tuple[int, Any]]) -> tuple[Tensor, Any]:
+        numbers, ups = zip(*keys, strict=True)
+        return torch.tensor(numbers, device="cpu"), self.up.many(ups)
 
 
 class Cache(Stream):

@@ -27,24 +27,24 @@ class _Windows(Items):
         series: the steps.
         targets: the target of each place, or None.
         starts: where windows begin.
-        offsets: the steps of a window, from there.
+        span: from there to the last step of a window.
+        rate: from a step of a window to its next one.
     """
 
     def __init__(
-        self, series: Tensor, targets: Any, starts: list[int], offsets: Tensor
+        self, series: Tensor, targets: Any, starts: list[int], span: int, rate: int
     ) -> None:
         super().__init__(starts)
-        self.series = series
         self.targets = targets
-        self.offsets = offsets
+        # All windows as a view of the series, which takes no memory.
+        self.windows = series.unfold(0, span, 1)[..., ::rate].movedim(-1, 1)
 
     def at(self, key: int) -> Any:
         return tree.map_structure(lambda batch: batch[0], self.many([key]))
 
     def many(self, keys: Sequence[int]) -> Any:
         starts = torch.tensor([self.items[key] for key in keys])
-        steps = starts[:, None] + self.offsets
-        windows = self.series[steps.to(self.series.device)]
+        windows = self.windows.index_select(0, starts.to(self.windows.device))
         if self.targets is None:
             return windows
         return windows, self.targets[starts.to(self.targets.device)]
@@ -113,8 +113,8 @@ def timeseries_dataset_from_array(
             f"the {len(series)} steps from {begin} to {end}{targets_of}."
         )
     starts = list(range(0, number, sequence_stride))
-    offsets = torch.arange(0, length * sampling_rate, sampling_rate)
-    step: Step = _Windows(series, wanted, starts, offsets)
+    span = (length - 1) * sampling_rate + 1
+    step: Step = _Windows(series, wanted, starts, span, sampling_rate)
     if shuffle:
         step = Shuffle(step, len(starts), seed, True)
     if batch_size is not None:
