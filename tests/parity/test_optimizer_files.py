@@ -10,9 +10,11 @@ import torch
 import torchkeras
 from tests.saving.optimizer_cases import (
     CASES,
+    OWN,
     difference,
     make_model,
     make_optimizer,
+    make_recurrent_model,
     train,
 )
 
@@ -31,6 +33,23 @@ def load(library, path, fresh):
     model.optimizer.build(model.trainable_variables)
     model.load_weights(path)
     return model
+
+
+#: These look at the shape of a weight, and see each of torch's tensors as one.
+SHAPED = {"Adafactor", "Lamb", "Muon", "ScheduleFreeAdamW"}
+
+
+@pytest.mark.parametrize("name", [name for name in OWN if name not in SHAPED])
+def test_weights_of_several_tensors(name, tmp_path):
+    path = tmp_path / "model.keras"
+    optimizer = make_optimizer(torchkeras, name, "plain")
+    ours = make_recurrent_model(torchkeras, optimizer)
+    train(ours, range(7))
+    ours.save(path)
+    theirs = keras.models.load_model(path)
+    for one in (theirs, ours):
+        train(one, range(7, 14))
+    assert difference(theirs, ours) < 1e-5
 
 
 @pytest.mark.parametrize(("name", "case"), PAIRS)

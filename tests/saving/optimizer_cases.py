@@ -100,6 +100,19 @@ def make_model(library, optimizer=None):
     return model
 
 
+def make_recurrent_model(library, optimizer):
+    """Return another one, of weights that torch keeps as several tensors."""
+    layers, draw = library.layers, np.random.default_rng(1)
+    inputs = layers.Input((4,), dtype="int32")
+    x = layers.Embedding(6, 4)(inputs)
+    outputs = layers.Dense(2)(layers.GRU(3)(x))
+    model = library.models.Model(inputs, outputs)
+    values = [draw.normal(size=w.shape).astype("float32") / 2 for w in model.weights]
+    model.set_weights(values)
+    model.compile(optimizer, "mse")
+    return model
+
+
 def train(model, steps):
     """Make the steps of these numbers."""
     for number in steps:

@@ -16,6 +16,7 @@ from tests.saving.optimizer_cases import (
     difference,
     make_model,
     make_optimizer,
+    make_recurrent_model,
     torch_groups,
     train,
 )
@@ -64,6 +65,15 @@ def assert_goes_on(fresh, folder, forms=(*FILES, "copy", "state_dict"), before=N
 def test_training_goes_on_to_the_bit(name, case, tmp_path):
     def fresh():
         return make_model(torchkeras, make_optimizer(torchkeras, name, case))
+
+    assert_goes_on(fresh, tmp_path)
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_weights_of_several_tensors(name, tmp_path):
+    def fresh():
+        optimizer = make_optimizer(torchkeras, name, "plain")
+        return make_recurrent_model(torchkeras, optimizer)
 
     assert_goes_on(fresh, tmp_path)
 

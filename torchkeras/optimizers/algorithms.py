@@ -737,9 +737,14 @@ class Adafactor(Optimizer):
                     self.torch.state[tensor]["axes"] = _keras_axes(weight, tensor)
 
     def _moment_variables(self, state: TorchState) -> list[StateVariable]:
-        # Of a weight that torch keeps as several tensors, the first stands for all.
-        firsts = [(weight, state[tensors_of(weight)[0]]) for weight in self._weights]
-        return [v for weight, kept in firsts for v in self._variables_of(weight, kept)]
+        # Of each tensor, also where Keras has one weight of several.
+        return [
+            variable
+            for weight in self._weights
+            for tensor in tensors_of(weight)
+            if tensor in state
+            for variable in self._variables_of(weight, state[tensor])
+        ]
 
     def _variables_of(
         self, weight: Weight, state: Mapping[str, Any]
