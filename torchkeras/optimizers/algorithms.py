@@ -498,10 +498,20 @@ class Nadam(_TwoMoments):
             for product in products:
                 product.copy_(value)
 
-        return [
-            *super()._moment_variables(state),
-            StateVariable("u_product", read, write),
-        ]
+        product = StateVariable("u_product", read, write, loose=True)
+        return [*super()._moment_variables(state), product]
+
+    def _count_from(self, iterations: int) -> None:
+        super()._count_from(iterations)
+        # Where no product is given, it is that of so many steps.
+        product = torch.ones(())
+        for step in range(1, self._updates_made() + 1):
+            product *= self.beta_1 * (1 - 0.5 * 0.96**step)
+            if not product:
+                break
+        for values in self.torch.state.values() if self.built else ():
+            if "mu_product" in values:
+                values["mu_product"].copy_(product)
 
 
 @optimizers.register()
@@ -763,8 +773,8 @@ class Adafactor(Optimizer):
 
         name = getattr(weight, "name", "variable")
         return [
-            StateVariable(name, lambda: rows, rows.copy_),
-            StateVariable(name, lambda: columns, columns.copy_),
+            StateVariable(name, lambda: rows, rows.copy_, loose=rows.ndim == 0),
+            StateVariable(name, lambda: columns, columns.copy_, loose=rows.ndim == 0),
             StateVariable(variable_name(weight, "velocity"), read, write),
         ]
 

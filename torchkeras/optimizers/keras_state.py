@@ -61,6 +61,8 @@ class StateVariable(NamedTuple):
         write: takes a value, in Keras's layout.
         check: refuses a value that `write` could not take.
         dtype: what Keras keeps it in, where `read` returns more digits than that.
+        loose: whether Keras finds it by its attribute alone, and so not within another
+            optimizer.
     """
 
     name: str
@@ -68,6 +70,7 @@ class StateVariable(NamedTuple):
     write: Callable[[Tensor], object]
     check: Callable[[Tensor], object] = _as_it_is
     dtype: torch.dtype | None = None
+    loose: bool = False
 
 
 def beside(weight: Weight, name: str, values: Mapping[int, Tensor]) -> StateVariable:
@@ -143,6 +146,7 @@ class KerasState:
 
     Args:
         optimizer: the optimizer; it owns all of the state.
+        inside: whether it is within another one.
 
     Example:
         >>> from torchkeras.optimizers import Adam
@@ -153,9 +157,11 @@ class KerasState:
     """
 
     optimizer: Shown
+    inside: bool
 
-    def __init__(self, optimizer: Shown) -> None:
+    def __init__(self, optimizer: Shown, inside: bool = False) -> None:
         self.optimizer = optimizer
+        self.inside = inside
 
     def listed(self) -> list[StateVariable]:
         """Return Keras's variables, in its order."""
@@ -182,7 +188,8 @@ class KerasState:
             moment = Moment(name, name)
             found += [moment_of(weight, moment, state) for weight in optimizer._weights]
         own = optimizer._own_variables
-        found += optimizer._moment_variables(state)
+        moments = optimizer._moment_variables(state)
+        found += [m for m in moments if not (self.inside and m.loose)]
         return found + [StateVariable(v.name, v.detach, v.assign) for v in own]
 
     def variables(self) -> list[Variable]:

@@ -189,8 +189,8 @@ class LossScaleOptimizer(Optimizer):
         self._good_steps = int(kept["loss_scale"]["good_steps"])
         self.refresh()
 
-    def _keras_state(self) -> KerasState:
-        return _LossScaleState(self)
+    def _keras_state(self, inside: bool = False) -> KerasState:
+        return _LossScaleState(self, inside)
 
     def _settle(self) -> float:
         return self.inner_optimizer._settle()
@@ -225,16 +225,16 @@ class _LossScaleState(KerasState):
 
     scaling: LossScaleOptimizer
 
-    def __init__(self, optimizer: LossScaleOptimizer) -> None:
-        super().__init__(optimizer)
+    def __init__(self, optimizer: LossScaleOptimizer, inside: bool = False) -> None:
+        super().__init__(optimizer, inside)
         self.scaling = optimizer
 
     def before_build(self) -> list[StateVariable]:
-        inner = self.scaling.inner_optimizer._keras_state()
+        inner = self.scaling.inner_optimizer._keras_state(inside=True)
         return [*self._never_used(), *inner.before_build()]
 
     def of_state(self, state: TorchState) -> list[StateVariable]:
-        inner = self.scaling.inner_optimizer._keras_state()
+        inner = self.scaling.inner_optimizer._keras_state(inside=True)
         return [
             *self._never_used(),
             StateVariable("step_counter", self._read_steps, self._write_steps),

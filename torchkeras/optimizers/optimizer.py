@@ -672,8 +672,8 @@ class Optimizer(AddedVariables):
 
     # State, as Keras lists it
 
-    def _keras_state(self) -> KerasState:
-        return KerasState(self)
+    def _keras_state(self, inside: bool = False) -> KerasState:
+        return KerasState(self, inside)
 
     @property
     def variables(self) -> list[Variable]:

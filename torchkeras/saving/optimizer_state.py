@@ -33,7 +33,8 @@ def listed(model: Any) -> Iterator[tuple[str, Any, list[tuple[str, Tensor]]]]:
         twin.load_state_from_keras(model.trained_weights(), optimizer.state_for_keras())
         optimizer = twin
     while optimizer is not None:
-        yield path, optimizer, optimizer._keras_state().values()
+        inside = path != "optimizer"
+        yield path, optimizer, optimizer._keras_state(inside).values()
         optimizer = getattr(optimizer, "inner_optimizer", None)
         path = f"{path}/inner_optimizer"
 
