@@ -129,18 +129,25 @@ def test_what_keras_takes_is_taken(method: str, argument: str) -> None:
 @pytest.mark.parametrize(
     ("argument", "value", "place"),
     [
-        ("callbacks", [[callbacks.History()], 5], r"callbacks\[1\]"),
-        ("callbacks", {"a": [callbacks.History(), "b"]}, r"callbacks\['a'\]\[1\]"),
-        ("metrics", {"d1": ["mae", 5]}, r"metrics\['d1'\]\[1\]"),
-        ("loss", {"d1": 5}, r"loss\['d1'\]"),
-        ("loss_weights", ["a"], r"loss_weights\[0\]"),
-        ("validation_freq", [1, 0], r"validation_freq\[1\]"),
-        ("class_weight", {0: 1.0, 1: NAN}, r"class_weight\[1\]"),
+        ("callbacks", [[callbacks.History()], 5], r"callbacks\[1\].*got 5 of type int"),
+        (
+            "callbacks",
+            {"a": [callbacks.History(), "b"]},
+            r"callbacks\['a'\]\[1\].* str",
+        ),
+        ("metrics", {"d1": ["mae", 5]}, r"metrics\['d1'\]\[1\].*got 5. .*type int"),
+        ("loss", {"d1": 5.0}, r"loss\['d1'\].*type float"),
+        ("loss_weights", ["a"], r"loss_weights\[0\].*got 'a'"),
+        ("validation_freq", [1, 0], r"validation_freq\[1\].*got 0"),
+        ("class_weight", {0: 1.0, 1: NAN}, r"class_weight\[1\].*got nan"),
+        ("class_weight", {"a": 1.0}, r"class_weight.*got 'a'. .*type str"),
     ],
 )
-def test_the_place_in_a_structure_is_named(argument, value, place) -> None:
+def test_the_place_and_the_type_in_a_structure_are_named(
+    argument: str, value: Any, place: str
+) -> None:
     method = "compile" if argument in ("metrics", "loss", "loss_weights") else "fit"
-    with pytest.raises((ValueError, TypeError), match=f"^{method}: `{place}` must be"):
+    with pytest.raises((ValueError, TypeError), match=f"^{method}: `{place}"):
         call(model_of(), method, argument, value)
 
 

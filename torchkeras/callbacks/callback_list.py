@@ -123,8 +123,9 @@ def _check(what: str, callback: Any) -> None:
         )
     if not (hasattr(callback, "set_model") and hasattr(callback, "set_params")):
         raise TypeError(
-            f"{what} must be a Callback object, got {describe(callback)}. Make it with "
-            "`LambdaCallback`, or inherit from `Callback`."
+            f"{what} must be a Callback object, got {describe(callback)} of type "
+            f"{type(callback).__name__}. Make it with `LambdaCallback`, or inherit "
+            "from `Callback`."
         )
 
 

@@ -54,6 +54,10 @@ def leaves_of(name: str, structure: Any) -> Iterator[tuple[str, Any]]:
         yield name, structure
 
 
+def _type_of(value: Any) -> str:
+    return f"It is of type {type(value).__name__}."
+
+
 # Kinds of arguments
 
 
@@ -124,7 +128,9 @@ def _class_weight(owner: str, argument: str, value: Any) -> dict[int, float] | N
     for label, weight in value.items():
         if not hasattr(label, "__int__") or int(label) != label:
             expected = "a dict whose keys are the numbers of classes"
-            raise TypeError(invalid_argument(owner, argument, expected, label))
+            raise TypeError(
+                invalid_argument(owner, argument, expected, label, _type_of(label))
+            )
         place = f"{argument}[{label!r}]"
         weights[int(label)] = number_in(owner, place, weight)
     return weights
@@ -150,7 +156,9 @@ def _objectives(what: str) -> Rule:
             if leaf is None or isinstance(leaf, (str, Mapping)) or usable:
                 continue
             expected = f"a name, {what}, a function or None"
-            raise TypeError(invalid_argument(owner, place, expected, leaf))
+            raise TypeError(
+                invalid_argument(owner, place, expected, leaf, _type_of(leaf))
+            )
         return value
 
     return rule
