@@ -189,6 +189,22 @@ def test_a_cause_is_kept_unless_it_is_long():
         assert type(caught.value.__cause__) is cause
 
 
+def test_what_is_wrong_with_the_config_of_a_model_that_is_cloned():
+    @saving.register_keras_serializable("gate")
+    class Own(models.Model):
+        def __init__(self, part=None):
+            super().__init__()
+
+        def get_config(self):
+            return {"part": wrong[0]}
+
+    wrong = [holding_itself(), [CODE], dense(unitz=3), {"class_name": 3}]
+    while wrong:
+        with pytest.raises(REFUSED, match=r".{20}"):
+            models.clone_model(Own())
+        del wrong[0]
+
+
 def test_a_model_is_not_added_to_itself():
     model = models.Sequential()
     for layer in (model, models.Sequential([model]), layers.TimeDistributed(model)):

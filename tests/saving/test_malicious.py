@@ -736,6 +736,18 @@ def test_safetensors(recipe, how, here):
     refuses(here / "model.safetensors", here, enter(how))
 
 
+def test_long_names_of_many_tensors(here):
+    path = here / "model.safetensors"
+    header = {
+        f"{number}" * 200: {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}
+        for number in range(1_000)
+    }
+    path.write_bytes(tensors(header))
+    with pytest.raises(ValueError, match=r"missing in the file") as caught:
+        make_model().load_weights(path)
+    assert len(str(caught.value)) <= 2_000
+
+
 @pytest.mark.parametrize("own", [True, False])
 def test_very_many_empty_tensors(own, here):
     path = here / "model.safetensors"

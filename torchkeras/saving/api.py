@@ -14,9 +14,10 @@ import h5py
 from torch import Tensor
 
 from torchkeras._core import gate, strict_json, torch_functions, torch_modules
-from torchkeras._core.errors import invalid_argument
+from torchkeras._core.errors import invalid_argument, shortened
 from torchkeras._core.registry import serialize_object
 from torchkeras._core.typing import PathLike
+from torchkeras._core.writing import check_target, may_replace, replacing
 from torchkeras.layers.configs import check_arguments
 from torchkeras.layers.layer import Layer
 from torchkeras.saving import (
@@ -36,7 +37,6 @@ from torchkeras.saving.model_file import (
     WEIGHTS,
     open_model_file,
 )
-from torchkeras.saving.writing import check_target, may_replace, replacing
 
 if TYPE_CHECKING:  # what is returned, of a floor above
     from torchkeras.models.model import Model
@@ -220,11 +220,10 @@ def load_weights(
         if complaints := found.complaints():
             text = f"'{file.path}' does not fit the model '{model.name}'."
             if not skip_mismatch:
-                raise ValueError(
-                    f"load_weights: {text} Nothing was changed; pass "
-                    f"skip_mismatch=True to load what fits.{complaints}"
-                )
-            warnings.warn(f"{text} The rest was loaded.{complaints}", stacklevel=3)
+                how = "Nothing was changed; pass skip_mismatch=True to load what fits."
+                raise ValueError(shortened(f"load_weights: {text} {how}{complaints}"))
+            text = shortened(f"{text} The rest was loaded.{complaints}")
+            warnings.warn(text, stacklevel=3)
         loading.load_into(file, model, found, check_finite)
 
 

@@ -20,6 +20,7 @@ from torchkeras._core import gate, strict_json
 from torchkeras._core.errors import CorruptFileError, UnsafeFileError, did_you_mean
 from torchkeras._core.limits import budget
 from torchkeras._core.typing import PathLike
+from torchkeras._core.writing import as_path, extension_of
 from torchkeras.saving import (
     archive,
     hdf5,
@@ -28,7 +29,6 @@ from torchkeras.saving import (
     tensor_file,
 )
 from torchkeras.saving.entries import Entry
-from torchkeras.saving.writing import as_path, extension_of
 
 EXTENSIONS = (".safetensors", ".keras", ".h5", ".hdf5")
 
