@@ -518,3 +518,20 @@ def test_rows_of_arrays_are_taken_together(build, monkeypatch):
 
     monkeypatch.setattr(Slices, "at", refuse)
     assert len(list(dataset)) == len(dataset)
+
+
+def test_elements_are_pinned_for_an_accelerator(monkeypatch):
+    pinned = []
+
+    def pin(tensor):
+        pinned.append(tensor)
+        return tensor
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.Tensor, "pin_memory", pin)
+    sounds = torch.nested.nested_tensor([torch.ones(2)], layout=torch.jagged)
+    elements = list(Dataset([(torch.ones(3), "text")]).prefetch(1))
+    assert len(pinned) == 1
+    assert elements[0][1] == "text"
+    list(Dataset.from_generator(lambda: [sounds]).prefetch(1))
+    assert len(pinned) == 1

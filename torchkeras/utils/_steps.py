@@ -531,12 +531,15 @@ def _copied(element: Any) -> Any:
 
 
 def _pinned(element: Any) -> Any:
+    """Return an element in memory that an accelerator copies from without waiting."""
     if not torch.cuda.is_available():
         return element
-    return tree.map_structure(
-        lambda v: v.pin_memory() if isinstance(v, Tensor) and not v.is_cuda else v,
-        element,
-    )
+
+    def pin(value: Any) -> Any:
+        on_host = isinstance(value, Tensor) and value.device.type == "cpu"
+        return value.pin_memory() if on_host and not value.is_nested else value
+
+    return tree.map_structure(pin, element)
 
 
 def _same(element: Any) -> Any:

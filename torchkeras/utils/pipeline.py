@@ -178,7 +178,8 @@ class Dataset:
             map_func: the function; it is called without gradients.
             num_parallel_calls: in how many worker processes, by torch's `DataLoader`.
                 None and `AUTOTUNE` stay in this process, where torch's functions use
-                all cores and random numbers come in one order.
+                all cores and random numbers come in one order. Where processes are
+                not forked, `map_func` must be a function of a module, no lambda.
             deterministic: accepted; elements always come in order.
             name: accepted.
         """
