@@ -206,20 +206,29 @@ def vectorization(keras: ModuleType) -> Any:
 
 PREPARING: dict[str, Callable[[ModuleType], Any]] = {
     "text": vectorization,
+    "varied": lambda keras: keras.layers.Pipeline(
+        [
+            keras.layers.RandomFlip(),
+            keras.layers.RandomRotation(0.1),
+            keras.layers.RandomZoom(0.2),
+            keras.layers.RandomContrast(0.2),
+        ]
+    ),
     "lookup": lambda keras: keras.layers.StringLookup(max_tokens=VOCABULARY),
 }
 
 
 class PreparingLayer:
-    """A layer that prepares data, which is adapted to it and called on it."""
+    """A layer that prepares data, which may be adapted to it, and is called on it."""
 
     def __init__(self, workload: Workload, library: str) -> None:
-        """Make one, and adapt it."""
+        """Make one, and adapt it if it learns from data."""
         self.keras: Any = importlib.import_module(library)
         self.make = functools.partial(PREPARING[workload.net], self.keras)
         self.data, _ = workload.data(workload.samples)
         self.layer = self.make()
-        self.layer.adapt(self.data)
+        if hasattr(self.layer, "adapt"):
+            self.layer.adapt(self.data)
 
     def adapt(self) -> None:
         """Adapt another one."""

@@ -17,6 +17,7 @@ from benchmarks.workloads import (
     RESNET,
     TEXT,
     TRANSFORMER,
+    VARIED,
     Workload,
 )
 
@@ -118,6 +119,15 @@ ROWS = (
             ("transform", TEXT),
             ("transform", LOOKUP),
         )
+    ),
+    Row(
+        "transform_varied",
+        "transform",
+        VARIED,
+        ("torchkeras", *KERAS),
+        bounds=dict.fromkeys(KERAS, 1),
+        repeats=1,
+        note="a batch of pictures flipped, turned, zoomed and changed in contrast",
     ),
     Row("predict_mlp", "predict", MLP_MNIST, bounds={"tuned": 1}),
     Row(

@@ -105,6 +105,13 @@ def texts(samples: int) -> Arrays:
     return np.array(joined), np.zeros(samples)
 
 
+def colored(samples: int) -> Arrays:
+    """64x64 pictures in colors from 0 to 255."""
+    rng = np.random.default_rng(0)
+    x = 255 * rng.random((samples, 64, 64, 3), dtype="float32")
+    return x, np.zeros(samples)
+
+
 def films(samples: int) -> Arrays:
     """Ten 16x16 pictures each; in one class they are brighter at the end."""
     rng = np.random.default_rng(0)
@@ -127,6 +134,7 @@ DEEP_STACK = Workload("stack", features, samples=400, batch_size=1)
 DEEP_CHAIN = Workload("chain", features, samples=400, batch_size=1)
 DEEP_BLOCKS = Workload("blocks", features, samples=150, batch_size=1)
 CONVLSTM = Workload("convlstm", films, samples=64, batch_size=16)
+VARIED = Workload("varied", colored, samples=128, batch_size=128)
 TEXT = Workload("text", texts, samples=10_000, batch_size=2_500)
 LOOKUP = Workload("lookup", words, samples=1_000_000, batch_size=250_000)
 LSTM_MASKED = Workload("lstm_masked", padded_sentences, samples=640, batch_size=32)
