@@ -7,6 +7,7 @@ of the data are named, and nothing has changed.
 
 import contextlib
 import dataclasses
+import functools
 from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
@@ -27,6 +28,8 @@ from torchkeras import Input, callbacks, layers, losses, utils
 from torchkeras.models import Model, Sequential
 from torchkeras.training.arrays import ClassWeights
 from torchkeras.training.data import Batches, Check, as_batches
+from torchkeras.training.objective import get_loss
+from torchkeras.training.validation import Target
 
 ROWS, WRONG = 12, 7
 X = np.linspace(-1, 1, ROWS * 4, dtype="float32").reshape(ROWS, 4)
@@ -673,6 +676,23 @@ class Wide(Model):
 
     def call(self, inputs: Any) -> Any:
         return self.dense(inputs)
+
+
+@pytest.mark.parametrize("held", ["weight", "dtype", "keyword"])
+def test_a_loss_that_holds_tensors_is_not_tried(held: str) -> None:
+    """They may be on the device that the data is moved to later on."""
+    loss: Any = torch.nn.CrossEntropyLoss(torch.ones(3, device="meta"))
+    if held == "dtype":
+        loss = torch.nn.CrossEntropyLoss(torch.ones(3, dtype=torch.float64))
+    elif held == "keyword":
+        function = torch.nn.functional.cross_entropy
+        loss = functools.partial(function, weight=torch.ones(3, device="meta"))
+    made = get_loss(loss, None, None)
+    assert made is not None
+    taken = Target("a", (None, 3), made, set())
+    taken.try_shapes(torch.zeros(ROWS, dtype=torch.int64), None)
+    with pytest.raises(ValueError, match="got 5 in row 1"):
+        taken.check(torch.tensor([0, 5]), "row {}".format)
 
 
 def test_what_is_found_in_the_step_names_the_output_or_the_metric() -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Generator, Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from torchkeras import losses
 from torchkeras._core import tree
@@ -310,9 +310,17 @@ def _labels_of(loss: Any) -> tuple[int, int | None] | None:
 
 
 def _is_known(loss: losses.Loss) -> bool:
-    """Say whether a loss is one of ours or of torch, which computes and no more."""
+    """Say whether a loss is one of ours or of torch, which computes and no more.
+
+    One that holds tensors is left out: their device and dtype need not be the target's.
+    """
     wrapped = getattr(loss, "wrapped", None) or getattr(loss, "fn", None)
     function = unwrapped(wrapped)
+    held = [*getattr(wrapped, "keywords", {}).values()]
+    if isinstance(function, nn.Module):
+        held.extend((*function.parameters(), *function.buffers()))
+    if any(isinstance(value, Tensor) for value in held):
+        return False
     home = function if inspect.isfunction(function) else type(function)
     homes = (type(loss).__module__, str(home.__module__))
     return all(name.split(".")[0] in ("torch", "torchkeras") for name in homes)
