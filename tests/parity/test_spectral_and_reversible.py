@@ -57,13 +57,8 @@ def test_files_of_normalized_layers_are_exchanged(kind, tmp_path):
         twin = models.load_model(tmp_path / f"ours{suffix}")
         for own, other in zip(twin.get_weights(), ours.get_weights(), strict=True):
             np.testing.assert_array_equal(own, other)
-<<<<<<< HEAD
     twin: Any = keras.models.load_model(tmp_path / "ours.keras")
     for own, other in zip(twin.get_weights(), ours.get_weights(), strict=True):
-=======
-    read: Any = keras.models.load_model(tmp_path / "ours.keras")
-    for own, other in zip(read.get_weights(), ours.get_weights(), strict=True):
->>>>>>> b448462 (Types of tests: what Keras reads back, and what an image layer gives)
         np.testing.assert_array_equal(own, other)
 
 

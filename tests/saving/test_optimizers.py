@@ -158,6 +158,26 @@ def test_an_optimizer_and_its_weights_are_pickled():
     assert torch.equal(steps(optimizer, params), steps(twin, others))
 
 
+@pytest.mark.parametrize("case", ["weight decay", "dynamic loss scale"])
+@pytest.mark.parametrize("name", ["SGD", "AdamW", "Muon"])
+def test_weights_spared_from_decay_are_spared_again(name, case, tmp_path):
+    """By our own format and by states; those of Keras do not say which they are."""
+
+    def fresh():
+        optimizer = make_optimizer(torchkeras, name, case)
+        optimizer.exclude_from_weight_decay(var_names=["bias", "embeddings"])
+        return make_model(torchkeras, optimizer)
+
+    assert_goes_on(fresh, tmp_path, (".safetensors", ".weights.h5", "copy"))
+    model = fresh()
+    train(model, [0])
+    spared = model.optimizer.spared_from_weight_decay()
+    assert len(spared) == 3
+    model.save(tmp_path / "model.keras")
+    loaded = models.load_model(tmp_path / "model.keras")
+    assert loaded.optimizer.spared_from_weight_decay() == []
+
+
 class Own(optimizers.Optimizer):
     """An optimizer of one's own, with variables beside weights and one more."""
 

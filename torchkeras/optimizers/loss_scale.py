@@ -100,6 +100,9 @@ class LossScaleOptimizer(Optimizer):
         self._stages = self._make_stages()
         self.refresh()
 
+    def spared_from_weight_decay(self) -> list[Tensor]:
+        return self.inner_optimizer.spared_from_weight_decay()
+
     def _unbind(self) -> None:
         self.inner_optimizer._unbind()
         super()._unbind()

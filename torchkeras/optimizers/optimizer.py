@@ -457,6 +457,11 @@ class Optimizer(AddedVariables):
         self._undecayed = list(var_list or [])
         self._undecayed_names = list(var_names or [])
 
+    def spared_from_weight_decay(self) -> list[Tensor]:
+        """Return torch's tensors that `exclude_from_weight_decay` spares."""
+        decayed = self._decayed()
+        return [tensor for tensor in self._optimized if id(tensor) not in decayed]
+
     # The step
 
     def step(self, gradients: Gradients | None = None) -> None:

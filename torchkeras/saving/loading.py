@@ -59,6 +59,11 @@ class Match:
         """The pairs whose shapes and dtypes fit."""
         return [pair for pair in self.pairs if _difference(*pair) is None]
 
+    @property
+    def names(self) -> dict[str, str]:
+        """What the file calls the weights, by their paths."""
+        return {slot.path: entry.name for slot, entry in self.pairs}
+
     def complaints(self) -> str:
         """Return all that does not fit, as lines; nothing if all does."""
         differences = [_difference(*pair) for pair in self.pairs]
@@ -313,8 +318,7 @@ def _restore_optimizer(file: ModelFile, model: Any, state: Any, found: Match) ->
     if not state:
         return
     try:
-        names = {slot.path: entry.name for slot, entry in found.pairs}
-        optimizer_state.restore(model, state, names)
+        optimizer_state.restore(model, state, found.names)
     except gate.FAILURES as error:
         warnings.warn(
             f"{file.path}: the state of the optimizer was not restored, it begins "
@@ -423,5 +427,6 @@ def compile_model(
     advice = "the model cannot be compiled as it was (compile=False leaves that out)"
     with custom_object_scope(custom_objects or {}), _explaining(file, advice):
         model.compile_from_config(config)
-    found = match(file, model, frozen_alike=True)
-    _restore_optimizer(file, model, _read_state(file), found)
+    found, state = match(file, model, frozen_alike=True), _read_state(file)
+    optimizer_state.spare(model, state, found.names)
+    _restore_optimizer(file, model, state, found)

@@ -14,6 +14,8 @@ from torchkeras.saving import slots
 _TENSOR = "__tensor__"
 #: Where the class of torch's optimizer is named.
 _KIND = "torch"
+#: Where the weights are named that weight decay spares.
+_SPARED = "spared"
 #: The parts of a state that are torch's.
 _TORCH = ("state", "param_groups")
 
@@ -55,12 +57,14 @@ def pack(model: Any, prefix: str) -> tuple[Any, dict[str, Tensor]]:
     optimizer = model.optimizer
     if optimizer is None or not optimizer.built:
         return None, {}
+    spared = {id(tensor) for tensor in optimizer.spared_from_weight_decay()}
     tensors: dict[str, Tensor] = {}
     state = optimizer.state_dict()
     # Hyperparameters are in the optimizer's config.
     del state["param_groups"]
     state[_KIND] = type(optimizer.torch).__name__
     names = _names_of_parameters(model)
+    state[_SPARED] = [name for tensor, name in names.items() if tensor in spared]
     positions = dict(enumerate(_parameters(optimizer)))
     state["state"] = {
         names[id(positions[index])]: values for index, values in state["state"].items()
@@ -123,14 +127,14 @@ def restore(model: Any, state: Any, names: Mapping[str, str]) -> None:
     if isinstance(state, list):
         optimizer.load_state_from_keras(weights, state)
         return
-    optimizer.bind(weights)
-    kind = type(optimizer.torch).__name__
     if not isinstance(state, dict) or not isinstance(state.get("state"), dict):
         raise ValueError("it is of another form")
+    optimizer.bind(weights)
+    kind = type(optimizer.torch).__name__
     if state.get(_KIND) != kind:
         raise ValueError(f"it is of the optimizer {state.get(_KIND)}, this is {kind}")
     keys, kept = _names_of_parameters(model), state["state"]
-    found = [names.get(keys[id(p)], "") for p in _parameters(optimizer)]
+    found = [names.get(keys.get(id(p), ""), "") for p in _parameters(optimizer)]
     by_index = {index: kept[name] for index, name in enumerate(found) if name in kept}
     if len(by_index) < len(kept):
         raise ValueError("it belongs to weights that the model does not train")
@@ -138,6 +142,22 @@ def restore(model: Any, state: Any, names: Mapping[str, str]) -> None:
     beside = {key: state.get(key) for key in own if key not in _TORCH}
     groups = own["param_groups"]
     optimizer.load_state_dict({**beside, "state": by_index, "param_groups": groups})
+
+
+def spare(model: Any, state: Any, names: Mapping[str, str]) -> None:
+    """Spare the weights from decay that a file names, in an optimizer made from it.
+
+    Args:
+        model: the model.
+        state: an unpacked state.
+        names: what it calls the model's weights.
+    """
+    spared = state.get(_SPARED) if isinstance(state, dict) else None
+    if isinstance(spared, list) and spared:
+        found = slots.torch_slots(model).items()
+        tensors = [slot.weight for key, slot in found if names.get(key) in spared]
+        model.optimizer._unbind()
+        model.optimizer.exclude_from_weight_decay(tensors)
 
 
 def _parameters(optimizer: Any) -> list[Tensor]:
