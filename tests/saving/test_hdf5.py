@@ -137,14 +137,28 @@ def test_texts_that_are_one_again_and_again(tmp_path):
 def test_names_that_are_there_twice(path):
     with h5py.File(path, "r+") as file:
         file["model_weights"].attrs["layer_names"] = np.array(["a", "a"], "S")
+        del file.attrs["listing_crc32"]
     with pytest.raises(saving.CorruptFileError, match=r"'layer_names' of .* twice"):
         models.load_model(path)
 
 
-def test_a_listing_that_was_changed(path):
+def lose_config(file):
+    del file.attrs["model_config"]
+
+
+def swap_names(file):
+    file["model_weights"].attrs["layer_names"] = np.array(["b", "a"], "S")
+
+
+def rename(file):
+    file.move("model_weights/a/a/kernel", "model_weights/a/a/Kernel")
+
+
+@pytest.mark.parametrize("change", [lose_config, swap_names, rename])
+def test_a_listing_that_was_changed(change, path):
     with h5py.File(path, "r+") as file:
-        file.move("model_weights/a/a/kernel", "model_weights/a/a/Kernel")
-    with pytest.raises(saving.CorruptFileError, match=r"names or shapes .* damaged"):
+        change(file)
+    with pytest.raises(saving.CorruptFileError, match=r"names, shapes or texts .* dam"):
         models.load_model(path)
 
 

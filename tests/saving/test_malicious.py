@@ -84,7 +84,7 @@ def change_config(path, change):
     elif path.suffix == ".h5":
         with h5py.File(path, "r+") as file:
             config = json.loads(str(file.attrs["model_config"]))
-            del file.attrs["model_config_crc32"]
+            del file.attrs["model_config_crc32"], file.attrs["listing_crc32"]
             file.attrs["model_config"] = json.dumps(change(config) or config)
     else:
         with open(path, "rb") as raw, tensor_file.open_to_read(path, raw) as file:
@@ -103,7 +103,7 @@ def replace_text(path, text):
         rewrite_zip(path, lambda members: members.update({"config.json": text}))
     else:
         with h5py.File(path, "r+") as file:
-            del file.attrs["model_config_crc32"]
+            del file.attrs["model_config_crc32"], file.attrs["listing_crc32"]
             file.attrs["model_config"] = text
 
 

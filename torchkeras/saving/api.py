@@ -429,11 +429,11 @@ def _write_legacy(
         if "build_config" in config and not slots.has_layers_only(model):
             whole["build_config"] = config["build_config"]  # its weights need shapes
         text = strict_json.dump(whole, "the model's config")
-        hdf5.write_text(file, "model_config", text)
+        writer.text(file, "model_config", text)
         if compile_config is not None:
             training = legacy.training_config_of(compile_config)
             text = strict_json.dump(training, "the arguments of `compile`")
-            hdf5.write_text(file, "training_config", text)
+            writer.text(file, "training_config", text)
         _write_groups(writer, file.create_group("model_weights"), model)
         if compile_config is not None:
             group, taken = file.create_group(OPTIMIZER_GROUP), {}
@@ -446,7 +446,7 @@ def _write_groups(writer: hdf5.Writer, root: h5py.Group, model: Any) -> None:
     root.attrs["backend"] = "torch"
     root.attrs["keras_version"] = _KERAS_VERSION
     groups = slots.legacy_groups(model)
-    hdf5.write_names(root, "layer_names", [name for name, _ in groups])
+    writer.names(root, "layer_names", [name for name, _ in groups])
     groups.append(("top_level_model_weights", slots.legacy_top_level(model)))
     for name, weights in groups:
         values = {slot.path: slot.tensor for slot in slots.trained_first(weights)}
@@ -456,7 +456,7 @@ def _write_groups(writer: hdf5.Writer, root: h5py.Group, model: Any) -> None:
 def _write_group(
     writer: hdf5.Writer, group: h5py.Group, values: Mapping[str, Tensor]
 ) -> None:
-    hdf5.write_names(group, "weight_names", list(values))
+    writer.names(group, "weight_names", list(values))
     for path, value in values.items():
         *parents, name = path.split("/")
         writer.tensor(hdf5.subgroup(group, parents), name, value)

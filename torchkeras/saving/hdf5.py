@@ -35,8 +35,9 @@ from torchkeras.saving.entries import Entry, checksum, contiguous, scratch
 MAGIC = b"\x89HDF\r\n\x1a\n"
 
 _CHECKSUM = "crc32"
-#: The checksum of what the file lists: names, dtypes, shapes and their checksums.
+#: The checksum of what the file lists: names, dtypes, shapes, checksums and texts.
 _LISTING = "listing_crc32"
+_LISTED = ("model_config", "training_config", "layer_names", "weight_names")
 #: How NumPy, which has no bfloat16, shows a dataset of it.
 _BFLOAT16 = np.dtype("V2")
 #: An attribute of more bytes than this does not fit into an object's header.
@@ -137,19 +138,22 @@ def open_to_read(
 
 def _check_listing(listing: dict[str, Any], source: str) -> None:
     lines = [
-        _line(path, about["dtype"], about["shape"], about.get(_CHECKSUM))
+        _line(path, about["dtype"], list(about["shape"]), about.get(_CHECKSUM))
         for path, about in listing["datasets"].items()
     ]
+    for path, attributes in listing["groups"].items():
+        listed = [name for name in attributes if name.startswith(_LISTED)]
+        lines += [_line(path, name, attributes[name]) for name in listed]
     expected = listing["groups"][""].get(_LISTING)
     if expected is not None and expected != [_sum_of(lines)]:
         raise CorruptFileError(
-            f"{source}: the names or shapes of its weights are damaged. Use another "
-            f"copy. (If they were changed on purpose, remove '{_LISTING}'.)"
+            f"{source}: names, shapes or texts in it are damaged. Use another copy. "
+            f"(If they were changed on purpose, remove the attribute '{_LISTING}'.)"
         )
 
 
-def _line(path: str, dtype: str, shape: Iterable[int], sums: Any) -> str:
-    return f"{path.lstrip('/')} {dtype} {list(shape)} {sums}"
+def _line(path: Any, *what: Any) -> str:
+    return f"{path.lstrip('/')} {what}"
 
 
 def _sum_of(lines: Iterable[str]) -> int:
@@ -276,23 +280,6 @@ def _processes(file: BinaryIO) -> contextlib.AbstractContextManager[Helper | _He
 # Writing
 
 
-def write_text(node: Any, name: str, text: str) -> None:
-    """Write an attribute of text of any length, and its checksum."""
-    node.attrs[name] = text
-    node.attrs[f"{name}_{_CHECKSUM}"] = np.uint32(checksum(text.encode("utf-8")))
-
-
-def write_names(node: Any, name: str, names: list[str]) -> None:
-    """Write an attribute that lists names, split where a header is too small."""
-    data = [each.encode("utf-8") for each in names]
-    most = max(_BYTES_PER_ATTRIBUTE // max(map(len, data), default=1), 1)
-    if len(data) <= most:
-        node.attrs[name] = np.array(data, "S") if data else np.empty(0, "S1")
-        return
-    for number, start in enumerate(range(0, len(data), most)):
-        node.attrs[f"{name}{number}"] = np.array(data[start : start + most], "S")
-
-
 class _PatientFile:
     """A file that remembers its first failure to write and lets HDF5 finish.
 
@@ -366,8 +353,33 @@ class Writer:
             dataset.attrs["dtype"] = "bfloat16"  # as Keras does
         found = checksum(value)
         dataset.attrs[_CHECKSUM] = np.uint32(found)
-        line = _line(str(dataset.name), array.dtype.str, array.shape, [found])
+        line = _line(dataset.name, array.dtype.str, list(array.shape), [found])
         self._lines.append(line)
+
+    def text(self, node: h5py.Group, name: str, text: str) -> None:
+        """Write an attribute of text of any length, and its checksum."""
+        found = checksum(text.encode("utf-8"))
+        node.attrs[name] = text
+        node.attrs[f"{name}_{_CHECKSUM}"] = np.uint32(found)
+        self._lines.append(_line(node.name, name, [text]))
+        self._lines.append(_line(node.name, f"{name}_{_CHECKSUM}", [found]))
+
+    def names(self, node: h5py.Group, name: str, names: list[str]) -> None:
+        """Write an attribute that lists names, split where a header is too small."""
+        data = [each.encode("utf-8") for each in names]
+        most = max(_BYTES_PER_ATTRIBUTE // max(map(len, data), default=1), 1)
+        if len(names) <= most:
+            self._write_names(node, name, data, names)
+            return
+        for number, start in enumerate(range(0, len(names), most)):
+            part = slice(start, start + most)
+            self._write_names(node, f"{name}{number}", data[part], names[part])
+
+    def _write_names(
+        self, node: h5py.Group, name: str, data: list[bytes], names: list[str]
+    ) -> None:
+        node.attrs[name] = np.array(data, "S") if data else np.empty(0, "S1")
+        self._lines.append(_line(node.name, name, names))
 
     def finish(self) -> None:
         """Write what is known at the end."""
