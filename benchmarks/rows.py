@@ -9,6 +9,7 @@ from benchmarks.workloads import (
     DEEP_BLOCKS,
     DEEP_CHAIN,
     DEEP_STACK,
+    FILES,
     LOOKUP,
     LSTM,
     LSTM_MASKED,
@@ -29,6 +30,8 @@ ON_TORCH = ("tuned", "torchkeras", "keras-torch")
 DEEP_TASKS = ("build", "clone", "load")
 #: What is done with a layer that prepares data.
 LAYER_TASKS = ("adapt", "transform")
+#: What is done with a file, and the method that does it.
+FILE_TASKS = {"save_file": "save", "load_file": "load"}
 
 # Where to find each contender, by the name it has in the table.
 CONTENDERS = {
@@ -165,6 +168,22 @@ ROWS = (
         )
         for workload in (DEEP_STACK, DEEP_CHAIN, DEEP_BLOCKS)
         for task in DEEP_TASKS
+    ),
+    *(
+        Row(
+            f"{method}_{name}",
+            task,
+            workload,
+            (rival, "torchkeras"),
+            bounds={rival: bound},
+            repeats=1,
+            note="400 MB" + "; tuned: a `state_dict` by safetensors" * (bound > 1),
+        )
+        for name, workload in FILES.items()
+        for rival, bound in [
+            ("tuned", 1.2) if name == "safetensors" else ("keras-torch", 1)
+        ]
+        for task, method in FILE_TASKS.items()
     ),
     Row(
         "import",

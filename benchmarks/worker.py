@@ -13,7 +13,7 @@ from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any, NamedTuple
 
-from benchmarks.rows import CONTENDERS, DEEP_TASKS, LAYER_TASKS, Row
+from benchmarks.rows import CONTENDERS, DEEP_TASKS, FILE_TASKS, LAYER_TASKS, Row
 
 
 class Figures(NamedTuple):
@@ -38,6 +38,14 @@ def prepare(contender: str, row: Row) -> dict[str, Callable[[], Any]]:
         library = packages.get(contender, "keras")
         layer = importlib.import_module("benchmarks.keras_api").PreparingLayer
         return {contender: getattr(layer(row.workload, library), row.task)}
+    if row.task in FILE_TASKS:
+        files = importlib.import_module("benchmarks.files")
+        if contender == "tuned":
+            model = files.PlainFile(row.workload)
+        else:
+            library = packages.get(contender, "keras")
+            model = files.KerasFile(row.workload, library)
+        return {contender: getattr(model, FILE_TASKS[row.task])}
     module, name = CONTENDERS[contender].split(":")
     model = getattr(importlib.import_module(module), name)(row.workload)
     if row.task == "bar":

@@ -133,6 +133,11 @@ LSTM = Workload("lstm", sentences, samples=640, batch_size=32)
 DEEP_STACK = Workload("stack", features, samples=400, batch_size=1)
 DEEP_CHAIN = Workload("chain", features, samples=400, batch_size=1)
 DEEP_BLOCKS = Workload("blocks", features, samples=150, batch_size=1)
+#: Layers of 16 MB in a file, by its format.
+FILES = {
+    name: Workload(name, features, samples=25, batch_size=1)
+    for name in ("safetensors", "keras", "h5", "weights.h5")
+}
 CONVLSTM = Workload("convlstm", films, samples=64, batch_size=16)
 VARIED = Workload("varied", colored, samples=128, batch_size=128)
 TEXT = Workload("text", texts, samples=10_000, batch_size=2_500)

@@ -7,7 +7,12 @@ import pytest
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("row", "against"), [("mlp_tiny", "tuned"), ("load_chain", "keras-torch")]
+    ("row", "against"),
+    [
+        ("mlp_tiny", "tuned"),
+        ("load_chain", "keras-torch"),
+        ("load_safetensors", "tuned"),
+    ],
 )
 def test_a_row_of_the_benchmarks_runs(row, against):
     command = [sys.executable, "-m", "benchmarks", "--quick", "--rounds=1"]

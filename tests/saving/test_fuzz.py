@@ -93,6 +93,10 @@ def test_damage(name, seed, count, tmp_path):
                 model = load(path)
         except REFUSALS as error:
             refused.append(str(error))
+        except ValueError as error:
+            if name != PLAIN:
+                raise
+            refused.append(str(error))  # one that lost its config is of weights alone
         else:
             pairs = itertools.zip_longest(expected, model.get_weights())
             right = all(np.array_equal(*pair) for pair in pairs)

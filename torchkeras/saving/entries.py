@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import mmap
+import weakref
 import zlib
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -60,26 +62,36 @@ class Entry:
         return value
 
 
-def scratch(size: int) -> np.ndarray:
-    """Return memory that goes back to the system as soon as it is let go.
+class Scratch:
+    """Memory for large values, used again for the next when one is let go.
 
-    What lies in between in the memory of C would keep large parts of that.
-
-    Args:
-        size: its bytes.
+    What lies in between in the memory of C would keep large parts of that, and fresh
+    memory costs as much as a copy.
     """
-    if size < _LARGE:
-        return np.empty(size, np.uint8)
-    return np.frombuffer(mmap.mmap(-1, size), np.uint8)
 
+    def __init__(self) -> None:
+        self._parts: list[tuple[mmap.mmap, weakref.ref[Any]]] = []
 
-def contiguous(value: Tensor) -> Tensor:
-    """Return the values of a tensor in one piece, on the CPU."""
-    value = value.detach().cpu()
-    if value.is_contiguous() or value.nbytes < _LARGE:
-        return value.contiguous()
-    copy = torch.from_numpy(scratch(value.nbytes)).view(value.dtype)
-    return copy.view(value.shape).copy_(value)
+    def take(self, size: int) -> np.ndarray:
+        """Return so many bytes."""
+        if size < _LARGE:
+            return np.empty(size, np.uint8)
+        free = [part for part in self._parts if part[1]() is None]
+        self._parts = [part for part in self._parts if part[1]() is not None]
+        memory = next((m for m, _ in free if len(m) >= size), None)
+        memory = memory or mmap.mmap(-1, size)
+        array = np.frombuffer(memory, np.uint8, size)
+        others = [part for part in free if part[0] is not memory]
+        self._parts += [(memory, weakref.ref(array)), *others[:1]]
+        return array
+
+    def contiguous(self, value: Tensor) -> Tensor:
+        """Return the values of a tensor in one piece, on the CPU."""
+        value = value.detach().cpu()
+        if value.is_contiguous() or value.nbytes < _LARGE:
+            return value.contiguous()
+        copy = torch.from_numpy(self.take(value.nbytes)).view(value.dtype)
+        return copy.view(value.shape).copy_(value)
 
 
 def checksum(value: Tensor | bytes) -> int:
@@ -93,4 +105,5 @@ def checksum(value: Tensor | bytes) -> int:
         return zlib.crc32(value)
     if not value.numel():
         return 0
-    return zlib.crc32(contiguous(value).reshape(-1).view(torch.uint8).numpy().data)
+    flat = value.detach().cpu().contiguous().reshape(-1)
+    return zlib.crc32(flat.view(torch.uint8).numpy().data)

@@ -30,7 +30,7 @@ from torchkeras._core.hdf5_reader import Service
 from torchkeras._core.helper import Helper, helper
 from torchkeras._core.limits import active, check, how_to_raise
 from torchkeras._core.writing import interrupts_waiting
-from torchkeras.saving.entries import Entry, checksum, contiguous, scratch
+from torchkeras.saving.entries import Entry, Scratch, checksum
 
 MAGIC = b"\x89HDF\r\n\x1a\n"
 
@@ -179,7 +179,7 @@ def _entry(
         name=path,
         shape=shape,
         dtype=_torch_dtype(dtype),
-        fetch=functools.partial(_fetch, shape, dtype, read),
+        fetch=functools.partial(_fetch, shape, dtype, read, reader.scratch),
         checksum=checksums[0] if checksums else None,
         source=source,
     )
@@ -191,8 +191,10 @@ def _torch_dtype(dtype: np.dtype[Any]) -> torch.dtype:
     return torch.from_numpy(np.empty(0, dtype.newbyteorder("="))).dtype
 
 
-def _fetch(shape: tuple[int, ...], dtype: np.dtype[Any], read: Any) -> Tensor:
-    memory = scratch(math.prod(shape) * dtype.itemsize)
+def _fetch(
+    shape: tuple[int, ...], dtype: np.dtype[Any], read: Any, scratch: Scratch
+) -> Tensor:
+    memory = scratch.take(math.prod(shape) * dtype.itemsize)
     read(memory.data)
     array = memory.view(dtype).reshape(shape)
     if dtype == _BFLOAT16:
@@ -224,6 +226,7 @@ class _Reader:
     """
 
     def __init__(self, process: Helper | _Here, file: BinaryIO, source: str) -> None:
+        self.scratch = Scratch()
         self._process = process
         self._file = file
         self._source = source
@@ -330,6 +333,7 @@ class Writer:
         self.root = root
         self._pause = pause
         self._lines: list[str] = []
+        self._scratch = Scratch()
 
     def tensor(self, group: h5py.Group, name: str, value: Tensor) -> None:
         """Write a tensor, bit for bit, and its checksum.
@@ -338,7 +342,7 @@ class Writer:
             ValueError: for a dtype that HDF5 does not have.
         """
         self._pause()
-        value = contiguous(value)
+        value = self._scratch.contiguous(value)
         try:
             if value.dtype == torch.bfloat16:
                 array = value.view(torch.int16).numpy().view(_BFLOAT16)
