@@ -92,8 +92,9 @@ class TensorFile:
 
     def _read_parts(self, metadata: Mapping[str, str]) -> dict[str, Any]:
         version = metadata.get(_VERSION)
-        if version is None:
+        if version is None and _CHECKSUMS not in metadata:
             return {}
+        version = version or "none"
         if not version.isdecimal() or int(version) > FORMAT_VERSION:
             raise CorruptFileError(
                 f"{self._source}: the header is of version {version[:20]!r}, this "
