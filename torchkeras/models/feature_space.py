@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from torchkeras._core import tree
+from torchkeras._core import gate, tree
 from torchkeras._core.convert import as_array
 from torchkeras._core.dtypes import DTYPES
 from torchkeras._core.errors import describe, invalid_argument, one_of, unknown_name
@@ -67,6 +67,7 @@ class Feature:
         }
 
     @classmethod
+    @gate.takes_config
     def from_config(cls, config: dict[str, Any]) -> Feature:
         """Make a feature of `get_config`'s result."""
         return cls(**config)
@@ -108,6 +109,7 @@ class Cross:
         }
 
     @classmethod
+    @gate.takes_config
     def from_config(cls, config: dict[str, Any]) -> Cross:
         """Make a cross of `get_config`'s result."""
         return cls(**config)
@@ -495,6 +497,7 @@ class FeatureSpace(Model):
         """Return the names of the columns, once it knows them."""
         return {"features": list(self.features)} if self._is_adapted else None
 
+    @gate.takes_whole_config
     def build_from_config(self, config: dict[str, Any]) -> None:
         """Take what its layers learned as known: a file brings it."""
         self._is_adapted = self.built = True
