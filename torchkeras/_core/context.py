@@ -56,6 +56,8 @@ class Context(threading.local):
         self.inside_gate = False
         #: What is left of the bytes that the load under way may take, None outside.
         self.budget: Any = None
+        #: What notes the state before the change under way, None outside of one.
+        self.undo: Any = None
         #: Whether weights are made without values, which those of a file will replace.
         self.unfilled = False
         #: The device of ``config.device``, None outside of it.

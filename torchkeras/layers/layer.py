@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from torchkeras import constraints, regularizers
-from torchkeras._core import dtypes, gate, sharing, tree
+from torchkeras._core import dtypes, gate, sharing, tree, turns
 from torchkeras._core.context import context
 from torchkeras._core.naming import auto_name, looks_automatic, to_snake_case
 from torchkeras._core.registry import Registry, deserialize_object
@@ -507,7 +507,8 @@ class Layer(LayerState):
 
     def get_weights(self) -> list[np.ndarray]:
         """Return the values of `weights` as NumPy arrays in Keras's layout."""
-        return [weight.numpy() for weight in self.weights]
+        weights = self.weights
+        return turns.alone(lambda: [weight.numpy() for weight in weights])
 
     def set_weights(self, weights: Iterable[Any]) -> None:
         """Assign values, in Keras's order and layout; all of them or none.

@@ -14,6 +14,7 @@ from torchkeras import constraints, initializers, regularizers
 from torchkeras._core import dtypes, torch_private
 from torchkeras._core.context import context
 from torchkeras._core.tracking import ContainedModules
+from torchkeras._core.undo import Undo, all_at_once
 from torchkeras._core.variable import (
     IDENTITY,
     LayerWeight,
@@ -232,7 +233,12 @@ def assign_all(layer: LayerState, own: list[Any], values: list[Any]) -> None:
             f"Layer '{layer.name}' cannot take these weights: {'; '.join(wrong)}. "
             "Nothing was changed."
         )
+    all_at_once(functools.partial(_assign, own, values))
+
+
+def _assign(own: list[Any], values: list[Any], undo: Undo) -> None:
     for weight, value in zip(own, values, strict=True):
+        undo.note(*weight.tensors)
         weight.assign(value)
 
 

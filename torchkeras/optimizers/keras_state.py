@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor, no_grad, optim
 
+from torchkeras._core.undo import Undo, all_at_once
 from torchkeras._core.variable import Variable, check_assigned
 from torchkeras.optimizers.hyperparameters import Rate, checked_rate
 from torchkeras.optimizers.stages import TorchState
@@ -216,7 +217,6 @@ class KerasState:
         self.optimizer._settle()
         return [(listed.name, listed.read().detach()) for listed in self.listed()]
 
-    @no_grad()
     def load(self, weights: Iterable[Weight] | None, arrays: Sequence[Any]) -> None:
         """Write the values of a Keras file: all of them, or none.
 
@@ -227,8 +227,16 @@ class KerasState:
         Raises:
             ValueError: when the arrays do not fit; nothing is changed then.
         """
+        known = None if weights is None else list(weights)
+        all_at_once(functools.partial(self._load, known, arrays))
+
+    @no_grad()
+    def _load(
+        self, weights: list[Weight] | None, arrays: Sequence[Any], undo: Undo
+    ) -> None:
+        undo.note_state(self.optimizer)
         if weights is not None:
-            self.optimizer._build_or_check(list(weights))
+            self.optimizer._build_or_check(weights)
         values = [torch.as_tensor(array) for array in arrays]
         variables, state = self.before_build(), self.optimizer.torch.state
         if not self._begins(variables, values):

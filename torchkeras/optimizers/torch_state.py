@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any, Protocol
 
 from torch import Tensor, no_grad, optim
 
+from torchkeras._core.undo import Undo, all_at_once
 from torchkeras.optimizers.hyperparameters import checked_rate
 from torchkeras.optimizers.stages import TorchState
 
@@ -35,9 +37,8 @@ def dump(optimizer: Kept) -> dict[str, Any]:
     return {**optimizer.torch.state_dict(), BESIDE: beside}
 
 
-@no_grad()
 def load(optimizer: Kept, state: Mapping[str, Any]) -> None:
-    """Restore what `dump` returned, or the torch optimizer itself.
+    """Restore what `dump` returned, or the torch optimizer itself: all of it or none.
 
     Args:
         optimizer: the optimizer.
@@ -46,6 +47,12 @@ def load(optimizer: Kept, state: Mapping[str, Any]) -> None:
     Raises:
         ValueError: when it is not of this optimizer; nothing is changed then.
     """
+    all_at_once(functools.partial(_load, optimizer, state))
+
+
+@no_grad()
+def _load(optimizer: Kept, state: Mapping[str, Any], undo: Undo) -> None:
+    undo.note_state(optimizer)
     given = dict(state)
     if not isinstance(given.get("state"), Mapping) or "param_groups" not in given:
         raise ValueError(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import h5py
 from torch import Tensor
 
-from torchkeras._core import gate, strict_json, torch_functions, torch_modules
+from torchkeras._core import gate, strict_json, torch_functions, torch_modules, turns
 from torchkeras._core.errors import invalid_argument, shortened
 from torchkeras._core.registry import serialize_object
 from torchkeras._core.typing import PathLike
@@ -103,10 +103,14 @@ def save_model(
         )
     _check_names(model)
     _check_constructors(model)
-    config = _config_to_write(model, extension)
-    compile_config = _compile_config(model) if include_optimizer else None
     with replacing(path) as temporary:
-        _MODEL_WRITERS[extension](temporary, model, config, compile_config)
+        lost = turns.alone(_write, temporary, extension, model, include_optimizer)
+        if lost is not None:
+            warnings.warn(
+                f"The file will not say how the model '{model.name}' was compiled; "
+                f"compile it again after loading. The reason: {lost}",
+                stacklevel=3,
+            )
 
 
 def load_model(
@@ -179,7 +183,8 @@ def save_weights(
     if may_replace("save_weights", path, overwrite):
         _check_names(model)
         with replacing(path) as temporary:
-            _WEIGHT_WRITERS[extension](temporary, model, objects_to_skip or ())
+            writer, skipped = _WEIGHT_WRITERS[extension], objects_to_skip or ()
+            turns.alone(writer, temporary, model, skipped)
 
 
 def load_weights(
@@ -349,19 +354,24 @@ def _lacking_in_keras(part: Mapping[str, Any], owner: str) -> str | None:
 # What is saved
 
 
-def _compile_config(model: Any) -> dict[str, Any] | None:
-    """Return how the model was compiled, None where it was not or that has no JSON."""
-    try:
-        config = model.get_compile_config() or None
-        strict_json.dump(config, "the arguments of `compile`")
-    except (TypeError, ValueError, NotImplementedError) as error:
-        warnings.warn(
-            f"The file will not say how the model '{model.name}' was compiled; compile "
-            f"it again after loading. The reason: {error}",
-            stacklevel=4,
-        )
-        return None
-    return config
+def _write(
+    path: Path, extension: str, model: Any, include_optimizer: bool
+) -> str | None:
+    """Write a model as it is at one moment.
+
+    Returns:
+        Why the file does not say how the model was compiled, None if it does.
+    """
+    config, compile_config = _config_to_write(model, extension), None
+    lost = None
+    if include_optimizer:
+        try:
+            compile_config = model.get_compile_config() or None
+            strict_json.dump(compile_config, "the arguments of `compile`")
+        except (TypeError, ValueError, NotImplementedError) as error:
+            compile_config, lost = None, str(error)
+    _MODEL_WRITERS[extension](path, model, config, compile_config)
+    return lost
 
 
 # The writers

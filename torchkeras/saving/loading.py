@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import itertools
 import math
 import warnings
@@ -23,6 +24,7 @@ from torchkeras._core.registry import (
     family_of,
     find_class,
 )
+from torchkeras._core.undo import Undo, all_at_once
 from torchkeras._core.variable import unfilled
 from torchkeras.saving import (
     assets,
@@ -253,7 +255,7 @@ def load_into(
     check_finite: bool = False,
     is_new: bool = False,
 ) -> None:
-    """Read all tensors that fit, then put them into the model.
+    """Read all tensors that fit, then put them into the model: all of them or none.
 
     The optimizer's are among them if the model is compiled and every weight fits. A new
     model, which nobody has yet, gets each one as it is read.
@@ -262,21 +264,38 @@ def load_into(
         CorruptFileError: for NaN or infinite values, if `check_finite`.
     """
     not_finite: list[str] = []
-    values: Iterable[tuple[Slot, Tensor]] = _read(found, not_finite)
-    if not is_new:
-        values = list(values)
+    values = _read(found, not_finite)
+    if is_new:
+        _put(file, model, values)
         _tell_of(file, not_finite, check_finite)
+        return
+    held = list(values)
+    _tell_of(file, not_finite, check_finite)
     whole = not found.complaints() and getattr(model, "optimizer", None) is not None
     state = _read_state(file) if whole else None
+
+    def noted(undo: Undo) -> Iterator[tuple[Slot, Tensor]]:
+        while held:  # each makes room for the copy of what it replaces
+            slot, value = held.pop()
+            undo.note(*getattr(slot.weight, "tensors", (slot.weight,)))
+            yield slot, value
+
+    def put(undo: Undo) -> str | None:
+        if file.layout == "torch":  # for hooks, which may change what they like
+            undo.note(*(slot.weight for slot in slots.torch_slots(model).values()))
+        _put(file, model, noted(undo))
+        return _restore_optimizer(model, state, found)
+
+    _warn_if_lost(file, all_at_once(put))
+
+
+def _put(file: ModelFile, model: Any, values: Iterable[tuple[Slot, Tensor]]) -> None:
     if file.layout == "torch":
         # Modules may have hooks on loading, so it is theirs to do.
         model.load_state_dict({s.path: v for s, v in values}, strict=False)
-    else:
-        for slot, value in values:
-            slot.weight.assign(value)
-    if is_new:
-        _tell_of(file, not_finite, check_finite)
-    _restore_optimizer(file, model, state, found)
+        return
+    for slot, value in values:
+        slot.weight.assign(value)
 
 
 def _read(found: Match, not_finite: list[str]) -> Iterator[tuple[Slot, Tensor]]:
@@ -314,15 +333,27 @@ def _read_state(file: ModelFile) -> Any:
     return [entry.read() for entry in file.optimizer]
 
 
-def _restore_optimizer(file: ModelFile, model: Any, state: Any, found: Match) -> None:
+def _restore_optimizer(model: Any, state: Any, found: Match) -> str | None:
+    """Restore the state of the optimizer, or return why it cannot be."""
     if not state:
-        return
+        return None
     try:
-        optimizer_state.restore(model, state, found.names)
+        all_at_once(functools.partial(_put_state, model, state, found))
     except gate.FAILURES as error:
+        return str(error)
+    return None
+
+
+def _put_state(model: Any, state: Any, found: Match, undo: Undo) -> None:
+    undo.note_state(model.optimizer)
+    optimizer_state.restore(model, state, found.names)
+
+
+def _warn_if_lost(file: ModelFile, reason: str | None) -> None:
+    if reason is not None:
         warnings.warn(
             f"{file.path}: the state of the optimizer was not restored, it begins "
-            f"anew: {error}",
+            f"anew: {reason}",
             stacklevel=5,
         )
 
@@ -429,4 +460,4 @@ def compile_model(
         model.compile_from_config(config)
     found, state = match(file, model, frozen_alike=True), _read_state(file)
     optimizer_state.spare(model, state, found.names)
-    _restore_optimizer(file, model, state, found)
+    _warn_if_lost(file, _restore_optimizer(model, state, found))

@@ -14,16 +14,16 @@ import torch
 from torch import Tensor
 
 from torchkeras import optimizers
-from torchkeras._core import config, gate, tree
-from torchkeras._core.context import context
+from torchkeras._core import config, gate, tree, turns
 from torchkeras._core.registry import deserialize_object, serialize_object
 from torchkeras._core.symbolic import symbolic_leaves
 from torchkeras._core.typing import FactorsLike, LossLike, MetricsLike
 from torchkeras.callbacks import Callback, CallbackList, History
-from torchkeras.layers._state import first_parameter, layers_in, turn_to_mode
+from torchkeras.layers._state import first_parameter, layers_in
 from torchkeras.layers.core import Embedding
 from torchkeras.layers.layer import Layer
 from torchkeras.optimizers.wrapped import OptimizerLike
+from torchkeras.training import modes
 from torchkeras.training.arguments import checked
 from torchkeras.training.arrays import (
     ClassWeights,
@@ -489,6 +489,7 @@ class Trainer(Layer):
                 nothing was changed then.
         """
         compiled = self._require_optimizer("fit")
+        modes.check_unused("fit", self)
         given = checked("fit", locals())
         planned = _planned_epochs(given.initial_epoch, given.epochs)
         is_due = _due(given.validation_freq)
@@ -509,7 +510,7 @@ class Trainer(Layer):
                 self.reset_metrics()
                 self.optimizer.refresh()
                 events.on_epoch_begin(epoch)
-                self.train()
+                modes.switch(self, training=True)
                 trained = self._run_epoch("train", data, events)
                 if not self.stop_training and data.ended_early(_BEGIN_AGAIN):
                     self.stop_training = True
@@ -517,7 +518,7 @@ class Trainer(Layer):
                         break  # a used-up generator gives no epoch to record
                 logs = trained
                 if validation is not None and is_due(epoch):
-                    self.eval()
+                    modes.switch(self, training=False)
                     self.reset_metrics()
                     results = self._run_test(validation, events)
                     logs.update({f"val_{k}": v for k, v in results.items()})
@@ -526,7 +527,8 @@ class Trainer(Layer):
                 if self.stop_training:
                     break
             events.on_train_end(logs)
-        self.optimizer.finalize_variable_values(self.trainable_weights)
+        with turns.own().step:
+            self.optimizer.finalize_variable_values(self.trainable_weights)
         return self.history  # type: ignore[return-value]
 
     def _data_of_fit(self, given: Any, epoch: int) -> tuple[Pass, Pass | None]:
@@ -561,17 +563,24 @@ class Trainer(Layer):
     @contextlib.contextmanager
     def _until_trained(self) -> Generator[None]:
         """Leave the model in inference mode, however the training ends."""
-        try:
-            yield
-        finally:
-            self.eval()
-            self._require_compiled("fit").guards_loss = False
+        with modes.using("fit", self, trains=True):
+            try:
+                yield
+            finally:
+                modes.switch(self, training=False)
+                self._require_compiled("fit").guards_loss = False
 
     def _run_epoch(
         self, mode: str, data: Pass, events: CallbackList, step: Step | None = None
     ) -> dict[str, Any]:
-        """Run a step on every batch; the only loop over batches there is."""
+        """Run a step on every batch; the only loop over batches there is.
+
+        Who saves or sets weights in another thread waits for the end of a step.
+        """
         step = step or self._function_of(mode)
+        if mode != "train":
+            step = modes.undisturbed(self, step)
+        turn = turns.own()
         begin, end = events.batch_hooks(mode)
         logs: Any = {}
         data.batches.begin_epoch()
@@ -579,14 +588,18 @@ class Trainer(Layer):
             for index, batch in enumerate(batches):
                 for hook in begin:
                     hook(index, {})
-                logs = step([batch])
+                with turn.gate:
+                    pass  # whoever waits for the end of a step goes first
+                with turn.step:
+                    logs = step([batch])
                 for hook in end:
                     hook(index, logs)
                 if self.stop_training and mode == "train":
                     break
         data.batches.end_epoch()
         if mode == "train" and not self._has_own_step:
-            self._require_compiled("fit").bind_what_came(self)
+            with turn.step:
+                self._require_compiled("fit").bind_what_came(self)
         return dict(sorted(as_numbers(logs).items())) if mode != "predict" else {}
 
     def evaluate(
@@ -627,8 +640,8 @@ class Trainer(Layer):
         data = Pass(batches, given.batch_size, given.steps)
         self._prepare("evaluate", data)
         events = self._callback_list(callbacks, given.verbose, data)
-        self.reset_metrics()
-        with self._mode(False):
+        with modes.using("evaluate", self, trains=False), modes.Mode(self, False):
+            self.reset_metrics()
             results = self._run_test(data, events)
         if given.return_dict:
             return results
@@ -687,7 +700,7 @@ class Trainer(Layer):
                 outputs.append(predict([piece]))
             return {"outputs": outputs[-1]}
 
-        with self._mode(False), torch.no_grad():
+        with modes.Mode(self, False), torch.no_grad():
             events.on_predict_begin()
             self._run_epoch("predict", data, events, step)
             data.ended_early()
@@ -702,8 +715,8 @@ class Trainer(Layer):
         """Return outputs for no samples, of the right shapes and dtypes."""
         x, *_ = unpack_x_y_sample_weight(batches.whole())
         one = tree.map_structure(lambda t: t.new_zeros((1, *t.shape[1:])), x)
-        with self._mode(False), torch.no_grad():
-            outputs = self._function_of("predict")([(one,)])
+        with modes.Mode(self, False), torch.no_grad():
+            outputs = self._on_batch("predict", (one,))
         return tree.map_structure(lambda output: _joined(output)[:0], outputs)
 
     def _samples_at_once(self, batches: Batches) -> int | None:
@@ -740,9 +753,12 @@ class Trainer(Layer):
             )
         data = self._one_batch("train_on_batch", "training", x, y, sample_weight)
         compiled.warn_if_frozen(self)
-        self.reset_metrics()
-        with self._mode(True):
-            return _as_result(self._function_of("train")([data]), given.return_dict)
+        with (
+            modes.using("train_on_batch", self, trains=True),
+            modes.Mode(self, True),
+        ):
+            self.reset_metrics()
+            return _as_result(self._on_batch("train", data), given.return_dict)
 
     def test_on_batch(
         self,
@@ -762,9 +778,13 @@ class Trainer(Layer):
         self._require_compiled("test_on_batch")
         given = checked("test_on_batch", locals())
         data = self._one_batch("test_on_batch", "evaluation", x, y, sample_weight)
-        self.reset_metrics()
-        with self._mode(False), torch.no_grad():
-            return _as_result(self._function_of("test")([data]), given.return_dict)
+        with (
+            modes.using("test_on_batch", self, trains=False),
+            modes.Mode(self, False),
+            torch.no_grad(),
+        ):
+            self.reset_metrics()
+            return _as_result(self._on_batch("test", data), given.return_dict)
 
     def predict_on_batch(self, x: Any) -> Any:
         """Return the outputs for one batch as NumPy arrays.
@@ -775,9 +795,16 @@ class Trainer(Layer):
         x = as_tensors("x", x, takes_strings=True)
         check_indices(self, x, "row {} of the data".format)
         x = to_device(x, self._device())
-        with self._mode(False), torch.no_grad():
-            outputs = self._function_of("predict")([(x,)])
+        with modes.Mode(self, False), torch.no_grad():
+            outputs = self._on_batch("predict", (x,))
         return tree.map_structure(_joined, outputs)
+
+    def _on_batch(self, mode: str, data: Any) -> Any:
+        step = self._function_of(mode)
+        if mode != "train":
+            step = modes.undisturbed(self, step)
+        with turns.own().step:
+            return step([data])
 
     def _one_batch(
         self, caller: str, use: str, x: Any, y: Any, sample_weight: Any
@@ -844,7 +871,8 @@ class Trainer(Layer):
             batches.device = self._device()
             compiled.forget_weights()
             compiled.seen = seen
-        compiled.bind(self, look_again=True)
+        with turns.own().step:
+            compiled.bind(self, look_again=True)
         check = functools.partial(self._checks(compiled, batches), self)
         for part in (data, validation):
             if part is not None:
@@ -921,10 +949,16 @@ class Trainer(Layer):
         tried = {"`validation_data`": held_out}
         if not self._has_own_step:
             tried = {"`x` and `y`": first, **tried}
-        with self._mode(False), torch.no_grad(), self._untouched():
+        with (
+            modes.Mode(self, False),
+            torch.no_grad(),
+            self._untouched(),
+            turns.own().step,
+        ):
+            step = modes.undisturbed(self, self._test_on)
             for argument, batch in tried.items():
                 try:
-                    self.test_step(pack_x_y_sample_weight(*batch))
+                    step([pack_x_y_sample_weight(*batch)])
                 except Exception as error:
                     error.add_note(f"Raised by `fit` on a first batch of {argument}.")
                     raise
@@ -979,20 +1013,21 @@ class Trainer(Layer):
         """Make the weights by a run on a batch, with nothing else changed."""
         seen = self._run_on(x)
         if not self._is_built_inside():  # a layer may be called in training alone
-            with self._mode(True), torch.no_grad(), self._untouched():
+            with modes.Mode(self, True), torch.no_grad(), self._untouched():
                 self(x)
         return seen
 
     def _run_on(self, x: Any) -> Seen:
         """Run the model on a batch in inference mode, and return what that shows."""
-        with self._mode(False), torch.no_grad(), watched(self, x) as seen:
+        with (
+            modes.Mode(self, False),
+            torch.no_grad(),
+            watched(self, x) as seen,
+            turns.own().step,
+        ):
             outputs = self(x)
         seen.outputs = tree.map_structure(_without_values, outputs)
         return seen
-
-    def _mode(self, training: bool) -> _Mode:
-        """Set training or inference mode for a while."""
-        return _Mode(self, training)
 
     def _callback_list(
         self,
@@ -1022,29 +1057,6 @@ class Trainer(Layer):
                 wanted and not self._has_own_step
             )
         return made
-
-
-class _Mode:
-    """What sets a model to training or inference mode for a while.
-
-    A prediction of one sample would spend more on a generator than on a layer.
-    """
-
-    __slots__ = ("before", "mode", "model", "told")
-
-    def __init__(self, model: Trainer, mode: bool) -> None:
-        self.model, self.mode = model, mode
-        self.before, self.told = model.training, context.training
-
-    def __enter__(self) -> None:
-        context.training = self.mode
-        if self.before != self.mode:
-            turn_to_mode(self.model, self.mode)
-
-    def __exit__(self, *_: object) -> None:
-        context.training = self.told
-        if self.before != self.mode:
-            turn_to_mode(self.model, self.before)
 
 
 def _without_values(output: Any) -> Any:
