@@ -142,6 +142,16 @@ def test_a_model_saved_before_the_first_step(form, tmp_path):
     assert difference(model, loaded) == 0
 
 
+@pytest.mark.parametrize("case", ["all", "dynamic loss scale"])
+def test_a_model_that_is_trained_is_pickled(case):
+    model = make_model(torchkeras, make_optimizer(torchkeras, "Adam", case))
+    train(model, range(3))
+    twin = pickle.loads(pickle.dumps(model))
+    for one in (model, twin):
+        train(one, range(3, 6))
+    assert difference(model, twin) == 0
+
+
 def test_an_optimizer_and_its_weights_are_pickled():
     optimizer = make_optimizer(torchkeras, "SGD", "momentum and all")
     params = [torch.nn.Parameter(torch.ones(3)), torch.nn.Parameter(torch.ones(2, 3))]

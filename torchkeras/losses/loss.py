@@ -190,11 +190,24 @@ class LossFunctionWrapper(Loss):
         super().__init__(name=name, reduction=reduction, dtype=dtype)
         self.fn = fn
         self._fn_kwargs = kwargs
-        traits = traits_of(fn)
-        self.takes_labels = traits.labels
+        self.takes_labels = traits_of(fn).labels
+        self._mean = self._find_mean()
+
+    def _find_mean(self) -> Callable[[Any, Tensor], Tensor] | None:
+        """Return what computes the mean of all values at once, where there is such."""
+        mean = traits_of(self.fn).mean
         overridden = type(self).call is not LossFunctionWrapper.call
-        if traits.mean and reduction in _MEAN_REDUCTIONS and not overridden:
-            self._mean = functools.partial(traits.mean, **kwargs)
+        if mean is None or overridden or self.reduction not in _MEAN_REDUCTIONS:
+            return None
+        return functools.partial(mean, **self._fn_kwargs)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Functions that torch has in C++ cannot be pickled.
+        return {**self.__dict__, "_mean": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._mean = self._find_mean()
 
     def call(self, y_true: Any, y_pred: Any) -> Tensor:
         """Return the function's values."""
