@@ -262,3 +262,16 @@ def test_schedule_free_steps_are_those_of_its_formula(warmup_steps):
         y = 0.1 * z + 0.9 * x
         optimizer.step([torch.tensor(grad, dtype=torch.float32)])
         np.testing.assert_allclose(weight.detach().numpy(), y, atol=1e-5)
+
+
+def test_momentum_stops_at_a_rate_of_zero_where_keras_glides_on():
+    pair = Pair()
+    reference, optimizer = both("SGD", {"momentum": 0.9})
+    pair.step(reference, optimizer)
+    reference.learning_rate = 0.0
+    optimizer.learning_rate = 0.0
+    before = [w.detach().numpy().copy() for w in pair.ours]
+    pair.step(reference, optimizer)
+    for weight, value in zip(pair.ours, before, strict=True):
+        np.testing.assert_array_equal(weight.detach().numpy(), value)
+    assert pair.difference() > 1e-3
