@@ -34,7 +34,8 @@ def rows(kind: str) -> list[tuple[Case, str]]:
     """Return one row for each argument of each layer, on its first case that has it."""
     found: dict[tuple[str, str], tuple[Case, str]] = {}
     for case in [*CASES, *CELLS]:
-        if case.layer.__name__ in OUTER or case.spread:
+        several = case.spread or isinstance(case.output, list)
+        if case.layer.__name__ in OUTER or several:
             continue
         for argument in arguments_of(case.layer, kind):
             if case.weights and case.kwargs.get(used_by(argument), True) is not False:
