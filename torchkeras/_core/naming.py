@@ -33,6 +33,22 @@ def split_number(name: str) -> tuple[str, int]:
     return (found[1], int(found[2])) if found else (name, -1)
 
 
+#: What a name must be, for messages.
+LEGAL_NAME = "text without '/', NUL and lone surrogates, and not '.' or '..'"
+
+
+def is_legal_name(name: object) -> bool:
+    """Say whether something can be the name of a layer: a part of a path in any file.
+
+    Example:
+        >>> [is_legal_name(name) for name in ("dense", "层", "a/b", "..", 1)]
+        [True, True, False, False, False]
+    """
+    if not isinstance(name, str) or name in (".", "..") or {"/", "\0"} & {*name}:
+        return False
+    return not any("\ud800" <= character <= "\udfff" for character in name)
+
+
 def looks_automatic(name: str, class_name: str) -> bool:
     """Say whether an object may have got its name without being asked.
 

@@ -15,7 +15,14 @@ from torch.nn.parameter import is_lazy
 from torchkeras import constraints, regularizers
 from torchkeras._core import dtypes, gate, sharing, tree, turns
 from torchkeras._core.context import context
-from torchkeras._core.naming import auto_name, looks_automatic, to_snake_case
+from torchkeras._core.errors import invalid_argument
+from torchkeras._core.naming import (
+    LEGAL_NAME,
+    auto_name,
+    is_legal_name,
+    looks_automatic,
+    to_snake_case,
+)
 from torchkeras._core.registry import Registry, deserialize_object
 from torchkeras._core.signatures import signature_of
 from torchkeras._core.symbolic import (
@@ -149,10 +156,9 @@ class Layer(LayerState):
     ) -> None:
         super().__init__()
         self._begin()
-        if name is not None and (not isinstance(name, str) or "/" in name):
+        if name is not None and not is_legal_name(name):
             raise ValueError(
-                f"{type(self).__name__}: `name` must be a string without '/', "
-                f"got {name!r}."
+                invalid_argument(type(self).__name__, "name", LEGAL_NAME, name)
             )
         self._name = name or auto_name(to_snake_case(type(self).__name__))
         self._name_is_given = bool(name)

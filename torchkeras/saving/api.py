@@ -15,6 +15,7 @@ from torch import Tensor
 
 from torchkeras._core import gate, strict_json, torch_functions, torch_modules, turns
 from torchkeras._core.errors import invalid_argument, shortened
+from torchkeras._core.naming import LEGAL_NAME, is_legal_name
 from torchkeras._core.registry import serialize_object
 from torchkeras._core.typing import PathLike
 from torchkeras._core.writing import check_target, may_replace, replacing
@@ -269,10 +270,10 @@ def _check_names(model: Any) -> None:
         if not isinstance(layer, Layer):
             continue
         name = layer.name
-        if not isinstance(name, str) or name in ("", ".", "..") or "/" in name:
+        if not name or not is_legal_name(name):
             raise ValueError(
-                f"Cannot save a layer named {name!r}: a name must be text without '/'. "
-                "Set `layer.name` to another one."
+                f"Cannot save a layer named {name!r}: a name must be {LEGAL_NAME}. Set "
+                "`layer.name` to another one."
             )
 
 

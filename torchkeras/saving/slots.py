@@ -6,6 +6,7 @@ in Keras's order and shape, serves Keras's formats; `state_dict` serves torch's.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -140,9 +141,10 @@ def _shown_names(module: nn.Module) -> dict[str, str]:
     names: dict[str, str] = {}
     for name in dir(type(module)) if private else ():
         if isinstance(getattr(type(module), name), property) and name[0] != "_":
-            held = private.get(id(getattr(module, name, None)))
-            if held is not None:
-                names.setdefault(held, name)
+            with contextlib.suppress(Exception):  # it may have nothing to show yet
+                held = private.get(id(getattr(module, name)))
+                if held is not None:
+                    names.setdefault(held, name)
     return names
 
 
