@@ -74,10 +74,17 @@ def mutant(data, chance):
 
 
 @pytest.mark.parametrize(
-    ("seed", "count"),
-    [(0, 20), *(pytest.param(s, MANY, marks=pytest.mark.slow) for s in (1, 2, 3))],
+    ("name", "seed", "count"),
+    [
+        *((name, 0, 20) for name in (*FORMATS, PLAIN)),
+        *(
+            pytest.param(name, seed, MANY, marks=pytest.mark.slow)
+            for name in FORMATS
+            for seed in (1, 2, 3)
+        ),
+        pytest.param(PLAIN, 1, MANY, marks=pytest.mark.slow),
+    ],
 )
-@pytest.mark.parametrize("name", [*FORMATS, PLAIN])
 def test_damage(name, seed, count, tmp_path):
     path = tmp_path / name
     write(path)
