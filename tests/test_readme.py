@@ -32,7 +32,7 @@ def test_python_blocks_run_in_order(tmp_path, monkeypatch, capsys):
     "command",
     [
         "pip install -c constraints.txt -e . && python examples/quickstart.py",
-        "pip install -c constraints.txt -e '.[test]' && pytest -n auto",
+        "pip install -c constraints.txt -e '.[test]' && pytest -n auto -m \"not slow\"",
     ],
 )
 def test_readme_gives_the_two_commands(command):
