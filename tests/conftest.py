@@ -6,6 +6,7 @@ import os
 os.environ["KERAS_BACKEND"] = "torch"
 
 import random
+import signal
 
 import numpy as np
 import pytest
@@ -47,6 +48,15 @@ def seeded():
     random.seed(0)
     np.random.seed(0)
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def interrupts_arrive():
+    """Let no test leave Ctrl-C to somebody else: a later one would wait for ever."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    left = signal.signal(signal.SIGINT, signal.default_int_handler)
+    assert left is signal.default_int_handler
 
 
 def pytest_collection_modifyitems(items):

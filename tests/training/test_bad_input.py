@@ -524,9 +524,9 @@ def test_no_process_outlives_an_error_in_a_worker() -> None:  # A25
     assert len(model.fit(X, Y, verbose=0).history["loss"]) == 1
 
 
-class Endless(torch.utils.data.Dataset):
+class Long(torch.utils.data.Dataset):
     def __len__(self):
-        return 10**6
+        return 4000
 
     def __getitem__(self, index):
         return X[index % 10], Y[index % 10]
@@ -540,7 +540,7 @@ def test_no_process_outlives_an_interrupt() -> None:  # A27
             signal.raise_signal(signal.SIGINT)
 
     stop = LambdaCallback(on_train_batch_end=interrupt)
-    loader = DataLoader(Endless(), 2, num_workers=2)
+    loader = DataLoader(Long(), 2, num_workers=2)
     with pytest.raises(KeyboardInterrupt) as kept:
         model.fit(loader, callbacks=[stop], verbose=0)
     assert kept.value.__traceback__ is not None

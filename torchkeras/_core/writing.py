@@ -143,8 +143,8 @@ def interrupts_waiting() -> Generator[Callable[[], None]]:
     if not is_main or not callable(before):
         yield let_in
         return
-    signal.signal(signal.SIGINT, lambda *call: waiting.append(call))
     try:
+        signal.signal(signal.SIGINT, lambda *call: waiting.append(call))
         yield let_in
     finally:
         signal.signal(signal.SIGINT, before)
