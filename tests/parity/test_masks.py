@@ -34,6 +34,8 @@ def cells(k):
 ROWS: dict[str, tuple[Any, Any, Any]] = {
     "Embedding": (lambda k: k.Embedding(9, 2, mask_zero=True), (3, 5), None),
     "Embedding-plain": (lambda k: k.Embedding(9, 2), (3, 5), None),
+    "ReversibleEmbedding": (
+        lambda k: k.ReversibleEmbedding(9, 2, mask_zero=True), (3, 5), None),
     "Masking": (lambda k: k.Masking(), STEPS, None),
     "Masking-again": (lambda k: k.Masking(), STEPS, 2),
     "Identity": (lambda k: k.Identity(), STEPS, 2),
@@ -71,6 +73,11 @@ ROWS: dict[str, tuple[Any, Any, Any]] = {
     "LSTM-both": (
         lambda k: lstm(k, return_sequences=True, return_state=True), STEPS, 2),
     "GRU": (lambda k: k.GRU(2, go_backwards=True), STEPS, 2),
+    "ConvLSTM1D": (lambda k: k.ConvLSTM1D(2, 2), (3, 4, 5, 2), 2),
+    "ConvLSTM1D-sequences": (
+        lambda k: k.ConvLSTM1D(2, 2, return_sequences=True), (3, 4, 5, 2), 2),
+    "ConvLSTM2D": (lambda k: k.ConvLSTM2D(2, 2), (3, 4, 5, 4, 2), 2),
+    "ConvLSTM3D": (lambda k: k.ConvLSTM3D(2, 2), (3, 4, 3, 4, 3, 2), 2),
     "RNN": (lambda k: k.RNN(k.SimpleRNNCell(2), return_sequences=True), STEPS, 2),
     "RNN-stack": (lambda k: k.RNN(cells(k), return_sequences=True), STEPS, 2),
     "Bidirectional": (lambda k: k.Bidirectional(lstm(k)), STEPS, 2),
@@ -102,7 +109,7 @@ def given(name):
     for shape, count in zip(
         shapes if many else [shapes], axes if many else [axes], strict=True
     ):
-        integers = name.startswith("Embedding")
+        integers = "Embedding" in name
         values = np.random.randint(0, 9, shape) if integers else np.random.randn(*shape)
         if name.startswith("Masking"):
             values[:, ::2] = 0

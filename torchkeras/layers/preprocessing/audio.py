@@ -210,6 +210,12 @@ class STFTSpectrogram(Spectrogram):
         torch.Size([3, 11, 257])
     """
 
+    #: The length of the transform, and how far the frames are apart.
+    _length: int
+    _step: int
+    real_kernel: Any
+    imag_kernel: Any
+
     def __init__(
         self,
         mode: str = "log",

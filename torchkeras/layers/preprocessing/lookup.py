@@ -55,6 +55,9 @@ class IndexLookup(HostLayer):
     The arguments are those of `StringLookup`.
     """
 
+    #: Whether the vocabulary was an argument.
+    _is_given: bool
+
     oov_token: Any
     mask_token: Any
     _given: Given

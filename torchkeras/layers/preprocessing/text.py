@@ -40,6 +40,9 @@ Tokens = tuple[Sequence[Any], np.ndarray]
 class _Told(HostLayer):
     """A layer that configs tell more of than its vocabulary."""
 
+    #: What a config says of the vocabulary.
+    _told: dict[str, Any]
+
     def __init__(
         self,
         *,
@@ -48,7 +51,7 @@ class _Told(HostLayer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self._told: Any = {
+        self._told = {
             "vocabulary_size": vocabulary_size,
             "has_input_vocabulary": has_input_vocabulary,
         }
@@ -100,6 +103,9 @@ class TextVectorization(_Told):
         tensor([[2, 4, 0, 0],
                 [1, 3, 0, 0]])
     """
+
+    #: How many words the parts have, None for single words.
+    _widths: Any
 
     def __init__(
         self,

@@ -58,6 +58,8 @@ class ConvLSTMCell(ConvolutionLayer, RandomLayer):
         (torch.Size([2, 8, 8, 4]), 2)
     """
 
+    state_size: list[int]
+
     conv: Any
     recurrent_conv: Any
     kernel: WeightView

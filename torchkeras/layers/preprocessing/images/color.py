@@ -988,6 +988,8 @@ class RandomColorJitter(ColorLayer):
         torch.Size([2, 8, 8, 3])
     """
 
+    _steps: list[ColorLayer]
+
     def __init__(
         self,
         value_range: Any = (0, 255),

@@ -377,6 +377,9 @@ class RandomTranslation(_Affine):
         tensor([0., 1., 2., 3.])
     """
 
+    _heights: tuple[float, float]
+    _widths: tuple[float, float]
+
     def __init__(
         self,
         height_factor: Any,
@@ -462,6 +465,9 @@ class RandomZoom(_Affine):
                 [0., 1., 1., 0.],
                 [0., 0., 0., 0.]])
     """
+
+    _heights: tuple[float, float]
+    _widths: tuple[float, float] | None
 
     def __init__(
         self,
