@@ -171,20 +171,20 @@ def undisturbed(
         model: the model.
         step: the step, in inference.
     """
-    modules = list(model.modules())
-    expected: list[bool] | None = None
+    modules: list[nn.Module] = []
+    expected: list[bool] = []
     takers = len(turns.living), turns.Turn.made
 
     def run(batch: list[Any]) -> Any:
-        nonlocal expected
+        if takers == (1, turns.Turn.made):  # no other thread has made a step so far
+            return step(batch)
+        modules[:] = modules or model.modules()
         modes = list(map(_mode_of, modules))
-        if expected is None:
+        if not expected:
             others = modes[0] or _uses
-            expected = _in_inference(modules, modes) if others else modes
+            expected[:] = _in_inference(modules, modes) if others else modes
         if modes == expected:
             return step(batch)
-        if takers == (1, turns.Turn.made):
-            return step(batch)  # the callbacks of this thread have set what differs
         return turns.alone(_borrow, modules, expected, step, batch)
 
     return run
