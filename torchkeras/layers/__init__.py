@@ -100,48 +100,68 @@ from torchkeras.layers.pooling import (
     MaxPooling2D,
     MaxPooling3D,
 )
-from torchkeras.layers.preprocessing import (
-    AugMix,
-    AutoContrast,
-    CategoryEncoding,
-    CenterCrop,
-    ContrastLimitedAdaptiveHistogramEqualization,
-    CutMix,
-    Discretization,
-    Equalization,
+from torchkeras.layers.preprocessing.audio import (
+    MelSpectrogram,
+    STFTSpectrogram,
+)
+from torchkeras.layers.preprocessing.hashing import (
     HashedCrossing,
     Hashing,
-    IntegerLookup,
-    MaxNumBoundingBoxes,
-    MelSpectrogram,
-    MixUp,
-    Normalization,
-    Pipeline,
-    RandAugment,
+)
+from torchkeras.layers.preprocessing.images.color import (
+    AutoContrast,
+    ContrastLimitedAdaptiveHistogramEqualization,
+    Equalization,
     RandomBrightness,
     RandomColorDegeneration,
     RandomColorJitter,
     RandomContrast,
-    RandomCrop,
-    RandomElasticTransform,
-    RandomErasing,
-    RandomFlip,
     RandomGaussianBlur,
     RandomGrayscale,
     RandomHue,
     RandomInvert,
-    RandomPerspective,
     RandomPosterization,
-    RandomRotation,
     RandomSaturation,
     RandomSharpness,
+    Solarization,
+)
+from torchkeras.layers.preprocessing.images.geometry import (
+    RandomElasticTransform,
+    RandomFlip,
+    RandomPerspective,
+    RandomRotation,
     RandomShear,
     RandomTranslation,
     RandomZoom,
+)
+from torchkeras.layers.preprocessing.images.mixing import (
+    CutMix,
+    MixUp,
+    RandomErasing,
+)
+from torchkeras.layers.preprocessing.images.policies import (
+    AugMix,
+    RandAugment,
+)
+from torchkeras.layers.preprocessing.images.sizes import (
+    CenterCrop,
+    MaxNumBoundingBoxes,
+    RandomCrop,
     Resizing,
-    Solarization,
-    STFTSpectrogram,
+)
+from torchkeras.layers.preprocessing.lookup import (
+    IntegerLookup,
     StringLookup,
+)
+from torchkeras.layers.preprocessing.numbers import (
+    CategoryEncoding,
+    Discretization,
+    Normalization,
+)
+from torchkeras.layers.preprocessing.pipeline import (
+    Pipeline,
+)
+from torchkeras.layers.preprocessing.text import (
     TextVectorization,
 )
 from torchkeras.layers.recurrent import (
