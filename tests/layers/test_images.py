@@ -137,6 +137,15 @@ def test_what_belongs_to_images_goes_with_them():
     assert one["labels"].shape == ()
 
 
+class Halved(layers.RandomFlip):
+    def transform_images(self, images, transformation, training=True):
+        return images[:, ::2]
+
+
+def test_a_subclass_may_change_the_size_of_images():
+    assert Halved()(torchkeras.Input((4, 4, 3))).shape == (None, 2, 4, 3)
+
+
 def test_bounding_boxes_need_a_format():
     data = {"images": IMAGES, "bounding_boxes": {"boxes": [], "labels": []}}
     with pytest.raises(ValueError, match="bounding_box_format='xyxy'"):

@@ -15,6 +15,7 @@ from torchkeras._core.convert import as_tensor
 from torchkeras._core.dtypes import DTYPES
 from torchkeras._core.errors import describe, invalid_argument, one_of
 from torchkeras.layers.regularization import RandomLayer
+from torchkeras.layers.shapes import same_sizes
 from torchkeras.random import Seed, checked_seed, generator_of
 
 #: Where numbers are drawn that Python needs.
@@ -51,6 +52,7 @@ class ImageLayer(RandomLayer):
     """
 
     casts_itself = True
+    _output_sizes = same_sizes
 
     data_format: str
     bounding_box_format: Any
@@ -76,8 +78,8 @@ class ImageLayer(RandomLayer):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        own = vars(cls)
-        if "transform_images" in own and "_output_sizes" not in own:
+        is_ours = cls.__module__.startswith("torchkeras.")
+        if "transform_images" in vars(cls) and not is_ours:
             cls._output_sizes = None
 
     def get_config(self) -> dict[str, Any]:

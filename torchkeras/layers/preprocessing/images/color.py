@@ -19,7 +19,6 @@ from torchkeras.layers.preprocessing.images.base import (
     Transformation,
     factor_between,
 )
-from torchkeras.layers.shapes import same_sizes
 from torchkeras.random import Seed
 
 _BYTE = (0, 255)
@@ -34,8 +33,6 @@ class _Factored(ColorLayer):
         high: the highest.
         kwargs: arguments of `ColorLayer`.
     """
-
-    _output_sizes = same_sizes
 
     def __init__(self, factor: Any, low: float, high: float, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -96,8 +93,6 @@ class RandomBrightness(_Factored):
         delta: Tensor = transformation["rgb_delta"].to(images.dtype)
         return self._between(images + delta)
 
-    _output_sizes = same_sizes
-
 
 @layers.register()
 class RandomContrast(_Factored):
@@ -150,8 +145,6 @@ class RandomContrast(_Factored):
         mean = images.mean(self._axes(), keepdim=True)
         factor = transformation["contrast_factor"].to(images.dtype)
         return self._between((images - mean) * factor + mean)
-
-    _output_sizes = same_sizes
 
 
 @layers.register()
@@ -209,8 +202,6 @@ class RandomSaturation(_Factored):
         hue, saturation, value = _split_hsv(self, images)
         saturation = saturation * self._each(transformation["factor"], images)
         return _joined_rgb(self, hue, self._between(saturation), value)
-
-    _output_sizes = same_sizes
 
 
 def _split_hsv(layer: ImageLayer, images: Tensor) -> tuple[Tensor, ...]:
@@ -290,8 +281,6 @@ class RandomHue(_Factored):
         made = _joined_rgb(self, hue, saturation, value).clamp(0, 1)
         return self._rescaled(made, (0, 1), self.value_range)
 
-    _output_sizes = same_sizes
-
 
 @layers.register()
 class RandomColorDegeneration(_Factored):
@@ -349,8 +338,6 @@ class RandomColorDegeneration(_Factored):
         factor = transformation["factor"].to(images.dtype)
         return self._between(images + factor * (gray - images))
 
-    _output_sizes = same_sizes
-
 
 @layers.register()
 class RandomGrayscale(ImageLayer):
@@ -397,8 +384,6 @@ class RandomGrayscale(ImageLayer):
             return images
         gray = ops.image.rgb_to_grayscale(images, data_format=self.data_format)
         return torch.where(transformation, gray, images)
-
-    _output_sizes = same_sizes
 
 
 @layers.register()
@@ -450,8 +435,6 @@ class RandomInvert(_Factored):
             return images
         applied = transformation["apply_inversion"].reshape(-1, 1, 1, 1)
         return torch.where(applied, self.value_range[1] - images, images)
-
-    _output_sizes = same_sizes
 
 
 @layers.register()
@@ -511,8 +494,6 @@ class RandomPosterization(_Factored):
         shift = transformation["shift_factor"].reshape(-1, 1, 1, 1)
         kept = (whole >> shift) << shift
         return self._rescaled(kept.to(images.dtype), _BYTE, self.value_range)
-
-    _output_sizes = same_sizes
 
 
 @layers.register()
@@ -578,8 +559,6 @@ class RandomSharpness(_Factored):
         factor = self._each(transformation["factor"] * 2, images)
         made = self._between(planes + (1 - factor) * (smooth - planes))
         return made.movedim(1, -1) if last else made
-
-    _output_sizes = same_sizes
 
 
 @layers.register()
@@ -663,8 +642,6 @@ class RandomGaussianBlur(_Factored):
         applied = transformation["should_apply_blur"].reshape(-1, 1, 1, 1)
         return self._between(torch.where(applied, blurred, images))
 
-    _output_sizes = same_sizes
-
 
 @layers.register()
 class Solarization(ColorLayer):
@@ -732,8 +709,6 @@ class Solarization(ColorLayer):
             torch.where(below, shown, 255 - shown), _BYTE, self.value_range
         )
 
-    _output_sizes = same_sizes
-
 
 @layers.register()
 class AutoContrast(ColorLayer):
@@ -773,8 +748,6 @@ class AutoContrast(ColorLayer):
         stretched = (shown * scale - low * scale).clamp(*_BYTE)
         made = self._rescaled(stretched, _BYTE, self.value_range)
         return torch.where(made.isnan(), images, made)
-
-    _output_sizes = same_sizes
 
 
 @layers.register()
@@ -837,8 +810,6 @@ class Equalization(ColorLayer):
         made = even.unflatten(1, channels.shape[1:]).movedim(0, axis)
         return self._rescaled(made, _BYTE, self.value_range)
 
-    _output_sizes = same_sizes
-
 
 @layers.register()
 class ContrastLimitedAdaptiveHistogramEqualization(ColorLayer):
@@ -899,8 +870,6 @@ class ContrastLimitedAdaptiveHistogramEqualization(ColorLayer):
         made = self._rescaled(self._equalized(shown), _BYTE, self.value_range)
         made = made.to(images.dtype)
         return made.movedim(1, -1) if last else made
-
-    _output_sizes = same_sizes
 
     def _equalized(self, planes: Tensor) -> Tensor:
         """Return planes of values from 0 to 255, equalized by parts."""
@@ -1041,5 +1010,3 @@ class RandomColorJitter(ColorLayer):
         for step, drawn in zip(self._steps, transformation, strict=True):
             images = step.transform_images(images, drawn)
         return images
-
-    _output_sizes = same_sizes

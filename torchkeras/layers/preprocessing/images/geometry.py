@@ -18,7 +18,6 @@ from torchkeras.layers.preprocessing.images.base import (
     checked_range,
     factor_between,
 )
-from torchkeras.layers.shapes import same_sizes
 from torchkeras.ops.image.geometry import homography
 from torchkeras.random import Seed
 
@@ -52,8 +51,6 @@ class RandomFlip(ImageLayer):
         tensor([[0., 1., 2., 3.],
                 [7., 6., 5., 4.]])
     """
-
-    _output_sizes = same_sizes
 
     def __init__(
         self,
@@ -162,8 +159,6 @@ class _Moving(ImageLayer):
     ) -> Tensor:
         """Return images, moved as drawn."""
         raise NotImplementedError
-
-    _output_sizes = same_sizes
 
     def transform_images(
         self, images: Tensor, transformation: Transformation, training: bool = True
@@ -850,8 +845,6 @@ class RandomElasticTransform(_Moving):
         if not training or transformation is None:
             return moved
         return moved.clamp(*self.value_range)
-
-    _output_sizes = same_sizes
 
     def transform_bounding_boxes(
         self,

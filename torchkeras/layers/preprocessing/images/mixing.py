@@ -18,7 +18,6 @@ from torchkeras.layers.preprocessing.images.base import (
     Transformation,
     factor_between,
 )
-from torchkeras.layers.shapes import same_sizes
 from torchkeras.random import Seed
 
 
@@ -77,8 +76,6 @@ class RandomErasing(_Windowed, ColorLayer):
         >>> layer(torch.ones(1, 4, 4, 3)).unique()
         tensor([7.])
     """
-
-    _output_sizes = same_sizes
 
     def __init__(
         self,
@@ -146,8 +143,6 @@ class RandomErasing(_Windowed, ColorLayer):
 
 class _Mixing(ImageLayer):
     """The base of layers that mix each image with another one of its batch."""
-
-    _output_sizes = same_sizes
 
     def _order(self, data: Any, seed: Seed) -> Tensor:
         """Draw which image each image is mixed with."""
@@ -235,8 +230,6 @@ class MixUp(_Mixing):
             return images
         weight = transformation["mix_weight"].to(images.dtype)
         return _mixed(images, weight, transformation["permutation_order"])
-
-    _output_sizes = same_sizes
 
     def transform_segmentation_masks(
         self,
@@ -331,8 +324,6 @@ class CutMix(_Mixing, _Windowed):
         if windows.shape[channel] != images.shape[channel]:  # of a mask of one channel
             windows = windows.narrow(channel, 0, 1)
         return torch.where(windows, others, images)
-
-    _output_sizes = same_sizes
 
     def transform_segmentation_masks(
         self,

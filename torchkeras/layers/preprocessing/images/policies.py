@@ -32,7 +32,6 @@ from torchkeras.layers.preprocessing.images.geometry import (
     RandomShear,
     RandomTranslation,
 )
-from torchkeras.layers.shapes import same_sizes
 from torchkeras.random import Seed
 
 
@@ -45,8 +44,6 @@ class _Policy(ColorLayer):
         interpolation: that of the layers which move pixels.
         kwargs: arguments of `ImageLayer`.
     """
-
-    _output_sizes = same_sizes
 
     #: What is chosen from, by Keras's names.
     _choices: dict[str, ImageLayer]
@@ -167,8 +164,6 @@ class RandAugment(_Policy):
         if not training:
             return images
         return self._applied_to("transform_images", images, transformation)
-
-    _output_sizes = same_sizes
 
     def transform_segmentation_masks(
         self,
@@ -296,8 +291,6 @@ class AugMix(_Policy):
         if not training:
             return images
         return self._between(self._mixture("transform_images", images, transformation))
-
-    _output_sizes = same_sizes
 
     def transform_segmentation_masks(
         self,

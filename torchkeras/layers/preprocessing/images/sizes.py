@@ -37,7 +37,7 @@ class _Sized(ImageLayer):
         self.height = positive_integer(owner, "height", height)
         self.width = positive_integer(owner, "width", width)
 
-    def _given_size(self, sizes: Sizes) -> Sizes:
+    def _output_sizes(self, sizes: Sizes) -> Sizes:
         made = list(sizes)
         for axis, size in zip(self._axes(), (self.height, self.width), strict=True):
             made[axis] = size
@@ -124,8 +124,6 @@ class Resizing(_Sized):
         self.fill_mode = one_of(owner, "fill_mode", fill_mode, ("constant",))
         self.fill_value = fill_value
         self.antialias = bool(antialias)
-
-    _output_sizes = _Sized._given_size
 
     def _cast(self, images: Tensor) -> Tensor:
         return super()._cast(images) if images.is_floating_point() else images
@@ -235,8 +233,6 @@ class CenterCrop(_Sized):
     ) -> None:
         super().__init__(height, width, data_format=data_format, **kwargs)
 
-    _output_sizes = _Sized._given_size
-
     def get_random_transformation(
         self, data: Any, training: bool = True, seed: Seed = None
     ) -> Transformation:
@@ -326,8 +322,6 @@ class RandomCrop(_Sized):
             height, width, seed=seed, data_format=data_format, name=name, **kwargs
         )
         self.supports_masking = False
-
-    _output_sizes = _Sized._given_size
 
     def get_random_transformation(
         self, data: Any, training: bool = True, seed: Seed = None
