@@ -411,13 +411,20 @@ def _corners(
     if boxes.ndim not in (2, 3):
         expected = "of shape (n, 4) or (batch, n, 4)"
         raise ValueError(invalid_argument(owner, argument, expected, boxes))
-    if "rel" in source and image_shape is None:
+    return convert_format(boxes, source, "xyxy", *_size_for(owner, source, image_shape))
+
+
+def _size_for(owner: str, source: str, image_shape: Any) -> tuple[Size, Size]:
+    """Return height and width of an image, which boxes in parts of it need."""
+    if image_shape is not None:
+        height, width = tuple(image_shape)[:2]
+        return height, width
+    if "rel" in source:
         raise ValueError(
             f"{owner}: `image_shape` is needed for the relative format {source!r}. "
             "Give (height, width, channels)."
         )
-    height, width = (None, None) if image_shape is None else tuple(image_shape)[:2]
-    return convert_format(boxes, source, "xyxy", height, width)
+    return None, None
 
 
 def _intersection(first: Tensor, second: Tensor) -> Tensor:
@@ -451,14 +458,9 @@ def compute_ciou(
         >>> compute_ciou([[0.0, 0.0, 2.0, 2.0]], [[0.0, 0.0, 2.0, 2.0]], "xyxy")
         tensor([1.])
     """
-    if "rel" in bounding_box_format and image_shape is None:
-        raise ValueError(
-            "compute_ciou: `image_shape` is needed for the relative format "
-            f"{bounding_box_format!r}. Give (height, width, channels)."
-        )
-    height, width = (None, None) if image_shape is None else tuple(image_shape)[:2]
+    size = _size_for("compute_ciou", bounding_box_format, image_shape)
     first, second = (
-        convert_format(boxes, bounding_box_format, "xyxy", height, width)
+        convert_format(boxes, bounding_box_format, "xyxy", *size)
         for boxes in (boxes1, boxes2)
     )
     tiny = epsilon()

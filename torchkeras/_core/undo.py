@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import signal
-import threading
 import types
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import torch
@@ -14,6 +11,7 @@ from torch import Tensor, nn
 
 from torchkeras._core import turns
 from torchkeras._core.context import context
+from torchkeras._core.interrupts import interrupts_waiting
 
 _R = TypeVar("_R")
 
@@ -111,6 +109,7 @@ def all_at_once(change: Callable[[Undo], _R]) -> _R:
         What `change` returns.
 
     Example:
+        >>> import contextlib
         >>> values = [1, 2]
         >>> def change(undo):
         ...     undo.note_state(values)
@@ -128,7 +127,7 @@ def _all_at_once(change: Callable[[Undo], _R]) -> _R:
     outer = context.undo
     undo = Undo() if outer is None else outer
     before = len(undo)
-    with _interrupts_held():
+    with interrupts_waiting():
         try:
             context.undo = undo
             return change(undo)
@@ -137,21 +136,3 @@ def _all_at_once(change: Callable[[Undo], _R]) -> _R:
             raise
         finally:
             context.undo = outer
-
-
-@contextlib.contextmanager
-def _interrupts_held() -> Generator[None]:
-    """Let a Ctrl-C wait for the end of the block, where it would reach this thread."""
-    handler = signal.getsignal(signal.SIGINT)
-    is_main = threading.current_thread() is threading.main_thread()
-    if not (is_main and callable(handler)):
-        yield
-        return
-    came: list[Any] = []
-    try:
-        signal.signal(signal.SIGINT, lambda *arguments: came.append(arguments))
-        yield
-    finally:
-        signal.signal(signal.SIGINT, handler)
-        if came:
-            signal.raise_signal(signal.SIGINT)

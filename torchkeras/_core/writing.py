@@ -5,13 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-import signal
 import stat
 import sys
-import threading
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from pathlib import Path
-from typing import Any
 
 from torchkeras._core.typing import PathLike
 
@@ -123,32 +120,6 @@ def replacing(path: Path) -> Generator[Path]:
         temporary.unlink(missing_ok=True)
         raise
     _sync_directory(target.parent)
-
-
-@contextlib.contextmanager
-def interrupts_waiting() -> Generator[Callable[[], None]]:
-    """Let a Ctrl-C wait while a library calls Python back, which makes errors of it.
-
-    Returns:
-        What lets in those that wait: they raise there, or at the end of the context.
-    """
-    before = signal.getsignal(signal.SIGINT)
-    waiting: list[Any] = []
-
-    def let_in() -> None:
-        if waiting and callable(before):
-            before(*waiting.pop())
-
-    is_main = threading.current_thread() is threading.main_thread()
-    if not is_main or not callable(before):
-        yield let_in
-        return
-    try:
-        signal.signal(signal.SIGINT, lambda *call: waiting.append(call))
-        yield let_in
-    finally:
-        signal.signal(signal.SIGINT, before)
-        let_in()
 
 
 def _sync(path: Path) -> None:

@@ -28,8 +28,8 @@ from torchkeras._core import hdf5_reader
 from torchkeras._core.errors import CorruptFileError, UnsafeFileError
 from torchkeras._core.hdf5_reader import Service
 from torchkeras._core.helper import Helper, helper
+from torchkeras._core.interrupts import interrupts_waiting
 from torchkeras._core.limits import active, check, how_to_raise
-from torchkeras._core.writing import interrupts_waiting
 from torchkeras.saving.entries import Entry, Scratch, checksum
 
 MAGIC = b"\x89HDF\r\n\x1a\n"
