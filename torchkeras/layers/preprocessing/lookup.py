@@ -396,16 +396,20 @@ class IndexLookup(HostLayer):
         mode = "one_hot" if self.output_mode == "one_hot" else "count"
         return shape_of_encoded(input_shape, mode, self.depth)
 
-    def known_vocabulary(self) -> Vocabulary:
+    def known_vocabulary(self, owner: Layer | None = None) -> Vocabulary:
         """Return the vocabulary.
+
+        Args:
+            owner: the layer that looks words up in this one, for messages.
 
         Raises:
             ValueError: while there is none.
         """
         if self._vocabulary is None:
+            named = owner or self
             raise ValueError(
-                f"Layer '{self.name}' ({type(self).__name__}) has no vocabulary. Call "
-                "`adapt(data)` or `set_vocabulary(tokens)` first."
+                f"Layer '{named.name}' ({type(named).__name__}) has no vocabulary. "
+                "Call `adapt(data)` or `set_vocabulary(tokens)` first."
             )
         return self._vocabulary
 

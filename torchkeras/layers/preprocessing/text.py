@@ -251,7 +251,7 @@ class TextVectorization(_Told):
     def compute(self, inputs: Any) -> Tensor:
         """Return indices, or rows, of an array of texts."""
         lookup = self._lookup_layer
-        vocabulary = lookup.known_vocabulary()
+        vocabulary = lookup.known_vocabulary(self)
         array = self._array(inputs)
         shape = self._rows(array.shape)
         tokens, lengths = self._tokens(array)
